@@ -1,0 +1,1 @@
+"""Numbers of the reference implementation, and the checks that reproduce them."""

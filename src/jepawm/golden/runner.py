@@ -1,0 +1,137 @@
+"""Run every golden case of a folder and tell which ones hold."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Literal
+
+from jepawm.errors import UserError
+from jepawm.golden.case import Comparison, GoldenCase, GoldenError, load_case
+
+Check = Callable[[GoldenCase], Sequence[Comparison]]
+Verdict = Literal["pass", "fail", "cannot run yet"]
+
+CHECKS: dict[str, str] = {
+    "wall_dynamics": "jepawm.golden.wall:check_wall_dynamics",
+    "wall_frames": "jepawm.golden.wall:check_wall_frames",
+    "wall_start_goal": "jepawm.golden.wall:check_wall_start_goal",
+    "data_slicing": "jepawm.golden.data:check_slicing",
+    "train_val_split": "jepawm.golden.data:check_split",
+    "planning_objectives": "jepawm.golden.planning:check_objectives",
+    "cem_": "jepawm.golden.planning:check_cem",
+    "rope_attention": "jepawm.golden.attention:check_rope_attention",
+    "predictor_": "jepawm.golden.predictors:check_predictor",
+    "unroll_": "jepawm.golden.predictors:check_unroll",
+    "training_loss": "jepawm.golden.training:check_training_loss",
+}
+"""Check of each kind of case, by how the case's name begins; the longest match counts."""
+
+# What a check raises when a case lacks what it needs, or the code under test gives up on it.
+_CASE_ERRORS = (
+    GoldenError,
+    UserError,
+    ArithmeticError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaseResult:
+    """The verdict on one file."""
+
+    name: str
+    """The file's path below the folder, without its ending."""
+    verdict: Verdict
+    """Whether it ran and every value was within its tolerance."""
+    comparisons: tuple[Comparison, ...] = ()
+    """What was compared."""
+    tolerance: str = ""
+    """The file's own tolerance, as text."""
+    message: str = ""
+    """Why it failed or cannot run."""
+
+    @property
+    def worst(self) -> Comparison | None:
+        """Return the comparison that comes nearest to its limit, or furthest beyond it."""
+        return max(self.comparisons, key=lambda one: one.excess, default=None)
+
+
+def run(folder: Path) -> list[CaseResult]:
+    """Run every `.npz` file below `folder`, sorted by name; one bad file stops no other.
+
+    Raises:
+        UserError: if there is no such folder or it holds no case.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is no folder; give the folder of the golden .npz files")
+    paths = sorted(folder.rglob("*.npz"))
+    if not paths:
+        raise UserError(f"{folder} holds no .npz file; give the folder of the golden files")
+    return [run_file(path, name=str(path.relative_to(folder).with_suffix(""))) for path in paths]
+
+
+def run_file(path: Path, *, name: str) -> CaseResult:
+    """Run the case in one file and report it under `name`."""
+    try:
+        case = load_case(path)
+    except GoldenError as error:
+        return CaseResult(name=name, verdict="fail", message=str(error))
+    tolerance = ", ".join(f"{key} {value:g}" for key, value in case.tolerance.items())
+    target = find_check(case)
+    if target is None:
+        return CaseResult(
+            name=name,
+            verdict="cannot run yet",
+            tolerance=tolerance,
+            message="no check is known for this kind of case",
+        )
+    try:
+        comparisons = tuple(_load_check(target)(case))
+    except _CASE_ERRORS as error:
+        message = f"{type(error).__name__}: {error}"
+        return CaseResult(name=name, verdict="fail", tolerance=tolerance, message=message)
+    return CaseResult(
+        name=name,
+        verdict="pass" if comparisons and all(one.passed for one in comparisons) else "fail",
+        comparisons=comparisons,
+        tolerance=tolerance,
+        message=_explain(comparisons),
+    )
+
+
+def find_check(case: GoldenCase) -> str | None:
+    """Return the check of a case as `module:function`, by file name, else by its `case` entry."""
+    names = [case.name]
+    if "case" in case.meta:
+        names.append(str(case.meta["case"]))
+    for name in names:
+        matches = [prefix for prefix in CHECKS if name.startswith(prefix)]
+        if matches:
+            return CHECKS[max(matches, key=len)]
+    return None
+
+
+def all_passed(results: Sequence[CaseResult]) -> bool:
+    """Return whether every case ran and passed."""
+    return all(result.verdict == "pass" for result in results)
+
+
+def _load_check(target: str) -> Check:
+    module, function = target.split(":")
+    return getattr(import_module(module), function)
+
+
+def _explain(comparisons: Sequence[Comparison]) -> str:
+    if not comparisons:
+        return "the check compared nothing"
+    failed = [one.name for one in comparisons if not one.passed]
+    if not failed:
+        return ""
+    return f"{len(failed)} of {len(comparisons)} beyond tolerance: {', '.join(failed[:4])}"
