@@ -1,0 +1,41 @@
+# Each target sets up all that it needs; a machine with python3 and make is enough.
+# `make install PYTHON=python3.12` chooses the interpreter of a new .venv (3.11 to 3.13).
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+DEMO := runs/demo
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-all lint bench clean
+
+help: ## List the targets.
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/'
+
+install: $(STAMP) ## Make .venv with everything that tests and benchmarks use.
+
+demo: $(STAMP) ## Plan in Wall with the bundled checkpoint: 96 tasks, four rows, a report.
+	$(BIN)/jepawm eval wall --protocol paper --episodes 96 --seed 0 --out $(DEMO) --overwrite
+	$(BIN)/jepawm report $(DEMO)
+
+test: lint ## Lint and run every test that takes seconds.
+	$(BIN)/python -m pytest -q
+
+test-all: lint ## Run the slow tests too.
+	$(BIN)/python -m pytest -q -m "slow or not slow"
+
+lint: $(STAMP) ## Check style, types and the floors.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports --no-cache
+
+bench: $(STAMP) ## Measure speed (see benchmarks/README.md).
+	$(BIN)/jepawm bench
+
+clean: ## Remove .venv and caches.
+	rm -rf .venv .pytest_cache .ruff_cache build src/*.egg-info
+
+$(STAMP): pyproject.toml constraints/cpu.txt
+	PYTHON="$(PYTHON)" bash constraints/install.sh
+	@touch $(STAMP)
