@@ -1,0 +1,242 @@
+"""Act towards a goal: close a planner over a world model and an objective, and replan."""
+
+from collections import deque
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from jepawm.errors import UserError
+from jepawm.normalizer import Normalizer
+from jepawm.planning.rollout_engine import DEFAULT_MAX_CANDIDATES, rollout_candidates
+from jepawm.protocols import Bounds, CostFn, Objective, Planner, WorldModel
+from jepawm.types import Context, Latent, Observation, Plan, concatenate
+
+
+class PlanningAgent:
+    """Plan in the latent space of a world model; execute some steps of the plan, then replan.
+
+    It works on the device of its normaliser, batched over `B` problems in lockstep.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: WorldModel,
+        objective: Objective,
+        planner: Planner,
+        normalizer: Normalizer,
+        frameskip: int,
+        horizon: int,
+        num_action_steps: int,
+        window: int,
+        generator: torch.Generator,
+        bounds: Bounds | None = None,
+        warm_start: bool = False,
+        max_candidates: int = DEFAULT_MAX_CANDIDATES,
+    ) -> None:
+        """Take the parts; `window` is the number of observations that a plan starts from.
+
+        Raises:
+            UserError: if the window or the number of executed steps does not fit.
+        """
+        if not 1 <= window <= model.window:
+            raise UserError(f"agent.window = {window}; the model allows 1 to {model.window}")
+        action_dim = frameskip * normalizer.action_dim
+        self._horizon = RecedingHorizon(
+            planner=planner,
+            horizon=horizon,
+            num_action_steps=num_action_steps,
+            action_dim=action_dim,
+            generator=generator,
+            bounds=bounds,
+            warm_start=warm_start,
+        )
+        self._model = model
+        self._objective = objective
+        self._normalizer = normalizer
+        self._window = window
+        self._max_candidates = max_candidates
+        self._history = History(window, action_dim)
+        self._goal: Latent | None = None
+        self._imagined: Latent | None = None
+
+    @property
+    def last_plan(self) -> Plan | None:
+        """Return the plan in execution; None before the first one."""
+        return self._horizon.last_plan
+
+    @torch.no_grad()
+    def reset(self, goal: Observation, num_steps: int | None = None) -> None:
+        """Forget the past and take goals `[B]`.
+
+        `num_steps` is the length of the episode in action blocks: plans shorten to what is left.
+        None means that there is no end.
+        """
+        self._goal = self._encode(goal)
+        self._horizon.reset(num_steps)
+        self._history.clear()
+        self._imagined = None
+
+    # Not inference_mode: a planner that follows gradients turns them on again for itself.
+    @torch.no_grad()
+    def act(self, obs: Observation) -> Float[Tensor, "B A"]:
+        """Return the next action blocks `[B, A]`, in environment units, for observations `[B]`.
+
+        Raises:
+            UserError: if there is no goal yet, or the episode is over.
+        """
+        if self._goal is None:
+            raise UserError("the agent has no goal; call reset(goal) before act(obs)")
+        if self._horizon.steps_to_plan < self._window:
+            self._history.append(self._encode(obs))
+        if self._horizon.steps_to_plan == 0:
+            context = self._history.context()
+            plan = self._horizon.plan(self._cost(context, self._goal), like=context.actions)
+            self._imagined = self._imagine(context, plan)
+        action = self._horizon.pop()
+        self._history.append_action(action)
+        return self._normalizer.unnormalize_action(action)
+
+    def imagined(self) -> Latent:
+        """Return latents `[B, H+1]` of the plan in execution: the observed one, then predictions.
+
+        Raises:
+            UserError: if there is no plan yet.
+        """
+        if self._imagined is None:
+            raise UserError("the agent has imagined nothing yet; call act(obs) first")
+        return self._imagined
+
+    def _encode(self, obs: Observation) -> Latent:
+        device = self._normalizer.action_mean.device
+        return self._model.encode(self._normalizer.observation(obs.to(device)))
+
+    def _cost(self, context: Context, goal: Latent) -> CostFn:
+        def cost(actions: Float[Tensor, "B K H A"]) -> Float[Tensor, "B K"]:
+            predicted = rollout_candidates(
+                self._model, context, actions, max_candidates=self._max_candidates
+            )
+            return self._objective(predicted, goal, actions)
+
+        return cost
+
+    def _imagine(self, context: Context, plan: Plan) -> Latent:
+        predicted = self._model.rollout(context, plan.actions)
+        return concatenate([context.latents[:, -1:], predicted], dim=1)
+
+
+class RecedingHorizon:
+    """Decide when to plan and how far ahead, and hand out the planned steps one by one."""
+
+    def __init__(
+        self,
+        *,
+        planner: Planner,
+        horizon: int,
+        num_action_steps: int,
+        action_dim: int,
+        generator: torch.Generator,
+        bounds: Bounds | None = None,
+        warm_start: bool = False,
+    ) -> None:
+        """Plan `horizon` blocks of width `action_dim` and execute `num_action_steps` of them.
+
+        With `warm_start` a plan begins at what is left of the one before; the paper begins at 0.
+
+        Raises:
+            UserError: if the horizon is below 1 or more steps are executed than planned.
+        """
+        if horizon < 1:
+            raise UserError(f"agent.horizon = {horizon}; give at least 1")
+        if not 1 <= num_action_steps <= horizon:
+            raise UserError(
+                f"agent.num_action_steps = {num_action_steps}; give 1 to agent.horizon = {horizon}"
+            )
+        self._planner = planner
+        self._max_length = horizon
+        self._num_action_steps = num_action_steps
+        self._action_dim = action_dim
+        self._generator = generator
+        self._bounds = bounds
+        self._warm_start = warm_start
+        self.reset(None)
+
+    def reset(self, num_steps: int | None) -> None:
+        """Start an episode of `num_steps` blocks; None means that it has no end."""
+        self._steps_left = num_steps
+        self._queue: deque[Tensor] = deque()
+        self.last_plan: Plan | None = None
+
+    @property
+    def steps_to_plan(self) -> float:
+        """Return after how many steps the next plan is made; infinite if the episode ends first."""
+        waiting = len(self._queue)
+        if waiting and self._steps_left is not None and self._steps_left <= waiting:
+            return float("inf")
+        return waiting
+
+    def plan(self, cost: CostFn, *, like: Float[Tensor, "B _ A"]) -> Plan:
+        """Minimise `cost` on the problems, device and dtype of `like`; queue the first steps.
+
+        Raises:
+            UserError: if the episode is over.
+        """
+        if self._steps_left is not None and self._steps_left < 1:
+            raise UserError("the episode is over; call reset(goal, num_steps) to start another")
+        length = plan_length(self._max_length, self._steps_left)
+        init = like.new_zeros(like.shape[0], length, self._action_dim)
+        if self._warm_start and self.last_plan is not None:
+            rest = self.last_plan.actions[:, self._num_action_steps :][:, :length]
+            init[:, : rest.shape[1]] = rest
+        plan = self._planner.plan(cost, init, bounds=self._bounds, generator=self._generator)
+        self.last_plan = plan
+        self._queue.extend(plan.actions[:, : self._num_action_steps].unbind(1))
+        return plan
+
+    def pop(self) -> Float[Tensor, "B A"]:
+        """Return the next normalised action blocks `[B, A]`."""
+        if self._steps_left is not None:
+            self._steps_left -= 1
+        return self._queue.popleft()
+
+
+def plan_length(horizon: int, steps_left: int | None) -> int:
+    """Return the number of blocks to plan: never further than the end of the episode.
+
+    With a terminal cost a longer plan would reach the goal only after the episode has ended.
+    """
+    return horizon if steps_left is None else min(horizon, steps_left)
+
+
+class History:
+    """Remember the last `window` latents and the actions between them."""
+
+    def __init__(self, window: int, action_dim: int) -> None:
+        """Take the number of latents to remember and the width of an action block."""
+        self._action_dim = action_dim
+        self._latents: deque[Latent] = deque(maxlen=window)
+        self._actions: deque[Tensor] = deque(maxlen=window)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._latents.clear()
+        self._actions.clear()
+
+    def append(self, latent: Latent) -> None:
+        """Add the latent `[B]` of this instant."""
+        self._latents.append(latent)
+
+    def append_action(self, action: Float[Tensor, "B A"]) -> None:
+        """Add the normalised action `[B, A]` taken at this instant."""
+        self._actions.append(action)
+
+    def context(self) -> Context:
+        """Return latents `[B, w]` and the actions `[B, w-1]` between them."""
+        latents = concatenate([latent[:, None] for latent in self._latents], dim=1)
+        num_between = len(self._latents) - 1
+        between = list(self._actions)[len(self._actions) - num_between :]
+        if between:
+            return Context(latents=latents, actions=torch.stack(between, dim=1))
+        none = latents.tokens.new_zeros(latents.tokens.shape[0], 0, self._action_dim)
+        return Context(latents=latents, actions=none)
