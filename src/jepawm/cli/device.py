@@ -1,0 +1,29 @@
+"""The choice of device; the one place that names them."""
+
+from typing import Literal
+
+from jepawm.errors import UserError
+
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+
+
+def choose_device(name: DeviceName) -> str:
+    """Return the device to compute on; `auto` takes an accelerator if there is one.
+
+    Raises:
+        UserError: if this machine does not have the device.
+    """
+    import torch
+
+    available = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    present = [device for device, here in available.items() if here]
+    if name == "auto":
+        return present[0]
+    if not available[name]:
+        here = ", ".join(present)
+        raise UserError(f"--device {name} is not on this machine (there are: auto, {here})")
+    return name

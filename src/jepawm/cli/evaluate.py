@@ -1,0 +1,118 @@
+"""`jepawm eval` and `jepawm plan`: act with a trained model."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from jepawm.cli.command import Command, Outcome
+from jepawm.cli.device import DeviceName, choose_device
+from jepawm.cli.output import render_evaluation, render_fields
+from jepawm.cli.parsing import first_name, parse, take_option, wants_help
+from jepawm.cli.planner_choice import new_planner, planner_names
+from jepawm.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalOptions:
+    """Options of `eval`."""
+
+    source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """Run folder, or the name of a bundled checkpoint."""
+    protocol: str = "paper"
+    """Evaluation protocol: `paper` (one open-loop plan) or `mpc` (replan)."""
+    num_tasks: Annotated[int, tyro.conf.arg(name="episodes")] = 96
+    """Tasks to solve."""
+    seed: int = 0
+    """Seed of the tasks and of the planner."""
+    split: str = "test"
+    """Which tasks: `test` or `val`."""
+    out: Path | None = None
+    """Folder for `results.json` and `rollouts.npz`; the run's own folder if not given."""
+    overwrite: bool = False
+    """Replace results that are in `--out` already."""
+    device: DeviceName = "auto"
+    """Device to compute on."""
+    json: bool = False
+    """Print the result as one JSON object."""
+
+
+def prepare_eval(argv: list[str]) -> Command:
+    """Parse `jepawm eval`."""
+    planner_name, rest = take_option("--planner", argv)
+    parts: dict[str, object] = {}
+    if planner_name is not None:
+        parts["planner"] = new_planner(planner_name)
+    elif any(token.startswith("--planner.") for token in rest):
+        from jepawm.runs import default_planner
+
+        source = first_name(rest, known=[])
+        if source is None:
+            raise UserError("name the run first: jepawm eval RUN --planner.FIELD VALUE")
+        parts["planner"] = default_planner(source)
+    elif wants_help(rest):
+        parts["planner"] = new_planner("cem")
+    options, parsed = parse(
+        EvalOptions,
+        rest,
+        verb="eval",
+        description=f"Evaluate a run; --planner NAME chooses among {planner_names()}.",
+        parts=parts,
+    )
+
+    def run() -> Outcome:
+        from jepawm.runs import evaluate_run
+
+        result = evaluate_run(
+            options.source,
+            protocol=options.protocol,
+            num_tasks=options.num_tasks,
+            seed=options.seed,
+            split=options.split,
+            out=options.out,
+            device=choose_device(options.device),
+            planner=parsed.get("planner"),
+            overwrite=options.overwrite,
+        )
+        return Outcome(result=result, text=render_evaluation(result))
+
+    return Command(run=run, as_json=options.json)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanOptions:
+    """Options of `plan`."""
+
+    source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """Run folder, or the name of a bundled checkpoint."""
+    protocol: str = "paper"
+    """Evaluation protocol: `paper` (one open-loop plan) or `mpc` (replan)."""
+    seed: int = 0
+    """Seed of the task and of the planner."""
+    out: Path | None = None
+    """Folder for the animation; `runs/plan` if not given."""
+    device: DeviceName = "auto"
+    """Device to compute on."""
+    json: bool = False
+    """Print the result as one JSON object."""
+
+
+def prepare_plan(argv: list[str]) -> Command:
+    """Parse `jepawm plan`."""
+    text = "Plan one task, act, and show what happened."
+    options, _ = parse(PlanOptions, argv, verb="plan", description=text, parts={})
+
+    def run() -> Outcome:
+        from jepawm.runs import plan_run
+
+        result = plan_run(
+            options.source,
+            seed=options.seed,
+            out=options.out,
+            device=choose_device(options.device),
+            protocol=options.protocol,
+        )
+        return Outcome(result=result, text=render_fields(result))
+
+    return Command(run=run, as_json=options.json)

@@ -1,0 +1,85 @@
+"""Show results: one JSON object, or plain text for people."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+Result = Mapping[str, object]
+
+ROW_NAMES = {
+    "do_nothing": "do nothing",
+    "random": "random actions",
+    "oracle": "oracle (same planner, true dynamics)",
+    "model": "model",
+}
+
+
+def print_json(result: Result) -> None:
+    """Print one JSON object; paths become text, numbers that JSON lacks become null."""
+    print(json.dumps(plain(result), indent=2, allow_nan=False))  # noqa: T201
+
+
+def plain(value: object) -> object:
+    """Return a value as JSON can hold it."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, str | int):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{value!r} does not go into JSON")
+
+
+def render_fields(result: Result) -> str:
+    """Render one line per entry."""
+    width = max((len(key) for key in result), default=0)
+    return "\n".join(f"{key:<{width}}  {_text(value)}" for key, value in result.items())
+
+
+def render_evaluation(result: Result) -> str:
+    """Render success of every row with its 95 % interval."""
+    values = _mapping(result["baselines"]) | {"model": result["success"]}
+    intervals = {"model": result["ci95"]}
+    if "baselines_ci95" in result:
+        intervals = _mapping(result["baselines_ci95"]) | intervals
+    lines = [
+        f"{result['env']}, protocol {result['protocol']}, {result['episodes']} tasks, "
+        f"seed {result['seed']}"
+    ]
+    for key, title in ROW_NAMES.items():
+        if key in values:
+            interval = f"  [{_percents(intervals[key])}]" if key in intervals else ""
+            lines.append(f"  {title:<38}{_percent(values[key]):>6} %{interval}")
+    lines.append(f"  seconds per plan: {_text(result['seconds_per_plan'])}")
+    return "\n".join(lines)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Mapping):
+        return json.dumps(plain(value))
+    if isinstance(value, list | tuple):
+        return ", ".join(_text(item) for item in value)
+    return str(value)
+
+
+def _mapping(value: object) -> dict[str, object]:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{value!r} is no mapping")
+    return dict(value)
+
+
+def _percent(value: object) -> str:
+    return f"{100 * float(str(value)):.1f}"
+
+
+def _percents(values: object) -> str:
+    if not isinstance(values, list | tuple):
+        raise TypeError(f"{values!r} is no interval")
+    return ", ".join(_percent(value) for value in values)

@@ -1,0 +1,104 @@
+"""Parse a command line in stages: names of parts first, then the fields of the parts they name."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import field, fields, make_dataclass
+from typing import Annotated, Any, TypeVar, get_type_hints
+
+import tyro
+
+from jepawm.errors import UserError
+
+Options = TypeVar("Options")
+Config = TypeVar("Config")
+
+
+def parse(
+    options: Callable[..., Options],
+    argv: Sequence[str],
+    *,
+    verb: str,
+    description: str,
+    parts: Mapping[str, object],
+) -> tuple[Options, dict[str, object]]:
+    """Parse `argv` into the verb's own options and the given parts.
+
+    A part is a dataclass instance that holds the defaults; its fields become `--<name>.<field>`,
+    or `--<field>` if its name is empty. A wrong option ends the program with code 2.
+    """
+    columns: list[tuple[str, object, Any]] = [("options", _named(options, ""), field())]
+    columns += [
+        (name or "root", _named(type(part), name), field(default=part))
+        for name, part in parts.items()
+    ]
+    everything = make_dataclass("everything", columns, kw_only=True)
+    parsed = tyro.cli(
+        everything,
+        prog=f"jepawm {verb}",
+        args=list(argv),
+        description=description,
+        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.AvoidSubcommands),
+    )
+    return parsed.options, {name: getattr(parsed, name or "root") for name in parts}
+
+
+def take_option(name: str, argv: Sequence[str]) -> tuple[str | None, list[str]]:
+    """Take `--name VALUE` out of `argv`; returns the value (None if absent) and the rest.
+
+    Raises:
+        UserError: if the value is missing.
+    """
+    value, rest = None, []
+    tokens = iter(argv)
+    for token in tokens:
+        if token == name:
+            value = next(tokens, "--")
+            if value.startswith("-"):
+                raise UserError(f"{name} needs a name after it; see --help")
+        elif token.startswith(f"{name}="):
+            value = token.removeprefix(f"{name}=")
+        else:
+            rest.append(token)
+    return value, rest
+
+
+def first_name(argv: Sequence[str], *, known: Sequence[str]) -> str | None:
+    """Return the name that a command line is about: its first word, else the first known word."""
+    if argv and not argv[0].startswith("-"):
+        return argv[0]
+    return next((token for token in argv if token in known), None)
+
+
+def wants_help(argv: Sequence[str]) -> bool:
+    """Return whether the user asks for help."""
+    return "-h" in argv or "--help" in argv
+
+
+def open_protocols(config: Config) -> Config:
+    """Return an equal config whose Protocol-typed fields take the type of what they hold.
+
+    The command line can then set the fields of, for example, the planner that a recipe holds.
+    """
+    hints = get_type_hints(type(config))
+    columns = [
+        (name, type(getattr(config, name)), field(default=getattr(config, name)))
+        for name, hint in hints.items()
+        if getattr(hint, "_is_protocol", False)
+    ]
+    opened = make_dataclass(
+        type(config).__name__, columns, bases=(type(config),), frozen=True, kw_only=True
+    )
+    return opened(**_shallow(config))
+
+
+def close_protocols(config: Config, kind: type[Config]) -> Config:
+    """Return the config that `open_protocols` opened to its own type."""
+    return kind(**_shallow(config))
+
+
+def _shallow(config: object) -> dict[str, object]:
+    columns = fields(config)  # pyright: ignore[reportArgumentType]
+    return {one.name: getattr(config, one.name) for one in columns if one.init}
+
+
+def _named(kind: object, name: str) -> object:
+    return Annotated[kind, tyro.conf.arg(name=name)]  # pyright: ignore[reportInvalidTypeForm]

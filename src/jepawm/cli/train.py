@@ -1,0 +1,130 @@
+"""`jepawm collect` and `jepawm train`: make data, make a model."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from jepawm.cli.command import Command, Outcome
+from jepawm.cli.device import DeviceName, choose_device
+from jepawm.cli.output import render_fields
+from jepawm.cli.parsing import (
+    close_protocols,
+    first_name,
+    open_protocols,
+    parse,
+    take_option,
+    wants_help,
+)
+from jepawm.cli.planner_choice import new_planner, planner_names
+from jepawm.errors import UserError
+from jepawm.recipes import RECIPES
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """Options of `train` beside the fields of the recipe."""
+
+    recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")]
+    """Recipe to train."""
+    out: Path | None = None
+    """Folder of the run; `runs/<recipe>-seed<seed>` if not given."""
+    data_root: Path | None = None
+    """Folder for data sets; `$JEPAWM_DATA` or the user's cache folder if not given."""
+    device: DeviceName = "auto"
+    """Device to compute on."""
+    resume: bool = False
+    """Go on with the run in `--out`."""
+    json: bool = False
+    """Print the result as one JSON object."""
+
+
+def prepare_train(argv: list[str]) -> Command:
+    """Parse `jepawm train`."""
+    known = RECIPES.names()
+    name = first_name(argv, known=known)
+    if name is None:
+        if wants_help(argv):
+            text = (
+                f"Train a recipe ({', '.join(known)}). `jepawm train RECIPE --help` lists fields."
+            )
+            parse(TrainOptions, ["--help"], verb="train", description=text, parts={})
+        raise UserError(f"name a recipe: jepawm train RECIPE (known: {', '.join(known)})")
+    planner_name, rest = take_option("--planner", argv)
+    recipe = RECIPES.get(name)
+    from jepawm.experiment import Experiment
+
+    if not isinstance(recipe, Experiment):
+        raise UserError(f"recipe {name!r} is no Experiment; mend the package that registers it")
+    if planner_name is not None:
+        recipe = replace(recipe, planner=new_planner(planner_name))
+    options, parts = parse(
+        TrainOptions,
+        rest,
+        verb=f"train {name}",
+        description=f"Train the recipe {name}; --planner NAME chooses among {planner_names()}.",
+        parts={"": open_protocols(recipe)},
+    )
+    experiment = close_protocols(parts[""], Experiment)
+    out = options.out or Path("runs") / f"{name}-seed{experiment.seed}"
+
+    def run() -> Outcome:
+        from jepawm.data.root import data_root
+        from jepawm.runs import train_run
+
+        result = train_run(
+            experiment,
+            out=out,
+            data_root=data_root(options.data_root),
+            device=choose_device(options.device),
+            resume=options.resume,
+        )
+        return Outcome(result=result, text=render_fields(result))
+
+    return Command(run=run, as_json=options.json)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectOptions:
+    """Options of `collect`."""
+
+    environment: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ENVIRONMENT")]
+    """Environment to collect in."""
+    num_episodes: int = 1920
+    """Episodes."""
+    num_steps: int = 50
+    """Environment steps in each episode."""
+    image_size: int = 64
+    """Side of the frames in pixels."""
+    seed: int = 0
+    """Seed of starts and actions."""
+    out: Path | None = None
+    """Folder of the store; below the data root if not given."""
+    data_root: Path | None = None
+    """Folder for data sets; `$JEPAWM_DATA` or the user's cache folder if not given."""
+    json: bool = False
+    """Print the result as one JSON object."""
+
+
+def prepare_collect(argv: list[str]) -> Command:
+    """Parse `jepawm collect`."""
+    text = "Collect episodes of a random policy into a store."
+    options, _ = parse(CollectOptions, argv, verb="collect", description=text, parts={})
+
+    def run() -> Outcome:
+        from jepawm.data.root import data_root
+        from jepawm.runs import collect_run
+
+        result = collect_run(
+            options.environment,
+            out=options.out,
+            data_root=data_root(options.data_root),
+            num_episodes=options.num_episodes,
+            num_steps=options.num_steps,
+            image_size=options.image_size,
+            seed=options.seed,
+        )
+        return Outcome(result=result, text=render_fields(result))
+
+    return Command(run=run, as_json=options.json)

@@ -1,0 +1,8 @@
+"""One small file per environment: the experiment that trains a model for it."""
+
+from jepawm.registry import Registry
+
+RECIPES = Registry("recipe", {"wall": "jepawm.recipes.wall:WALL"})
+"""Experiments by name."""
+
+__all__ = ["RECIPES"]
