@@ -1,0 +1,85 @@
+"""Executed plans as picture sheets and paths that the page's script plays."""
+
+import base64
+import io
+import math
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image
+
+from jepawm.report.inputs import Rollouts
+
+MAX_SIDE = 128
+"""Longest side of a stored frame in pixels; larger ones are scaled down to keep the page light."""
+
+Points = list[list[float]]
+
+
+def task_payloads(rollouts: Rollouts, state_to_pixel: float | None) -> list[dict[str, object]]:
+    """Return one JSON object per task: frames, paths and outcome.
+
+    Paths are fractions of the picture (0 is its left or top edge), empty where the states are not
+    places in the picture or no probe was there. A sheet holds the `T + 1` frames row by row.
+    """
+    height, width = rollouts.frames.shape[-2:]
+    num_frames = rollouts.frames.shape[1]
+    columns = math.ceil(math.sqrt(num_frames))
+    scale = min(1.0, MAX_SIDE / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+
+    def path(states: Float[np.ndarray, "n S"]) -> Points:
+        return path_fractions(states, state_to_pixel, height=height, width=width)
+
+    return [
+        {
+            "sheet": _data_uri(_sheet(rollouts.frames[task], columns=columns, size=size)),
+            "columns": columns,
+            "numFrames": num_frames,
+            "frame": list(size),
+            "goalImage": _data_uri(_picture(rollouts.goal_frames[task], size)),
+            "startImage": _data_uri(_picture(rollouts.frames[task, 0], size)),
+            "executed": path(rollouts.states[task]),
+            "imagined": path(rollouts.imagined_states[task]),
+            "goal": path(rollouts.goal_states[task][None]),
+            "frameskip": rollouts.frameskip,
+            "success": bool(rollouts.success[task]),
+        }
+        for task in range(len(rollouts.frames))
+    ]
+
+
+def path_fractions(
+    states: Float[np.ndarray, "n S"], state_to_pixel: float | None, *, height: int, width: int
+) -> Points:
+    """Return where states `[n, S]` lie in the picture, as fractions of its width and height.
+
+    The first two numbers of a state are x (right) and y (down); pixel i reaches from i to i + 1.
+    """
+    if state_to_pixel is None or states.shape[-1] < 2 or not np.isfinite(states[:, :2]).all():
+        return []
+    places = (states[:, :2] * state_to_pixel + 0.5) / np.array([width, height])
+    return [[round(float(x), 4), round(float(y), 4)] for x, y in places]
+
+
+def _picture(frame: UInt8[np.ndarray, "3 height width"], size: tuple[int, int]) -> Image.Image:
+    picture = Image.fromarray(np.ascontiguousarray(frame.transpose(1, 2, 0)))
+    return picture if picture.size == size else picture.resize(size, Image.Resampling.LANCZOS)
+
+
+def _sheet(
+    frames: UInt8[np.ndarray, "frames 3 height width"], *, columns: int, size: tuple[int, int]
+) -> Image.Image:
+    width, height = size
+    rows = math.ceil(len(frames) / columns)
+    sheet = Image.new("RGB", (columns * width, rows * height))
+    for index, frame in enumerate(frames):
+        row, column = divmod(index, columns)
+        sheet.paste(_picture(frame, size), (column * width, row * height))
+    return sheet
+
+
+def _data_uri(picture: Image.Image) -> str:
+    stream = io.BytesIO()
+    picture.save(stream, "WEBP", quality=88, method=4)
+    return "data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode()

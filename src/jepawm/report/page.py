@@ -1,0 +1,109 @@
+"""Assemble the report: one HTML file that loads nothing from anywhere."""
+
+import base64
+import hashlib
+import json
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+
+from jepawm.errors import UserError
+from jepawm.report.animation import task_payloads
+from jepawm.report.charts import chart_payload
+from jepawm.report.inputs import RunFiles, read_run
+from jepawm.report.sections import (
+    cost_section,
+    curves_section,
+    header,
+    rollouts_section,
+    success_section,
+)
+
+
+def write_report(run: Path) -> Path:
+    """Write `report.html` into a run directory and return its path.
+
+    A file that the run does not have leaves a section that says which command writes it.
+
+    Raises:
+        UserError: if the folder is no run directory, a file in it is malformed, or the report
+            cannot be written.
+    """
+    html = render_page(read_run(run))
+    path = run / "report.html"
+    aside = run / "report.html.partial"
+    try:
+        aside.write_text(html, encoding="utf-8")
+        aside.replace(path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}; free some space") from error
+    return path
+
+
+def render_page(run: RunFiles) -> str:
+    """Return the whole page as HTML."""
+    curves, curve_charts = curves_section(run.metrics)
+    cost, cost_charts = cost_section(run.rollouts)
+    scale = run.results.state_to_pixel if run.results is not None else None
+    payload = {
+        "charts": {chart.name: chart_payload(chart) for chart in curve_charts + cost_charts},
+        "tasks": task_payloads(run.rollouts, scale) if run.rollouts is not None else [],
+    }
+    script, style = _asset("page.js"), _asset("page.css")
+    name = (run.experiment or {}).get("recipe") or run.folder.name
+    sections = [
+        success_section(run.results),
+        rollouts_section(run.rollouts, run.results),
+        cost,
+        curves,
+        READING,
+    ]
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_policy(script)}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(str(name))}: jepawm report</title><style>{style}</style></head>"
+        f"<body><main>{header(run)}{NAVIGATION}{''.join(sections)}</main>"
+        f'<script type="application/json" id="data">{_json(payload)}</script>'
+        f"<script>{script}</script></body></html>\n"
+    )
+
+
+NAVIGATION = (
+    "<nav aria-label='Sections'><a href='#success'>Success</a><a href='#plans'>Executed plans</a>"
+    "<a href='#cost'>Cost</a><a href='#curves'>Training curves</a>"
+    "<a href='#reading'>How to read this</a></nav>"
+)
+
+READING = """<section id='reading' aria-labelledby='reading-h'>
+<h2 id='reading-h'>How to read this</h2><dl class='reading'>
+<dt>Success</dt><dd>Compare the world model first with <em>True dynamics</em>: the same planner with
+a perfect model. The distance between the two is what the world model costs; the distance from there to
+100 % is what the planner and its cost function miss. Do nothing and random actions are the floor.</dd>
+<dt>Intervals</dt><dd>Two rows whose intervals overlap widely may be equal. With 96 tasks an interval
+is about 8 points to each side at 80 %, so a difference of a few points needs more tasks or seeds.</dd>
+<dt>Executed plans</dt><dd>The blue line is what happened, the dotted orange line what the model expected
+when it planned. Apart early: the model is wrong about the dynamics. Together, but not at the goal:
+the search found nothing better, or the cost does not see the goal. The imagined path is read by a
+linear probe and carries the probe's own error.</dd>
+<dt>Cost</dt><dd>How far the planner got in its own terms. It is a distance between latents, without a
+unit: compare iterations of one task, not runs of different models.</dd>
+<dt>Training curves</dt><dd>Watch the rollout loss, the validation error at the last step, and the
+effective rank. Losses of two recipes with different encoders are not comparable; success is.</dd>
+</dl></section>"""
+
+
+def _asset(name: str) -> str:
+    return files("jepawm.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _policy(script: str) -> str:
+    """Return a policy under which the page can load nothing and run only its own script."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+
+
+def _json(value: object) -> str:
+    """Return JSON that cannot end the script element around it."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -1,0 +1,283 @@
+"""The sections of the report, each from one file of the run directory."""
+
+import json
+from collections.abc import Mapping, Sequence
+from html import escape
+
+import numpy as np
+
+from jepawm.paper import PAPER_ARXIV, PaperNumber, paper_row
+from jepawm.report.charts import Chart, Series, render_chart, thin
+from jepawm.report.inputs import Results, Rollouts, RunFiles, SuccessRow
+from jepawm.report.metric_keys import METRICS, UNKNOWN_METRIC, metric_group
+
+ROW_NAMES = {
+    "oracle": ("True dynamics", "the same planner on the real simulator: what the planner allows"),
+    "random": ("Random actions", "actions drawn at random, as in the training data"),
+    "do_nothing": ("Do nothing", "stay at the start: how many tasks are solved for free"),
+}
+
+
+def header(run: RunFiles) -> str:
+    """Return title, provenance and the figures to see first."""
+    experiment = run.experiment or {}
+    results = run.results
+    name = str(experiment.get("recipe") or (results.environment if results else run.folder.name))
+    facts = {"Recipe": experiment.get("recipe"), "Seed": experiment.get("seed")}
+    if results is not None:
+        facts |= {"Protocol": results.protocol, "Tasks": results.num_episodes}
+    versions = experiment.get("versions") or (results.raw.get("versions") if results else None)
+    if isinstance(versions, dict):
+        facts |= {str(key): value for key, value in sorted(versions.items())}
+    facts["Commit"] = experiment.get("commit")
+    items = "".join(
+        f"<div><dt>{escape(key)}</dt><dd>{escape(_known(value))}</dd></div>"
+        for key, value in facts.items()
+    )
+    missing = ""
+    if run.experiment is None:
+        missing = absent("experiment.json", "jepawm train RECIPE --out RUN")
+    else:
+        text = escape(json.dumps(run.experiment, indent=2))
+        missing = f"<details><summary>Whole configuration</summary><pre>{text}</pre></details>"
+    return (
+        f"<header><p class='eyebrow'>jepawm run report</p><h1>{escape(name)}</h1>"
+        f"{_tiles(run)}<dl class='facts'>{items}</dl>{missing}</header>"
+    )
+
+
+def success_section(results: Results | None) -> str:
+    """Return the success table: model, baselines and the paper, with intervals."""
+    if results is None:
+        return _section("success", "Success", absent("results.json", "jepawm eval RUN --out RUN"))
+    rows = [_success_row("World model", "this run", results.model, tone=0)]
+    for key, (name, note) in ROW_NAMES.items():
+        rows.append(_success_row(name, note, results.baselines[key], tone=7))
+    paper = paper_row(results.environment)
+    note = "The paper has no number for this environment."
+    if paper is not None:
+        for model, number in (("JEPA-WM", paper.jepa_wm), ("DINO-WM", paper.dino_wm)):
+            rows.append(_paper_row(model, number, episodes=paper.num_episodes))
+        same = results.protocol == "paper"
+        note = f"Paper: arXiv {PAPER_ARXIV}, table 1, {paper.measure}. " + (
+            "Same protocol as here."
+            if same
+            else f"Its protocol is `paper`; this run used `{results.protocol}`, so the rows of the "
+            "paper are not directly comparable."
+        )
+    body = (
+        f"<p>{results.num_episodes} tasks, the same for every row; protocol "
+        f"<code>{escape(results.protocol)}</code>; success is read at the end of an episode. "
+        "Brackets are 95 % Wilson intervals.</p><div class='scroll'><table class='success'><thead>"
+        "<tr><th scope='col'>Row</th><th scope='col'>Success</th><th scope='col'>Interval</th>"
+        f"<th scope='col' class='wide'>0 to 100 %</th></tr></thead><tbody>{''.join(rows)}"
+        f"</tbody></table></div><p class='note'>{escape(note)} ± of the paper is a standard "
+        "deviation over epochs and seeds, not an interval.</p>"
+    )
+    return _section("success", "Success", body)
+
+
+def curves_section(metrics: Sequence[Mapping[str, int | float]] | None) -> tuple[str, list[Chart]]:
+    """Return the curves of every logged key and the charts behind them."""
+    title = "Training curves"
+    if not metrics:
+        return _section(
+            "curves", title, absent("metrics.jsonl", "jepawm train RECIPE --out RUN")
+        ), []
+    charts = metric_charts(metrics)
+    body = f"<div class='charts'>{''.join(render_chart(chart) for chart in charts)}</div>"
+    return _section("curves", title, body), charts
+
+
+def metric_charts(metrics: Sequence[Mapping[str, int | float]]) -> list[Chart]:
+    """Return one chart per metric, in the order of `METRICS`, then unknown keys by name."""
+    keys = sorted({key for row in metrics for key in row} - {"step", "seconds"}, key=_natural)
+    groups: dict[str, list[str]] = {name: [] for name in METRICS}
+    for key in keys:
+        groups.setdefault(metric_group(key), []).append(key)
+    charts: list[Chart] = []
+    for group, members in groups.items():
+        series = [
+            _series(metrics, key, tone=i, alone=len(members) == 1) for i, key in enumerate(members)
+        ]
+        shown = tuple(one for one in series if len(one.xs))
+        if not shown:
+            continue
+        known = METRICS.get(group)
+        broken = sum(not np.isfinite(row[key]) for row in metrics for key in members if key in row)
+        charts.append(
+            Chart(
+                name=f"chart-{len(charts)}",
+                title=known.title if known else group,
+                key=group if known else "",
+                x_label="step",
+                caption=(known.meaning if known else UNKNOWN_METRIC)
+                + (f" {broken} values are not finite and not drawn." if broken else ""),
+                series=shown,
+                logarithmic=known is not None and known.logarithmic,
+            )
+        )
+    return charts
+
+
+def rollouts_section(rollouts: Rollouts | None, results: Results | None) -> str:
+    """Return the cards that the page's script turns into animations."""
+    title = "Executed plans"
+    if rollouts is None:
+        body = absent("rollouts.npz", "jepawm eval RUN --out RUN")
+        return _section("plans", title, body)
+    cards = "".join(_task_card(i, bool(ok)) for i, ok in enumerate(rollouts.success))
+    paths = results is not None and results.state_to_pixel is not None
+    words = (
+        "<ul class='legend'><li><span class='swatch executed'></span>executed path</li>"
+        "<li><span class='swatch imagined'></span>imagined path: what the model predicted when it "
+        "planned, read from its latents by a linear probe</li>"
+        "<li><span class='swatch goal'></span>goal</li></ul>"
+        if paths
+        else "<p class='note'>No paths are drawn: the states of this environment are not places "
+        "in the picture.</p>"
+    )
+    body = (
+        f"<p>The first {len(rollouts.success)} tasks of the world model's row.</p>{words}"
+        "<p><button type='button' id='play-all' aria-pressed='false'>Play all</button></p>"
+        "<noscript><p class='note'>The animations need JavaScript (nothing is loaded from the "
+        f"network).</p></noscript><div class='tasks'>{cards}</div>"
+    )
+    return _section("plans", title, body)
+
+
+def cost_section(rollouts: Rollouts | None) -> tuple[str, list[Chart]]:
+    """Return the chart of the planner's cost per iteration."""
+    title = "Cost per planner iteration"
+    if rollouts is None:
+        return _section("cost", title, absent("rollouts.npz", "jepawm eval RUN --out RUN")), []
+    iterations = [float(i + 1) for i in range(len(rollouts.cost_history))]
+    outcome = {True: (0, "reached the goal"), False: (1, "missed the goal")}
+    series = [
+        Series(
+            label=f"task {task + 1}, {outcome[bool(ok)][1]}",
+            xs=iterations,
+            ys=[float(cost) for cost in rollouts.cost_history[:, task]],
+            tone=outcome[bool(ok)][0],
+            bold=False,
+        )
+        for task, ok in enumerate(rollouts.success)
+    ]
+    chart = Chart(
+        name="chart-cost",
+        title="Lowest cost among the candidates of each iteration (first plan)",
+        x_label="planner iteration",
+        legend=tuple((tone, words) for tone, words in outcome.values()),
+        caption="Each line is one task. A curve that is "
+        "flat at the end has converged. A missed goal with a low cost means that the model was "
+        "wrong; with a high cost, that the search or the horizon was too short.",
+        series=tuple(one for one in map(thin, series) if len(one.xs)),
+        logarithmic=True,
+    )
+    if not chart.series:
+        return _section("cost", title, "<p class='note'>No finite costs were recorded.</p>"), []
+    return _section("cost", title, f"<div class='charts one'>{render_chart(chart)}</div>"), [chart]
+
+
+def absent(name: str, command: str) -> str:
+    """Say which command writes a file that the run directory does not have."""
+    return (
+        f"<p class='absent'><code>{escape(name)}</code> is not in this run directory. "
+        f"<code>{escape(command)}</code> writes it; then make the report again.</p>"
+    )
+
+
+def _section(name: str, title: str, body: str) -> str:
+    return f"<section id='{name}' aria-labelledby='{name}-h'><h2 id='{name}-h'>{title}</h2>{body}</section>"
+
+
+def _known(value: object) -> str:
+    return "not recorded" if value is None else str(value)
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+def _tiles(run: RunFiles) -> str:
+    tiles: list[tuple[str, str, str]] = []
+    if run.results is not None:
+        interval = run.results.model.interval
+        note = f"{_span(interval)}, {run.results.num_episodes} tasks"
+        tiles.append(("Success", _percent(run.results.model.success), note))
+        tiles.append(("Planning time", f"{run.results.seconds_per_plan:.3g} s", "per plan"))
+    if run.metrics:
+        last = run.metrics[-1]
+        seconds = last.get("seconds")
+        note = "" if seconds is None else f"in {seconds / 60:.1f} minutes"
+        tiles.append(("Training", f"{int(last['step']):,} steps", note))
+    cells = "".join(
+        f"<li><span>{name}</span><strong>{escape(value)}</strong><span>{escape(note)}</span></li>"
+        for name, value, note in tiles
+    )
+    return f"<ul class='tiles'>{cells}</ul>" if cells else ""
+
+
+def _span(interval: tuple[float, float] | None) -> str:
+    if interval is None:
+        return "not recorded"
+    return f"[{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
+
+
+def _success_row(name: str, note: str, row: SuccessRow, *, tone: int) -> str:
+    strong = " class='model'" if tone == 0 else ""
+    return (
+        f"<tr{strong}><th scope='row'>{escape(name)}<small>{escape(note)}</small></th>"
+        f"<td class='num'>{_percent(row.success)}</td><td class='num'>{_span(row.interval)}</td>"
+        f"<td>{_bar(row.success, row.interval, tone=tone)}</td></tr>"
+    )
+
+
+def _paper_row(model: str, number: PaperNumber, *, episodes: int) -> str:
+    spread = (max(0.0, number.success - number.std), min(1.0, number.success + number.std))
+    return (
+        f"<tr class='paper'><th scope='row'>Paper: {model}<small>{episodes} tasks per evaluation"
+        f"</small></th><td class='num'>{_percent(number.success)}</td>"
+        f"<td class='num'>± {100 * number.std:.1f}</td>"
+        f"<td>{_bar(number.success, spread, tone=2)}</td></tr>"
+    )
+
+
+def _bar(value: float, interval: tuple[float, float] | None, *, tone: int) -> str:
+    low, high = interval or (value, value)
+    return (
+        f"<svg class='bar tone{tone}' viewBox='0 0 208 20' aria-hidden='true'>"
+        "<line class='track' x1='4' x2='204' y1='10' y2='10'></line>"
+        f"<line class='whisker' x1='{4 + 200 * low:.1f}' x2='{4 + 200 * high:.1f}' y1='10' y2='10'>"
+        f"</line><circle cx='{4 + 200 * value:.1f}' cy='10' r='4'></circle></svg>"
+    )
+
+
+def _series(
+    metrics: Sequence[Mapping[str, int | float]], key: str, *, tone: int, alone: bool
+) -> Series:
+    rows = [row for row in metrics if key in row]
+    label = key if alone else key.rpartition("_")[2].replace("k", "k = ")
+    xs, ys = [float(row["step"]) for row in rows], [float(row[key]) for row in rows]
+    return thin(Series(label=label, xs=xs, ys=ys, tone=tone % 8))
+
+
+def _natural(key: str) -> tuple[str, int]:
+    name, mark, number = key.rpartition("_k")
+    return (name, int(number)) if mark and number.isdigit() else (key, 0)
+
+
+def _task_card(index: int, success: bool) -> str:
+    outcome, sign = ("reached", "✓") if success else ("missed", "✗")
+    name = f"Task {index + 1}"
+    return (
+        f"<article class='task {outcome}' data-task='{index}'><h3>{name}"
+        f"<span class='outcome'>{sign} {outcome} the goal</span></h3>"
+        f"<canvas width='384' height='384' role='img' aria-label='{name}: executed plan, "
+        f"{outcome} the goal'></canvas><div class='controls'>"
+        f"<button type='button' class='play' aria-pressed='false' aria-label='Play {name}'>▶</button>"
+        f"<input type='range' min='0' value='0' aria-label='Step of {name}'>"
+        "<output>0</output></div><div class='ends'><figure><img alt='start' class='start'>"
+        "<figcaption>start</figcaption></figure><figure><img alt='goal' class='goal'>"
+        "<figcaption>goal</figcaption></figure></div></article>"
+    )

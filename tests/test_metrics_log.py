@@ -1,0 +1,170 @@
+import io
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from jepawm.errors import UserError
+from jepawm.metrics_log import MetricsLog, TrainingProgress, read_metrics
+
+
+def write_rows(path: Path, steps: range) -> None:
+    with MetricsLog(path) as log:
+        for step in steps:
+            log.append(step, {"train/loss": 1 / step}, seconds=0.5 * step)
+
+
+def test_rows_come_back_as_written(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    write_rows(path, range(1, 4))
+    assert read_metrics(path) == [
+        {"step": 1, "seconds": 0.5, "train/loss": 1.0},
+        {"step": 2, "seconds": 1.0, "train/loss": 0.5},
+        {"step": 3, "seconds": 1.5, "train/loss": 1 / 3},
+    ]
+
+
+def test_each_row_is_on_disk_before_the_next(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    log = MetricsLog(path)
+    log.append(1, {"train/loss": 2.0}, seconds=0.0)
+    assert len(read_metrics(path)) == 1
+    log.close()
+
+
+def test_opening_again_appends(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    write_rows(path, range(1, 3))
+    write_rows(path, range(3, 5))
+    assert [row["step"] for row in read_metrics(path)] == [1, 2, 3, 4]
+
+
+def test_truncate_after_drops_later_rows_and_appends_go_on(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    write_rows(path, range(1, 10))
+    with MetricsLog(path) as log:
+        log.truncate_after(4)
+        log.append(5, {"train/loss": 7.0}, seconds=1.0)
+    assert [row["step"] for row in read_metrics(path)] == [1, 2, 3, 4, 5]
+    assert read_metrics(path)[-1]["train/loss"] == 7.0
+
+
+@pytest.mark.parametrize("torn", ['{"st', '{"step": 3, "seconds": 1.0}', '{"step": 3, "s\xe9'])
+def test_half_written_last_line_is_dropped(tmp_path, torn):
+    path = tmp_path / "metrics.jsonl"
+    write_rows(path, range(1, 3))
+    path.write_bytes(path.read_bytes() + torn.encode("latin-1"))
+    assert [row["step"] for row in read_metrics(path)] == [1, 2]
+    write_rows(path, range(3, 4))
+    assert [row["step"] for row in read_metrics(path)] == [1, 2, 3]
+
+
+def test_killed_writer_loses_no_whole_row(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    code = (
+        "import json, os, sys\n"
+        "path = sys.argv[1]\n"
+        "out = open(path, 'a')\n"
+        "for step in range(1, 50):\n"
+        "    out.write(json.dumps({'step': step, 'seconds': 0.0}) + '\\n')\n"
+        "    out.flush()\n"
+        'out.write(\'{"step": 50, "sec\')\n'
+        "out.flush()\n"
+        f"os.kill(os.getpid(), {int(signal.SIGKILL)})\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode != 0
+    write_rows(path, range(50, 51))
+    assert [row["step"] for row in read_metrics(path)] == list(range(1, 51))
+
+
+def test_nan_is_null_in_the_file_and_nan_again_when_read(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    with MetricsLog(path) as log:
+        log.append(1, {"train/loss": math.nan, "val/x": math.inf}, seconds=0.0)
+    assert json.loads(path.read_text())["train/loss"] is None
+    row = read_metrics(path)[0]
+    assert math.isnan(row["train/loss"])
+    assert math.isnan(row["val/x"])
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("nonsense", "not JSON"),
+        ("[1, 2]", "step"),
+        ('{"seconds": 1.0}', "step"),
+        ('{"step": 1.5}', "step"),
+        ('{"step": 1, "train/loss": "low"}', "train/loss"),
+        ('{"step": 1, "train/loss": true}', "train/loss"),
+    ],
+)
+def test_malformed_line_names_file_and_line(tmp_path, line, complaint):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 0, "seconds": 0.0}\n' + line + "\n")
+    with pytest.raises(UserError, match=complaint) as caught:
+        read_metrics(path)
+    assert "metrics.jsonl:2" in str(caught.value)
+
+
+def test_missing_file_is_a_user_error(tmp_path):
+    with pytest.raises(UserError, match="jepawm train"):
+        read_metrics(tmp_path / "metrics.jsonl")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110
+def test_full_disk_is_a_user_error(tmp_path):
+    log = MetricsLog(tmp_path / "metrics.jsonl")
+    log.close()
+    log._file = Path("/dev/full").open("a")  # noqa: SIM115
+    with pytest.raises(UserError, match="--resume"):
+        log.append(1, {"train/loss": 1.0}, seconds=0.0)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def run_progress(console: Console, *, start: int = 0) -> None:
+    clock = Clock()
+    with TrainingProgress(
+        100, "train wall", start=start, line_seconds=10.0, console=console, clock=clock
+    ) as progress:
+        for step in range(start + 1, 101):
+            clock.now += 0.5
+            progress.update(step, {"train/loss": 0.25, "train/grad_norm": 3.0, "val/x": 1.0})
+
+
+def test_plain_lines_where_stderr_is_no_terminal():
+    out = io.StringIO()
+    run_progress(Console(file=out, force_terminal=False, width=200))
+    assert out.getvalue().splitlines() == [
+        "train wall 20/100  loss 0.25  2.0 steps/s  0:40 left",
+        "train wall 40/100  loss 0.25  2.0 steps/s  0:30 left",
+        "train wall 60/100  loss 0.25  2.0 steps/s  0:20 left",
+        "train wall 80/100  loss 0.25  2.0 steps/s  0:10 left",
+        "train wall 100/100  loss 0.25  2.0 steps/s  0:00 left",
+    ]
+
+
+def test_resumed_progress_counts_only_its_own_steps_for_the_rate():
+    out = io.StringIO()
+    run_progress(Console(file=out, force_terminal=False, width=200), start=60)
+    lines = out.getvalue().splitlines()
+    assert lines[0] == "train wall 80/100  loss 0.25  2.0 steps/s  0:10 left"
+
+
+def test_terminal_shows_a_bar():
+    out = io.StringIO()
+    run_progress(Console(file=out, force_terminal=True, width=120))
+    assert "100/100" in out.getvalue()
+    assert "loss 0.25" in out.getvalue()
