@@ -35,7 +35,10 @@ class PlanningAgent:
         warm_start: bool = False,
         max_candidates: int = DEFAULT_MAX_CANDIDATES,
     ) -> None:
-        """Take the parts; `window` is the number of observations that a plan starts from.
+        """Take the parts.
+
+        `window` is the plan context: the number of observations that a plan starts from, and of
+        latents that each prediction sees.
 
         Raises:
             UserError: if the window or the number of executed steps does not fit.
@@ -65,6 +68,11 @@ class PlanningAgent:
     def last_plan(self) -> Plan | None:
         """Return the plan in execution; None before the first one."""
         return self._horizon.last_plan
+
+    @property
+    def num_dropped(self) -> int:
+        """Return how many candidates of this episode had no finite cost and were dropped."""
+        return self._horizon.num_dropped
 
     @torch.no_grad()
     def reset(self, goal: Observation, num_steps: int | None = None) -> None:
@@ -115,14 +123,18 @@ class PlanningAgent:
     def _cost(self, context: Context, goal: Latent) -> CostFn:
         def cost(actions: Float[Tensor, "B K H A"]) -> Float[Tensor, "B K"]:
             predicted = rollout_candidates(
-                self._model, context, actions, max_candidates=self._max_candidates
+                self._model,
+                context,
+                actions,
+                window=self._window,
+                max_candidates=self._max_candidates,
             )
             return self._objective(predicted, goal, actions)
 
         return cost
 
     def _imagine(self, context: Context, plan: Plan) -> Latent:
-        predicted = self._model.rollout(context, plan.actions)
+        predicted = self._model.rollout(context, plan.actions, window=self._window)
         return concatenate([context.latents[:, -1:], predicted], dim=1)
 
 
@@ -167,6 +179,7 @@ class RecedingHorizon:
         self._steps_left = num_steps
         self._queue: deque[Tensor] = deque()
         self.last_plan: Plan | None = None
+        self.num_dropped = 0
 
     @property
     def steps_to_plan(self) -> float:
@@ -191,6 +204,7 @@ class RecedingHorizon:
             init[:, : rest.shape[1]] = rest
         plan = self._planner.plan(cost, init, bounds=self._bounds, generator=self._generator)
         self.last_plan = plan
+        self.num_dropped += plan.num_dropped
         self._queue.extend(plan.actions[:, : self._num_action_steps].unbind(1))
         return plan
 

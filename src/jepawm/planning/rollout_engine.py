@@ -19,17 +19,19 @@ def rollout_candidates(
     context: Context,
     actions: Float[Tensor, "B K H A"],
     *,
+    window: int | None = None,
     max_candidates: int = DEFAULT_MAX_CANDIDATES,
 ) -> Latent:
     """Roll contexts `[B]` forward under candidate actions `[B, K, H, A]` into latents `[B, K, H]`.
 
-    The result equals `model.rollout` on contexts that are repeated `K` times. At most
+    The result equals `model.rollout` on contexts that are repeated `K` times, with the same
+    `window` (None: the model's own). At most
     `max_candidates` rollouts run at once: whole problems while several fit, else parts of one
     problem, whose context is then shared without a copy.
     """
     num_problems, num_candidates = actions.shape[:2]
     pieces = [
-        _rollout_part(model, context[problems], actions[problems, candidates])
+        _rollout_part(model, context[problems], actions[problems, candidates], window=window)
         for problems, candidates in chunks(
             num_problems, num_candidates, max_candidates=max_candidates
         )
@@ -64,10 +66,13 @@ def _even_slices(length: int, most: int) -> list[slice]:
     return [slice(start, end) for start, end in itertools.pairwise(edges)]
 
 
-def _rollout_part(model: WorldModel, context: Context, actions: Tensor) -> Latent:
+def _rollout_part(
+    model: WorldModel, context: Context, actions: Tensor, *, window: int | None
+) -> Latent:
     """Roll contexts `[b]` under `[b, k, H, A]` into latents `[b * k, H]`."""
     num_candidates = actions.shape[1]
-    return model.rollout(_repeat(context, num_candidates), actions.flatten(0, 1))
+    repeated = _repeat(context, num_candidates)
+    return model.rollout(repeated, actions.flatten(0, 1), window=window)
 
 
 def _repeat(context: Context, times: int) -> Context:

@@ -1,0 +1,1 @@
+"""Evaluation: agents on tasks under a protocol, with intervals and baselines."""

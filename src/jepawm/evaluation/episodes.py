@@ -1,0 +1,76 @@
+"""Run one agent on a batch of tasks in lockstep."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+from jaxtyping import Bool
+
+from jepawm.agent import PlanningAgent
+from jepawm.evaluation.protocols import Protocol
+from jepawm.evaluation.recording import Recorder
+from jepawm.protocols import Agent, BatchedEnv, Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of one agent's episodes."""
+
+    at_end: Bool[np.ndarray, " B"]
+    """Whether each task was at its goal after the last step."""
+    at_any_time: Bool[np.ndarray, " B"]
+    """Whether each task was at its goal after some step."""
+    planning_seconds: float
+    """Wall seconds in which the agent chose its actions, all tasks together."""
+    num_dropped: int
+    """Candidate plans whose cost was not finite."""
+
+    def success(self, protocol: Protocol) -> Bool[np.ndarray, " B"]:
+        """Return the success that the protocol counts."""
+        return self.at_end if protocol.success == "end" else self.at_any_time
+
+    def seconds_per_plan(self, protocol: Protocol) -> float:
+        """Return the wall seconds of one plan of one task."""
+        return self.planning_seconds / (len(self.at_end) * protocol.num_plans)
+
+
+def run_episodes(
+    env: BatchedEnv,
+    tasks: Sequence[Task],
+    *,
+    agent: Agent,
+    protocol: Protocol,
+    on_block: Callable[[], None],
+    recorder: Recorder | None = None,
+) -> Outcome:
+    """Run the agent from the start of each task to the end of the episode.
+
+    `on_block` is called after each action block (for progress).
+    """
+    obs = env.reset(tasks)
+    goal = env.goal_observation()
+    agent.reset(goal, protocol.num_steps)
+    if recorder is not None:
+        recorder.record_goal(goal)
+        recorder.record_step(obs, env)
+    at_any_time = np.zeros(len(tasks), dtype=np.bool_)
+    planning_seconds = 0.0
+    for _ in range(protocol.num_steps):
+        started = perf_counter()
+        block = agent.act(obs).cpu().numpy()  # [B, A]; waits for the device
+        planning_seconds += perf_counter() - started
+        if recorder is not None and isinstance(agent, PlanningAgent):
+            recorder.record_plan(agent)
+        for actions in np.split(block, protocol.frameskip, axis=1):  # [B, a]
+            obs = env.step(actions)
+            at_any_time |= env.success()
+            if recorder is not None:
+                recorder.record_step(obs, env)
+        on_block()
+    return Outcome(
+        at_end=env.success(),
+        at_any_time=at_any_time,
+        planning_seconds=planning_seconds,
+        num_dropped=agent.num_dropped if isinstance(agent, PlanningAgent) else 0,
+    )

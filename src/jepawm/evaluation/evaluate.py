@@ -1,0 +1,177 @@
+"""Measure a world model by planning with it, beside three agents that have none."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from torch import Tensor
+
+from jepawm.agent import PlanningAgent
+from jepawm.errors import UserError
+from jepawm.evaluation.baselines import DoNothing, Oracle, RandomActions
+from jepawm.evaluation.episodes import Outcome, run_episodes
+from jepawm.evaluation.protocols import Protocol
+from jepawm.evaluation.recording import Probe, Recorder
+from jepawm.evaluation.results import Evaluation, JsonValue, describe, summarize, versions
+from jepawm.evaluation.tasks import Split, draw_tasks, hash_tasks
+from jepawm.normalizer import Normalizer
+from jepawm.planning.rollout_engine import DEFAULT_MAX_CANDIDATES
+from jepawm.protocols import Agent, BatchedEnv, Bounds, Objective, Planner, WorldModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanningSetup:
+    """A world model and how it is planned with: what an evaluation measures."""
+
+    model: WorldModel
+    """The model, in evaluation mode, on the device of the normaliser."""
+    normalizer: Normalizer
+    """Statistics of the data that the model was trained on."""
+    objective: Objective
+    """Distance between predicted latents and the goal's; a dataclass."""
+    planner: Planner
+    """Planner of the model and of the oracle; a dataclass."""
+    window: int
+    """Plan context: observations that a plan starts from, at most the model's window."""
+    bounds: Bounds | None = None
+    """Lowest and highest normalised action block; None: the planner is free, as in the paper."""
+    warm_start: bool = False
+    """Whether a plan begins at what is left of the one before; the paper begins at 0."""
+    max_candidates: int = DEFAULT_MAX_CANDIDATES
+    """Rollouts that run at once."""
+
+
+def evaluate(
+    env: BatchedEnv,
+    setup: PlanningSetup,
+    *,
+    env_name: str,
+    protocol: Protocol,
+    num_episodes: int = 96,
+    seed: int = 0,
+    split: Split = "test",
+    probe: Probe | None = None,
+    num_recorded: int = 8,
+    state_to_pixel: float | None = None,
+    show_progress: bool = True,
+) -> Evaluation:
+    """Run do-nothing, random, oracle and model on the same tasks, each as one batch.
+
+    The first `num_recorded` episodes of the model are recorded for the report; `probe` reads
+    states out of what the model imagined, and `state_to_pixel` (pixels of a frame per unit of
+    state; None: states are not places in the picture) lets the report draw them.
+
+    Raises:
+        UserError: if the parts do not fit together.
+    """
+    if env.action_dim != setup.normalizer.action_dim:
+        raise UserError(
+            f"the environment takes actions of width {env.action_dim}, the checkpoint's "
+            f"statistics have {setup.normalizer.action_dim}; it is for another environment"
+        )
+    tasks = draw_tasks(env, num_tasks=num_episodes, seed=seed, split=split)
+    recorder = Recorder(tasks, num_tasks=num_recorded, frameskip=protocol.frameskip, probe=probe)
+    described = _describe(setup, protocol)
+    agents = _rows(env, setup, protocol=protocol, seed=seed)
+    outcomes: dict[str, Outcome] = {}
+    with _progress(show_progress) as progress:
+        for name, agent in agents.items():
+            bar = progress.add_task(name, total=protocol.num_steps)
+            outcomes[name] = run_episodes(
+                env,
+                tasks,
+                agent=agent,
+                protocol=protocol,
+                on_block=lambda bar=bar: progress.advance(bar),
+                recorder=recorder if name == "model" else None,
+            )
+            rate = outcomes[name].success(protocol).mean()
+            progress.update(bar, description=f"{name} {rate:.1%}")
+    results: dict[str, JsonValue] = {
+        "env": env_name,
+        "protocol": protocol.name,
+        "episodes": num_episodes,
+        "seed": seed,
+        "split": split,
+        "tasks_sha256": hash_tasks(tasks),
+        **summarize(outcomes, protocol),
+        **described,
+        "state_to_pixel": state_to_pixel,
+        "versions": versions(),
+    }
+    rollouts = recorder.arrays(outcomes["model"].success(protocol))
+    return Evaluation(results=results, rollouts=rollouts)
+
+
+def _rows(
+    env: BatchedEnv, setup: PlanningSetup, *, protocol: Protocol, seed: int
+) -> dict[str, Agent]:
+    """Return the agents of the four rows, each with random numbers of its own."""
+    streams = np.random.SeedSequence(seed).generate_state(3, np.uint64).tolist()
+    random, oracle, model = (torch.Generator().manual_seed(word >> 1) for word in streams)
+    normalizer, planner = setup.normalizer, setup.planner
+    return {
+        "do_nothing": DoNothing(action_dim=protocol.frameskip * env.action_dim),
+        "random": RandomActions(
+            normalizer=normalizer, frameskip=protocol.frameskip, generator=random
+        ),
+        "oracle": Oracle(
+            env,
+            planner=planner,
+            normalizer=normalizer,
+            protocol=protocol,
+            generator=oracle,
+            bounds=setup.bounds,
+            warm_start=setup.warm_start,
+        ),
+        "model": PlanningAgent(
+            model=setup.model,
+            objective=setup.objective,
+            planner=planner,
+            normalizer=normalizer,
+            frameskip=protocol.frameskip,
+            horizon=protocol.horizon,
+            num_action_steps=protocol.num_action_steps,
+            window=setup.window,
+            generator=model,
+            bounds=setup.bounds,
+            warm_start=setup.warm_start,
+            max_candidates=setup.max_candidates,
+        ),
+    }
+
+
+def _describe(setup: PlanningSetup, protocol: Protocol) -> dict[str, JsonValue]:
+    agent: dict[str, JsonValue] = {
+        "window": setup.window,
+        "warm_start": setup.warm_start,
+        "bounds": None if setup.bounds is None else [_finite(bound) for bound in setup.bounds],
+    }
+    return {
+        "planner": describe(setup.planner),
+        "objective": describe(setup.objective),
+        "agent": agent,
+        "protocol_settings": asdict(protocol),
+    }
+
+
+def _finite(bound: Tensor) -> list[JsonValue]:
+    """Return numbers for JSON, which knows no infinity: null where there is no bound."""
+    return [value if math.isfinite(value) else None for value in bound.tolist()]
+
+
+@contextmanager
+def _progress(shown: bool) -> Iterator[Progress]:
+    columns = (
+        TextColumn("{task.description:<18}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), disable=not shown) as progress:
+        yield progress
