@@ -1,0 +1,6 @@
+"""Environments and the names under which the command line finds them."""
+
+from jepawm.registry import Registry
+
+ENVIRONMENTS = Registry("environment", {"wall": "jepawm.envs.wall:WallBatch"})
+"""Classes that satisfy `protocols.BatchedEnv`, built with `image_size`."""
