@@ -124,7 +124,7 @@ def make_run(folder: Path) -> Path:
     experiment = {"recipe": "wall", "seed": 3, "commit": "abc1234", "versions": {"numpy": "2.4"}}
     (folder / "experiment.json").write_text(json.dumps(experiment))
     (folder / "results.json").write_text(json.dumps(results_object()))
-    np.savez(folder / "rollouts.npz", **rollout_arrays())
+    np.savez(folder / "rollouts.npz", **rollout_arrays())  # pyright: ignore[reportArgumentType]
     generator = np.random.default_rng(1)
     with MetricsLog(folder / "metrics.jsonl") as log:
         for step in range(10, 4001, 10):
@@ -209,6 +209,17 @@ def test_nothing_is_loaded_from_the_network(html):
 
 def test_page_is_light(html):
     assert len(html.encode()) < 2_000_000
+
+
+def test_page_with_large_frames_is_light_too(tmp_path):
+    run = make_run(tmp_path / "run")
+    arrays = rollout_arrays()
+    arrays["frames"] = arrays["frames"].repeat(4, axis=-1).repeat(4, axis=-2)
+    arrays["goal_frames"] = arrays["goal_frames"].repeat(4, axis=-1).repeat(4, axis=-2)
+    np.savez(run / "rollouts.npz", **arrays)  # pyright: ignore[reportArgumentType]
+    html = write_report(run).read_text()
+    assert len(html) < 2_000_000
+    assert json.loads(Page(html).data)["tasks"][0]["frame"] == [128, 128]
 
 
 def test_payload_round_trips(html):
@@ -342,7 +353,7 @@ def test_malformed_rollouts_name_the_array_and_never_unpickle(tmp_path, array, v
         del arrays[array]
     else:
         arrays[array] = value
-    np.savez(run / "rollouts.npz", **arrays)
+    np.savez(run / "rollouts.npz", **arrays)  # pyright: ignore[reportArgumentType]
     with pytest.raises(UserError, match=r"rollouts\.npz"):
         write_report(run)
 

@@ -13,6 +13,9 @@ from jepawm.report.inputs import Rollouts
 MAX_SIDE = 128
 """Longest side of a stored frame in pixels; larger ones are scaled down to keep the page light."""
 
+MAX_PIXELS = 4_000_000
+"""Pixels of all stored frames together; beyond it frames are scaled down further."""
+
 Points = list[list[float]]
 
 
@@ -23,9 +26,10 @@ def task_payloads(rollouts: Rollouts, state_to_pixel: float | None) -> list[dict
     places in the picture or no probe was there. A sheet holds the `T + 1` frames row by row.
     """
     height, width = rollouts.frames.shape[-2:]
-    num_frames = rollouts.frames.shape[1]
+    num_tasks, num_frames = rollouts.frames.shape[:2]
     columns = math.ceil(math.sqrt(num_frames))
-    scale = min(1.0, MAX_SIDE / max(height, width))
+    fair = math.sqrt(MAX_PIXELS / (num_tasks * num_frames * height * width))
+    scale = min(1.0, MAX_SIDE / max(height, width), fair)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
 
     def path(states: Float[np.ndarray, "n S"]) -> Points:
@@ -45,7 +49,7 @@ def task_payloads(rollouts: Rollouts, state_to_pixel: float | None) -> list[dict
             "frameskip": rollouts.frameskip,
             "success": bool(rollouts.success[task]),
         }
-        for task in range(len(rollouts.frames))
+        for task in range(num_tasks)
     ]
 
 
@@ -81,5 +85,5 @@ def _sheet(
 
 def _data_uri(picture: Image.Image) -> str:
     stream = io.BytesIO()
-    picture.save(stream, "WEBP", quality=88, method=4)
+    picture.save(stream, "WEBP", quality=80, method=4)
     return "data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode()

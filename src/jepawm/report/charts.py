@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT = 360.0, 210.0
-LEFT, RIGHT, TOP, BOTTOM = 48.0, 12.0, 10.0, 30.0
+LEFT, RIGHT, TOP, BOTTOM = 48.0, 18.0, 10.0, 30.0
 MAX_POINTS = 300
 
 

@@ -40,7 +40,7 @@ function watchChart(svg, chart) {
     const wanted = place * zoom + 12;
     const most = figure.clientWidth - tip.offsetWidth;
     tip.style.left = Math.max(0, wanted > most ? place * zoom - tip.offsetWidth - 12 : wanted) + "px";
-    tip.style.top = svg.offsetTop + 8 + "px";
+    tip.style.top = box.top - figure.getBoundingClientRect().top + 8 + "px";
   });
 }
 
