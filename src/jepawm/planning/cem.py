@@ -114,9 +114,10 @@ class CEM:
         if num_dropped:
             total = self.num_iterations * self.num_samples * init.shape[0]
             logger.warning("dropped %d of %d candidates without a finite cost", num_dropped, total)
+        best = clamp(state.mean[:, None], bounds)  # [B, 1, H, A]; a mean can round over a bound
         return Plan(
-            actions=state.mean,
-            cost=cost(state.mean[:, None])[:, 0],
+            actions=best[:, 0],
+            cost=cost(best)[:, 0],
             history=torch.stack(history),  # [I, B]
             num_dropped=num_dropped,
         )
