@@ -9,7 +9,7 @@ import tyro
 from jepawm.cli.command import Command, Outcome
 from jepawm.cli.device import DeviceName, choose_device
 from jepawm.cli.output import render_evaluation, render_fields
-from jepawm.cli.parsing import first_name, parse, take_option, wants_help
+from jepawm.cli.parsing import first_name, parse, take_option
 from jepawm.cli.planner_choice import new_planner, planner_names
 from jepawm.errors import UserError
 
@@ -51,13 +51,12 @@ def prepare_eval(argv: list[str]) -> Command:
         if source is None:
             raise UserError("name the run first: jepawm eval RUN --planner.FIELD VALUE")
         parts["planner"] = default_planner(source)
-    elif wants_help(rest):
-        parts["planner"] = new_planner("cem")
     options, parsed = parse(
         EvalOptions,
         rest,
         verb="eval",
-        description=f"Evaluate a run; --planner NAME chooses among {planner_names()}.",
+        description=f"Evaluate a run. --planner NAME chooses among {planner_names()}; "
+        "with it, --help lists the fields, as --planner.num-samples.",
         parts=parts,
     )
 

@@ -136,7 +136,7 @@ class Comparison:
         return self.excess <= 1.0
 
 
-Values = Tensor | np.ndarray | np.generic | float | bool
+Values = Tensor | np.ndarray | np.generic | float | int | bool
 
 
 def compare(name: str, got: Values, expected: Values, *, atol: float, rtol: float) -> Comparison:

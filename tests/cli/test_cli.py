@@ -1,0 +1,183 @@
+"""The command line: help, exit codes, messages and JSON."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import jepawm
+from jepawm.cli import main
+from jepawm.cli.command import Command, Outcome
+from jepawm.cli.verbs import VERBS
+from jepawm.errors import UserError
+
+PROGRAM = "import sys; from jepawm.cli import main; sys.exit(main())"
+
+
+def run_program(code: str, *argv: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code, *argv],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | environment,
+    )
+
+
+def stub(
+    monkeypatch: pytest.MonkeyPatch, action: Callable[[], Outcome], *, as_json: bool = False
+) -> None:
+    monkeypatch.setattr(
+        "jepawm.cli.prepare", lambda _verb, _argv: Command(run=action, as_json=as_json)
+    )
+
+
+def test_help_lists_every_verb(capsys: pytest.CaptureFixture[str]):
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    for name in VERBS:
+        assert f"  {name} " in text
+    assert main([]) == 0
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.endswith(f"jepawm {jepawm.__version__}\n")
+
+
+@pytest.mark.parametrize("argv", [["--help"], *[[verb, "--help"] for verb in VERBS]], ids=str)
+def test_help_does_not_wait_for_torch(argv: list[str]):
+    code = (
+        "import sys\nfrom jepawm.cli import main\n"
+        "try:\n    code = main(sys.argv[1:])\nexcept SystemExit as stop:\n    code = stop.code\n"
+        "assert 'torch' not in sys.modules\nassert 'pyarrow' not in sys.modules\nsys.exit(code)"
+    )
+    done = run_program(code, *argv)
+    assert done.returncode == 0, done.stderr
+    assert "jepawm" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["trian"], "unknown verb 'trian' (known: train, eval"),
+        (["train"], "name a recipe"),
+        (["train", "wal"], "unknown recipe 'wal'; did you mean 'wall'? (known: wall)"),
+        (["train", "wall", "--planner", "cen"], "unknown planner 'cen'"),
+        (["eval", "wall", "--planner", "cen"], "unknown planner 'cen'"),
+        (["check", "golden", "no/such/folder"], "no/such/folder is no folder"),
+    ],
+    ids=str,
+)
+def test_what_the_user_can_mend_is_one_message_and_code_2(
+    argv: list[str], message: str, capsys: pytest.CaptureFixture[str]
+):
+    assert main(argv) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("jepawm: ")
+    assert message in captured.err
+    assert "Traceback" not in captured.err
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["eval", "wall", "--device", "gpu"], "'auto', 'cpu', 'cuda', 'mps'"),
+        (["collect", "wall", "--num-episode", "3"], "--num-episodes"),
+        (["check", "silver", "x"], "golden"),
+        (["eval", "wall", "--episodes", "many"], "--episodes"),
+    ],
+    ids=str,
+)
+def test_a_wrong_option_names_the_right_ones(
+    argv: list[str], message: str, capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(SystemExit) as caught:
+        main(argv)
+    assert caught.value.code == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert message in " ".join(captured.err.split())
+
+
+def test_json_is_the_only_thing_on_stdout(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def talk() -> Outcome:
+        print("on the way")
+        return Outcome(result={"success": 0.5}, text="", exit_code=1)
+
+    stub(monkeypatch, talk, as_json=True)
+    assert main(["eval"]) == 1
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == {"success": 0.5}
+    assert captured.err == "on the way\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (UserError("field x = 3 is above 2; lower it"), "jepawm: field x = 3 is above 2; lower it"),
+        (KeyboardInterrupt(), "interrupted"),
+        (OSError(28, "No space left on device", "a/pixels.npy"), "a/pixels.npy"),
+    ],
+    ids=["user", "interrupt", "disk"],
+)
+def test_expected_errors_end_with_code_2(
+    error: BaseException,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    def fail() -> Outcome:
+        raise error
+
+    stub(monkeypatch, fail)
+    assert main(["train"]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_fault_ends_with_code_1_and_hides_the_traceback_unless_asked():
+    code = (
+        "import sys\nfrom jepawm import cli\n"
+        "def fault(verb, argv): raise ZeroDivisionError('by nought')\n"
+        "cli.prepare = fault\nsys.exit(cli.main())"
+    )
+    hidden = run_program(code, "list")
+    assert hidden.returncode == 1
+    assert "ZeroDivisionError: by nought" in hidden.stderr
+    assert "JEPAWM_TRACEBACK=1" in hidden.stderr
+    assert "Traceback" not in hidden.stderr
+    shown = run_program(code, "list", JEPAWM_TRACEBACK="1")
+    assert shown.returncode == 1
+    assert "Traceback" in shown.stderr
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, "--help"],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writer)
+    assert done.stderr == ""
+
+
+def test_check_golden_tells_by_its_exit_code_whether_all_hold(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "unknown_kind.npz").write_bytes(b"broken")
+    assert main(["check", "golden", str(tmp_path)]) == 1
+    text = capsys.readouterr().out
+    assert "unknown_kind" in text
+    assert "0 passed, 1 failed, 0 cannot run yet" in text
+    assert main(["check", "golden", str(tmp_path), "--json"]) == 1
+    result = json.loads(capsys.readouterr().out)
+    assert result["counts"] == {"passed": 0, "failed": 1, "cannot run yet": 0}
+    assert result["cases"][0]["verdict"] == "fail"

@@ -1,0 +1,51 @@
+"""Results go out as JSON that every reader takes, or as text."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from jepawm.cli.output import print_json, render_evaluation, render_fields
+
+
+def test_json_has_no_paths_and_no_numbers_that_json_lacks(capsys: pytest.CaptureFixture[str]):
+    print_json({"run": Path("a/b"), "loss": math.nan, "ci95": (0.5, 1.0), "inner": {"x": None}})
+    assert json.loads(capsys.readouterr().out) == {
+        "run": "a/b",
+        "loss": None,
+        "ci95": [0.5, 1.0],
+        "inner": {"x": None},
+    }
+
+
+def test_json_refuses_what_it_cannot_hold():
+    with pytest.raises(TypeError, match="does not go into JSON"):
+        print_json({"thing": object()})
+
+
+def test_evaluation_shows_every_row_with_its_interval():
+    text = render_evaluation(
+        {
+            "env": "wall",
+            "protocol": "paper",
+            "episodes": 96,
+            "seed": 3,
+            "success": 0.9375,
+            "ci95": [0.87, 0.97],
+            "baselines": {"do_nothing": 0.0, "random": 0.052, "oracle": 0.92},
+            "baselines_ci95": {"oracle": [0.85, 0.96]},
+            "seconds_per_plan": 0.1234567,
+        }
+    )
+    lines = text.splitlines()
+    assert lines[0] == "wall, protocol paper, 96 tasks, seed 3"
+    assert [line.split("%")[0].split()[-1] for line in lines[1:5]] == ["0.0", "5.2", "92.0", "93.8"]
+    assert lines[3].endswith("[85.0, 96.0]")
+    assert lines[4].endswith("[87.0, 97.0]")
+    assert "0.1235" in lines[5]
+
+
+def test_fields_are_aligned():
+    assert render_fields({"a": 0.25, "long": [1, 2]}) == "a     0.25\nlong  1, 2"
+    assert render_fields({}) == ""

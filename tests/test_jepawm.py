@@ -1,0 +1,37 @@
+"""The public names: sorted, lazy, and the same for type checkers and at run time."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import jepawm
+
+
+def test_public_names_are_sorted_and_resolve():
+    assert sorted(jepawm.__all__) == list(jepawm.__all__)
+    for name in jepawm.__all__:
+        assert getattr(jepawm, name).__name__ == name
+    assert set(jepawm.__all__) <= set(dir(jepawm))
+    with pytest.raises(AttributeError, match="Nothing"):
+        jepawm.Nothing  # noqa: B018  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_type_checkers_see_the_same_names():
+    tree = ast.parse(Path(jepawm.__file__).read_text())
+    (block,) = [node for node in tree.body if isinstance(node, ast.If)]
+    seen = {
+        alias.name: statement.module
+        for statement in block.body
+        if isinstance(statement, ast.ImportFrom)
+        for alias in statement.names
+    }
+    assert seen == jepawm._HOMES
+    assert sorted(seen) == jepawm.__all__
+
+
+def test_importing_the_package_does_not_import_torch():
+    code = "import sys, jepawm; assert 'torch' not in sys.modules; jepawm.UserError"
+    subprocess.run([sys.executable, "-c", code], check=True)
