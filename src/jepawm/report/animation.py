@@ -58,11 +58,12 @@ def path_fractions(
 ) -> Points:
     """Return where states `[n, S]` lie in the picture, as fractions of its width and height.
 
-    The first two numbers of a state are x (right) and y (down); pixel i reaches from i to i + 1.
+    The first two numbers of a state are x (right) and y (down), 0 at the centre of the first
+    native pixel; `state_to_pixel` is the frame's side divided by the native side.
     """
     if state_to_pixel is None or states.shape[-1] < 2 or not np.isfinite(states[:, :2]).all():
         return []
-    places = (states[:, :2] * state_to_pixel + 0.5) / np.array([width, height])
+    places = (states[:, :2] + 0.5) * state_to_pixel / np.array([width, height])
     return [[round(float(x), 4), round(float(y), 4)] for x, y in places]
 
 

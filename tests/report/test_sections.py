@@ -1,0 +1,57 @@
+import json
+import math
+
+from jepawm.metrics_log import MetricsLog
+from jepawm.report import write_report
+from jepawm.report.metric_keys import METRICS
+
+
+def test_success_table_has_every_row_and_interval(page):
+    text = " ".join(page.text)
+    for number in ("93.8 %", "[87.0, 97.1]", "92.7 %", "[85.7, 96.4]", "4.2 %", "0.0 %"):
+        assert number in text
+    for paper in ("78.8 %", "± 3.9", "64.1 %"):
+        assert paper in text
+
+
+def test_header_says_where_the_run_comes_from(page):
+    text = " ".join(page.text)
+    for fact in ("wall", "abc1234", "4,000 steps", "in 4.0 minutes", "0.123 s"):
+        assert fact in text
+
+
+def test_one_card_per_task_with_its_outcome(page):
+    cards = [attrs["class"] for tag, attrs in page.elements if tag == "article"]
+    assert cards == ["task reached", "task reached", "task missed"]
+
+
+def test_every_metric_has_a_chart_with_its_explanation(page):
+    text = " ".join(page.text)
+    for key, known in METRICS.items():
+        assert key in text
+        assert known.meaning in text
+
+
+def test_nan_metrics_are_left_out_and_counted(tmp_path, parse_page):
+    run = tmp_path / "run"
+    run.mkdir()
+    with MetricsLog(run / "metrics.jsonl") as log:
+        log.append(1, {"train/loss": 1.0, "train/grad_norm": math.nan}, seconds=0.0)
+        log.append(2, {"train/loss": math.nan}, seconds=0.0)
+    page = parse_page(write_report(run).read_text())
+    payload = json.loads(page.data)
+    assert [chart["series"][0]["ys"] for chart in payload["charts"].values()] == [[1.0]]
+    assert "1 values are not finite" in "".join(page.text)
+
+
+def test_other_protocols_are_not_compared_with_the_paper(tmp_path, make_run, parse_page):
+    run = make_run(tmp_path / "run", results={"protocol": "mpc"})
+    text = "".join(parse_page(write_report(run).read_text()).text)
+    assert "not directly comparable" in text
+
+
+def test_environment_that_the_paper_lacks(tmp_path, make_run, parse_page):
+    run = make_run(tmp_path / "run", results={"env": "own"})
+    text = "".join(parse_page(write_report(run).read_text()).text)
+    assert "no number for this environment" in text
+    assert "78.8" not in text
