@@ -1,0 +1,108 @@
+"""`.npy` files that grow row by row, and full disks told in words."""
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from jepawm.errors import UserError
+
+_HEADER_BYTES = 128
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class ArrayFile:
+    """Write an array `[F, *row_shape]` of unknown length `F` in pieces; readable by `numpy.load`."""
+
+    def __init__(self, path: Path, *, row_shape: tuple[int, ...], dtype: str) -> None:
+        """Create the file; `dtype` is a NumPy name with byte order, for example `<f4`."""
+        self.path = path
+        self.row_shape = row_shape
+        self.dtype = np.dtype(dtype)
+        self.num_rows = 0
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _binary(), 0o644)
+        self._write(memoryview(self._header()))
+
+    def append(self, rows: np.ndarray) -> None:
+        """Append rows `[n, *row_shape]`, cast to the file's dtype."""
+        data = np.ascontiguousarray(rows, dtype=self.dtype)
+        if data.shape[1:] != self.row_shape:
+            raise ValueError(f"{self.path.name}: rows {data.shape[1:]}, expected {self.row_shape}")
+        if data.size:
+            self._write(data.data.cast("B"))
+        self.num_rows += data.shape[0]
+
+    def close(self) -> None:
+        """Write the final length into the header and flush the file to the disk."""
+        try:
+            os.lseek(self._descriptor, 0, os.SEEK_SET)
+            self._write(memoryview(self._header()))
+            os.fsync(self._descriptor)
+        finally:
+            self.discard()
+
+    def discard(self) -> None:
+        """Close the file as it is; does nothing if it is closed already."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _header(self) -> bytes:
+        shape = (self.num_rows, *self.row_shape)
+        text = f"{{'descr': {self.dtype.str!r}, 'fortran_order': False, 'shape': {shape!r}, }}"
+        body = text.ljust(_HEADER_BYTES - 11) + "\n"
+        return b"\x93NUMPY\x01\x00" + len(body).to_bytes(2, "little") + body.encode("ascii")
+
+    def _write(self, data: memoryview) -> None:
+        while data:  # a nearly full disk, and the kernel's limit of 2 GiB, write less than asked
+            data = data[os.write(self._descriptor, data) :]
+
+
+@contextmanager
+def telling_full_disk(path: Path, *, num_bytes: int) -> Iterator[None]:
+    """Turn "no space left" inside the block into a message that names path, need and free bytes.
+
+    `num_bytes` is what the block is about to write at most.
+
+    Raises:
+        UserError: if the disk (or the quota, or the file size limit) is exhausted.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise UserError(_full_message(path, num_bytes=num_bytes)) from error
+
+
+def require_free_bytes(path: Path, *, num_bytes: int) -> None:
+    """Refuse to start writing `num_bytes` below `path` where that much is not free.
+
+    Raises:
+        UserError: if less is free.
+    """
+    if free_bytes(path) < num_bytes:
+        raise UserError(_full_message(path, num_bytes=num_bytes))
+
+
+def free_bytes(path: Path) -> int:
+    """Count the free bytes of the disk that holds `path`, which need not exist yet."""
+    folder = path.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def _full_message(path: Path, *, num_bytes: int) -> str:
+    return (
+        f"the disk is full: {path} needs {num_bytes:,} more bytes, {free_bytes(path):,} are free; "
+        "free some space, choose another folder, or write less"
+    )
+
+
+def _binary() -> int:
+    return getattr(os, "O_BINARY", 0)  # Windows only

@@ -1,0 +1,196 @@
+"""The one native store of episodes: a folder of memory-mapped arrays, an index and a manifest.
+
+    manifest.json    counts, statistics, provenance, size and SHA-256 of the other files
+    index.parquet    episode, start, num_frames, num_actions: one row for each episode
+    pixels.npy       uint8   [F, 3, H, W]  the frames of all episodes, one after the other
+    actions.npy      float32 [F, a]        row t leads frame t to frame t + 1 of the same episode
+    proprio.npy      float32 [F, P]        optional
+    state.npy        float64 [F, S]        optional; for probes and diagnosis, never for the model
+
+`F` counts the frames of all episodes. An episode of `L` frames has `L` or `L - 1` actions; in the
+second case its last action row is zero padding. `EpisodeWriter` writes stores, `open_store` opens
+them; how the pixels lie on the disk is known to `EpisodeStore.frames` alone.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Float, Int64, UInt8
+
+from jepawm.data.manifest import Manifest, check_hash, check_size, read_manifest
+from jepawm.errors import UserError
+from jepawm.normalizer import Normalizer
+
+INDEX_NAME = "index.parquet"
+INDEX_COLUMNS = ("episode", "start", "num_frames", "num_actions")
+PARTIAL_MARK = ".partial-"
+_HASHED_WHEN_OPENED = 2 * 2**30
+"""Files up to this size (2 GiB, 1.3 s) are hashed by `open_store`, all of them by `verify`."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EpisodeStore:
+    """Episodes on the disk, opened for reading."""
+
+    path: Path
+    """The folder."""
+    manifest: Manifest
+    """Counts, statistics, provenance and hashes."""
+    lengths: Int64[np.ndarray, " E"]
+    """Number of frames of each episode `[E]`."""
+    num_actions: Int64[np.ndarray, " E"]
+    """Number of actions of each episode `[E]`: its frames, or one less."""
+    starts: Int64[np.ndarray, " E"]
+    """Row of the first frame of each episode `[E]`."""
+    pixels: UInt8[np.ndarray, "F 3 H W"]
+    """Frames of all episodes `[F, 3, H, W]`, memory-mapped and read-only."""
+    actions: Float[np.ndarray, "F a"]
+    """Actions `[F, a]`, float32, environment units."""
+    proprio: Float[np.ndarray, "F P"] | None
+    """Proprioception `[F, P]`, float32, environment units; None if there is none."""
+    state: Float[np.ndarray, "F S"] | None
+    """Simulator state `[F, S]`, float64; None if there is none."""
+
+    def __len__(self) -> int:
+        """Count the episodes."""
+        return len(self.lengths)
+
+    def frames(self, rows: Int64[np.ndarray, "*b"]) -> UInt8[np.ndarray, "*b 3 H W"]:
+        """Read frames `[*b, 3, H, W]` at rows `[*b]` of the whole store."""
+        return np.take(self.pixels, rows, axis=0)  # twice as fast as `pixels[rows]`
+
+    def normalizer(self) -> Normalizer:
+        """Build the normaliser from the statistics of the whole store."""
+        statistics = self.manifest.statistics
+        return Normalizer.from_statistics(
+            action_mean=statistics.action_mean,
+            action_std=statistics.action_std,
+            proprio_mean=statistics.proprio_mean,
+            proprio_std=statistics.proprio_std,
+        )
+
+    def verify(self) -> None:
+        """Compare every file, pixels too, with its recorded size and hash (about 1 s per GB).
+
+        Raises:
+            UserError: if a file is missing, truncated or altered.
+        """
+        for name, record in self.manifest.files.items():
+            check_size(self.path / name, record)
+            check_hash(self.path / name, record)
+
+
+def open_store(path: Path) -> EpisodeStore:
+    """Open a store and check it: sizes, hashes, agreement with the manifest, finite actions.
+
+    Of files above 2 GiB only the size is checked here; `EpisodeStore.verify` hashes them too.
+
+    Raises:
+        UserError: if the store is missing, half written, truncated, altered or inconsistent.
+    """
+    _require_folder(path)
+    manifest = read_manifest(path)
+    for name, record in manifest.files.items():
+        check_size(path / name, record)
+        if record.num_bytes <= _HASHED_WHEN_OPENED:
+            check_hash(path / name, record)
+    index = _read_index(path, manifest)
+    size = manifest.image_size
+    actions = _read_array(path, "actions", (manifest.num_frames, manifest.action_dim), "<f4")
+    _require_finite(path / "actions.npy", actions, index)
+    return EpisodeStore(
+        path=path,
+        manifest=manifest,
+        lengths=index["num_frames"],
+        num_actions=index["num_actions"],
+        starts=index["start"],
+        pixels=_read_array(path, "pixels", (manifest.num_frames, 3, size, size), "|u1"),
+        actions=actions,
+        proprio=_read_optional(path, "proprio", (manifest.num_frames, manifest.proprio_dim), "<f4"),
+        state=_read_optional(path, "state", (manifest.num_frames, manifest.state_dim), "<f8"),
+    )
+
+
+def partial_folders(path: Path) -> list[Path]:
+    """List what unfinished writers left beside `path`."""
+    return sorted(path.parent.glob(f"{_escape(path.name)}{PARTIAL_MARK}*"))
+
+
+def _escape(name: str) -> str:
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
+
+
+def _require_folder(path: Path) -> None:
+    if path.is_dir():
+        return
+    if path.exists():
+        raise UserError(f"{path} is a file; give the folder of an episode store")
+    unfinished = partial_folders(path)
+    if unfinished:
+        raise UserError(
+            f"{path} was never finished: only the half-written {unfinished[0].name} is there; "
+            "delete that folder and collect again"
+        )
+    raise UserError(f"there is no episode store at {path}; collect one with `jepawm collect`")
+
+
+def _read_index(path: Path, manifest: Manifest) -> Mapping[str, Int64[np.ndarray, " E"]]:
+    file = path / INDEX_NAME
+    try:
+        table = pq.read_table(file)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(f"{file} cannot be read ({error}); collect the store anew") from error
+    missing = sorted(set(INDEX_COLUMNS) - set(table.column_names))
+    if missing:
+        raise UserError(f"{file} lacks the columns {missing}; collect the store anew")
+    index = {name: np.asarray(table[name], dtype=np.int64) for name in INDEX_COLUMNS}
+    lengths, num_actions = index["num_frames"], index["num_actions"]
+    padding = lengths - num_actions
+    agrees = (
+        len(lengths) == manifest.num_episodes
+        and int(lengths.sum()) == manifest.num_frames
+        and int(num_actions.sum()) == manifest.num_actions
+        and bool(((padding == 0) | (padding == 1)).all())
+        and np.array_equal(index["start"], np.cumsum(lengths) - lengths)
+    )
+    if not agrees:
+        raise UserError(f"{file} disagrees with the manifest; collect the store anew")
+    return index
+
+
+def _read_array(path: Path, name: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    file = path / f"{name}.npy"
+    if not file.is_file():
+        raise UserError(f"{file} is missing; copy the store again or collect it anew")
+    try:
+        array = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise UserError(f"{file} is altered ({error}); collect the store anew") from error
+    if array.shape != shape or array.dtype.str != dtype:
+        raise UserError(
+            f"{file} holds {array.dtype} {array.shape}, the manifest says {np.dtype(dtype)} "
+            f"{shape}; collect the store anew"
+        )
+    return array.view(np.ndarray)
+
+
+def _read_optional(
+    path: Path, name: str, shape: tuple[int, int | None], dtype: str
+) -> np.ndarray | None:
+    num_rows, width = shape
+    return None if width is None else _read_array(path, name, (num_rows, width), dtype)
+
+
+def _require_finite(file: Path, rows: np.ndarray, index: Mapping[str, np.ndarray]) -> None:
+    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    if len(bad):
+        episode = int(np.searchsorted(index["start"], bad[0], side="right")) - 1
+        step = int(bad[0] - index["start"][episode])
+        raise UserError(
+            f"{file}: NaN or infinite value in episode {episode}, step {step} ({len(bad)} rows in "
+            "all); collect the store anew, or repair the recording and import it again"
+        )

@@ -1,0 +1,163 @@
+"""`manifest.json` of an episode store: counts, statistics, provenance and the hash of each file."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from jepawm.errors import UserError
+
+MANIFEST_NAME = "manifest.json"
+FORMAT = "jepawm-episodes"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileRecord:
+    """What a file of the store must look like."""
+
+    num_bytes: int
+    """Size in bytes."""
+    sha256: str
+    """SHA-256 of the whole file, hexadecimal."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statistics:
+    """Mean and unbiased standard deviation of each column over the whole store, per step."""
+
+    action_mean: list[float]
+    """Mean of one environment action `[a]`, padding rows left out."""
+    action_std: list[float]
+    """Standard deviation of one environment action `[a]`; 0 for a constant column."""
+    proprio_mean: list[float] | None
+    """Mean of the proprioception `[P]` over all frames; None if there is none."""
+    proprio_std: list[float] | None
+    """Standard deviation of the proprioception `[P]` over all frames."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """The content of `manifest.json`."""
+
+    environment: str
+    """Name of the environment or robot that the episodes come from."""
+    num_episodes: int
+    """Number of episodes."""
+    num_frames: int
+    """Number of frames of all episodes together, `F`."""
+    num_actions: int
+    """Number of actions of all episodes together, padding left out."""
+    image_size: int
+    """Height and width of the frames in pixels."""
+    pixel_encoding: str
+    """How frames are stored: `raw` (uint8 `[F, 3, H, W]` in `pixels.npy`)."""
+    action_dim: int
+    """Width `a` of one environment action."""
+    proprio_dim: int | None
+    """Width `P` of the proprioception; None if there is none."""
+    state_dim: int | None
+    """Width `S` of the simulator state; None if there is none."""
+    statistics: Statistics
+    """Means and standard deviations."""
+    seed: int | None
+    """Seed that made the episodes; None if they were recorded."""
+    settings: dict[str, object]
+    """How the episodes were made, in the words of the program that made them; JSON values."""
+    files: dict[str, FileRecord]
+    """Size and hash of every other file in the folder."""
+
+    def to_text(self) -> str:
+        """Return the JSON text, closed by the hash of its own content."""
+        content = {"format": FORMAT, "version": FORMAT_VERSION, **asdict(self)}
+        content["sha256"] = _content_hash(content)
+        return json.dumps(content, indent=2, allow_nan=False) + "\n"
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and check `manifest.json` of a store.
+
+    Raises:
+        UserError: if it is missing, truncated, altered, or of another format or version.
+    """
+    path = folder / MANIFEST_NAME
+    if not path.is_file():
+        raise UserError(f"{folder} is not an episode store: it has no {MANIFEST_NAME}")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is truncated or altered ({error}); {_REMEDY}") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise UserError(f"{path} is not the manifest of an episode store; check the folder")
+    if content.get("version") != FORMAT_VERSION:
+        raise UserError(
+            f"{path} has format version {content.get('version')!r}, this jepawm reads "
+            f"{FORMAT_VERSION}; use the jepawm that wrote it, or collect again"
+        )
+    expected = content.pop("sha256", None)
+    names = {field.name for field in fields(Manifest)} | {"format", "version"}
+    if _content_hash(content) != expected or set(content) != names:
+        raise UserError(f"{path} was altered: its own hash does not match; {_REMEDY}")
+    del content["format"], content["version"]
+    content["statistics"] = Statistics(**content["statistics"])
+    content["files"] = {name: FileRecord(**record) for name, record in content["files"].items()}
+    return Manifest(**content)
+
+
+def record_file(path: Path) -> FileRecord:
+    """Measure and hash a file."""
+    return FileRecord(num_bytes=path.stat().st_size, sha256=hash_file(path))
+
+
+def check_size(path: Path, record: FileRecord) -> None:
+    """Compare the size of a file with its record.
+
+    Raises:
+        UserError: if the file is missing or has another size.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} is missing; {_REMEDY}")
+    size = path.stat().st_size
+    if size != record.num_bytes:
+        word = "truncated" if size < record.num_bytes else "too long"
+        raise UserError(f"{path} is {word}: {size:,} of {record.num_bytes:,} bytes; {_REMEDY}")
+
+
+def check_hash(path: Path, record: FileRecord) -> None:
+    """Compare the content of a file with its record.
+
+    Raises:
+        UserError: if the file was altered.
+    """
+    if hash_file(path) != record.sha256:
+        raise UserError(f"{path} was altered: its SHA-256 is not the recorded one; {_REMEDY}")
+
+
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def column_statistics(rows: Float[np.ndarray, "n d"]) -> tuple[list[float], list[float]]:
+    """Return mean `[d]` and unbiased standard deviation `[d]` of rows, computed in float64.
+
+    A single row has standard deviation 0, and so has a constant column, exactly.
+    """
+    mean = rows.mean(axis=0, dtype=np.float64)
+    std = np.zeros_like(mean)
+    if len(rows) > 1:
+        std = rows.std(axis=0, dtype=np.float64, ddof=1)
+    constant = (rows == rows[0]).all(axis=0)  # rounding of the mean would leave about 1e-17
+    return mean.tolist(), np.where(constant, 0.0, std).tolist()
+
+
+_REMEDY = "copy the store again or collect it anew"
+
+
+def _content_hash(content: dict[str, object]) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

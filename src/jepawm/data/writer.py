@@ -1,0 +1,245 @@
+"""Write an episode store crash-safely: aside first, renamed when complete."""
+
+import logging
+import os
+import shutil
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Float, UInt8
+
+from jepawm.data.array_file import ArrayFile, require_free_bytes, telling_full_disk
+from jepawm.data.episodes import (
+    INDEX_COLUMNS,
+    INDEX_NAME,
+    PARTIAL_MARK,
+    partial_folders,
+)
+from jepawm.data.manifest import (
+    MANIFEST_NAME,
+    Manifest,
+    Statistics,
+    column_statistics,
+    record_file,
+)
+from jepawm.errors import UserError
+
+_LOG = logging.getLogger(__name__)
+_DTYPES = {"pixels": "|u1", "actions": "<f4", "proprio": "<f4", "state": "<f8"}
+
+
+class EpisodeWriter:
+    """Write a store into `<path>.partial-<id>` and rename it to `path` at the end of the block.
+
+    If the block raises, or the disk is full, what was written is removed; after a kill or a power
+    cut the folder with `.partial-` in its name remains and `open_store` says so. Nothing that
+    exists is ever overwritten.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        environment: str,
+        image_size: int,
+        settings: Mapping[str, object],
+        seed: int | None = None,
+        expected_frames: int = 0,
+    ) -> None:
+        """Take the folder to create and the provenance for the manifest.
+
+        Args:
+            path: folder of the store; must not exist, or be empty.
+            environment: name of the environment or robot.
+            image_size: height and width of the frames in pixels.
+            settings: how the episodes are made, as JSON values.
+            seed: seed that makes them; None for recordings.
+            expected_frames: number of frames to come, if known; a disk without room for them is
+                refused before the first is written.
+
+        Raises:
+            UserError: if `path` exists, or the disk has too little room.
+        """
+        self.path = path
+        self._environment = environment
+        self._image_size = image_size
+        self._settings = dict(settings)
+        self._seed = seed
+        self._frames_left = expected_frames
+        self._files: dict[str, ArrayFile] = {}
+        self._index: list[tuple[int, int, int, int]] = []
+        if _is_taken(path):
+            raise UserError(f"{path} exists already; choose another folder or delete it first")
+        require_free_bytes(path, num_bytes=expected_frames * self._frame_bytes())
+        for leftover in partial_folders(path):
+            _LOG.warning("%s is left from an interrupted run; it may be deleted", leftover)
+        self._folder = path.with_name(f"{path.name}{PARTIAL_MARK}{uuid.uuid4().hex[:8]}")
+        with telling_full_disk(path, num_bytes=expected_frames * self._frame_bytes()):
+            self._folder.mkdir(parents=True)
+
+    def append(
+        self,
+        pixels: UInt8[np.ndarray, "L 3 H W"],
+        actions: Float[np.ndarray, "n a"],
+        *,
+        proprio: Float[np.ndarray, "_ P"] | None = None,
+        state: Float[np.ndarray, "_ S"] | None = None,
+    ) -> None:
+        """Add one episode of `L` frames and `L - 1` or `L` actions, in environment units.
+
+        Raises:
+            UserError: if shapes disagree, a number is NaN or infinite, or the disk is full.
+        """
+        num_frames, num_actions = len(pixels), len(actions)
+        columns = {"actions": actions, "proprio": proprio, "state": state}
+        present = {name: rows for name, rows in columns.items() if rows is not None}
+        self._check(pixels, present)
+        if num_actions == num_frames - 1:
+            present["actions"] = np.concatenate([actions, np.zeros_like(actions[:1])])
+        start = self._index[-1][1] + self._index[-1][2] if self._index else 0
+        need = max(num_frames, self._frames_left) * self._frame_bytes()
+        with telling_full_disk(self.path, num_bytes=need):
+            for name, rows in {"pixels": pixels, **present}.items():
+                if name not in self._files:
+                    self._files[name] = self._create(name, rows.shape[1:])
+                self._files[name].append(rows)
+        self._index.append((len(self._index), start, num_frames, num_actions))
+        self._frames_left = max(0, self._frames_left - num_frames)
+
+    def __enter__(self) -> "EpisodeWriter":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        complete = False
+        try:
+            if kind is None:
+                self._finish()
+                complete = True
+        finally:
+            if not complete:
+                for file in self._files.values():
+                    file.discard()
+                shutil.rmtree(self._folder, ignore_errors=True)  # what matters is the first error
+        if complete:
+            self._publish()
+
+    def _finish(self) -> None:
+        if not self._index:
+            raise UserError(f"no episode was written to {self.path}; give at least one")
+        with telling_full_disk(self.path, num_bytes=64 * len(self._index) + 2**16):
+            for file in self._files.values():
+                file.close()
+            columns = dict(zip(INDEX_COLUMNS, np.array(self._index, dtype=np.int64).T, strict=True))
+            pq.write_table(pa.table(columns), self._folder / INDEX_NAME)
+            (self._folder / MANIFEST_NAME).write_text(self._manifest().to_text(), encoding="utf-8")
+            for path in (self._folder / INDEX_NAME, self._folder / MANIFEST_NAME, self._folder):
+                _flush(path)
+
+    def _publish(self) -> None:
+        if _is_taken(self.path):
+            raise UserError(
+                f"{self.path} appeared during the run and is kept; the finished store is "
+                f"{self._folder}: rename it"
+            )
+        if self.path.exists():
+            self.path.rmdir()  # empty
+        self._folder.rename(self.path)
+        _flush(self.path.parent)
+
+    def _manifest(self) -> Manifest:
+        _, _, num_frames, num_actions = np.array(self._index, dtype=np.int64).T
+        return Manifest(
+            environment=self._environment,
+            num_episodes=len(self._index),
+            num_frames=int(num_frames.sum()),
+            num_actions=int(num_actions.sum()),
+            image_size=self._image_size,
+            pixel_encoding="raw",
+            action_dim=self._files["actions"].row_shape[0],
+            proprio_dim=self._width("proprio"),
+            state_dim=self._width("state"),
+            statistics=self._statistics(num_frames, num_actions),
+            seed=self._seed,
+            settings=self._settings,
+            files={path.name: record_file(path) for path in sorted(self._folder.iterdir())},
+        )
+
+    def _statistics(self, num_frames: np.ndarray, num_actions: np.ndarray) -> Statistics:
+        actions = np.load(self._files["actions"].path, mmap_mode="r")
+        ends = np.cumsum(num_frames) - 1
+        real = np.ones(len(actions), dtype=bool)
+        real[ends[num_actions < num_frames]] = False
+        action_mean, action_std = column_statistics(actions[real])
+        proprio_mean, proprio_std = None, None
+        if "proprio" in self._files:
+            proprio = np.load(self._files["proprio"].path, mmap_mode="r")
+            proprio_mean, proprio_std = column_statistics(proprio)
+        return Statistics(
+            action_mean=action_mean,
+            action_std=action_std,
+            proprio_mean=proprio_mean,
+            proprio_std=proprio_std,
+        )
+
+    def _check(self, pixels: np.ndarray, columns: Mapping[str, np.ndarray]) -> None:
+        where = f"episode {len(self._index)} for {self.path}"
+        size, num_frames = self._image_size, len(pixels)
+        if pixels.shape[1:] != (3, size, size) or pixels.dtype != np.uint8 or num_frames < 2:
+            raise UserError(
+                f"{where}: pixels are {pixels.dtype} {pixels.shape}; expected at least two frames "
+                f"of uint8 (3, {size}, {size})"
+            )
+        for name, rows in columns.items():
+            allowed = (num_frames - 1, num_frames) if name == "actions" else (num_frames,)
+            if rows.ndim != 2 or len(rows) not in allowed:
+                raise UserError(
+                    f"{where}: {name} has shape {rows.shape}, expected {allowed[0]} rows for "
+                    f"{num_frames} frames"
+                )
+            bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+            if len(bad):
+                raise UserError(
+                    f"{where}: {name} is NaN or infinite at step {int(bad[0])} ({len(bad)} of "
+                    f"{len(rows)} rows); repair or leave out this episode"
+                )
+        self._check_columns(where, columns)
+
+    def _check_columns(self, where: str, columns: Mapping[str, np.ndarray]) -> None:
+        widths = {name: file.row_shape[0] for name, file in self._files.items() if name != "pixels"}
+        given = {name: rows.shape[1] for name, rows in columns.items()}
+        if self._index and widths != given:
+            raise UserError(f"{where}: column widths {given} differ from those before, {widths}")
+
+    def _create(self, name: str, row_shape: tuple[int, ...]) -> ArrayFile:
+        return ArrayFile(self._folder / f"{name}.npy", row_shape=row_shape, dtype=_DTYPES[name])
+
+    def _width(self, name: str) -> int | None:
+        return self._files[name].row_shape[0] if name in self._files else None
+
+    def _frame_bytes(self) -> int:
+        return 3 * self._image_size**2
+
+
+def _is_taken(path: Path) -> bool:
+    return path.exists() and not (path.is_dir() and not any(path.iterdir()))
+
+
+def _flush(path: Path) -> None:
+    """Flush a file or a folder to the disk, so that a power cut cannot undo the rename."""
+    if os.name == "nt" and path.is_dir():
+        return  # Windows cannot open folders
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,50 @@
+import errno
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jepawm.data.array_file import ArrayFile, free_bytes, require_free_bytes, telling_full_disk
+from jepawm.errors import UserError
+
+
+@pytest.mark.parametrize(("row_shape", "dtype"), [((3, 4, 4), "|u1"), ((2,), "<f8"), ((), "<f4")])
+def test_numpy_reads_what_was_appended(tmp_path: Path, row_shape: tuple[int, ...], dtype: str):
+    generator = np.random.default_rng(0)
+    parts = [generator.integers(0, 100, (n, *row_shape)).astype(dtype) for n in (3, 0, 12345)]
+    file = ArrayFile(tmp_path / "a.npy", row_shape=row_shape, dtype=dtype)
+    for part in parts:
+        file.append(part)
+    file.close()
+    loaded = np.load(tmp_path / "a.npy", mmap_mode="r")
+    assert loaded.dtype.str == dtype
+    assert np.array_equal(loaded, np.concatenate(parts))
+
+
+def test_values_are_cast(tmp_path: Path):
+    file = ArrayFile(tmp_path / "a.npy", row_shape=(1,), dtype="<f4")
+    file.append(np.array([[0.1]]))
+    file.close()
+    assert np.load(tmp_path / "a.npy")[0, 0] == np.float32(0.1)
+
+
+def test_wrong_rows_are_refused(tmp_path: Path):
+    file = ArrayFile(tmp_path / "a.npy", row_shape=(2,), dtype="<f4")
+    with pytest.raises(ValueError, match="expected"):
+        file.append(np.zeros((1, 3)))
+    file.discard()
+
+
+def test_only_a_full_disk_becomes_a_message(tmp_path: Path):
+    with pytest.raises(UserError, match=r"needs 1,234 more bytes"):
+        with telling_full_disk(tmp_path / "deep" / "store", num_bytes=1234):
+            raise OSError(errno.ENOSPC, "full")
+    with pytest.raises(PermissionError), telling_full_disk(tmp_path, num_bytes=1):
+        raise PermissionError(errno.EACCES, "no")
+
+
+def test_require_free_bytes(tmp_path: Path):
+    require_free_bytes(tmp_path, num_bytes=1)
+    with pytest.raises(UserError, match="disk is full"):
+        require_free_bytes(tmp_path, num_bytes=10**18)
+    assert free_bytes(tmp_path / "not" / "yet") > 0
