@@ -55,3 +55,9 @@ def test_environment_that_the_paper_lacks(tmp_path, make_run, parse_page):
     text = "".join(parse_page(write_report(run).read_text()).text)
     assert "no number for this environment" in text
     assert "78.8" not in text
+
+
+def test_says_when_success_is_read(tmp_path, make_run, parse_page, page):
+    assert "at the end of an episode" in "".join(page.text)
+    run = make_run(tmp_path / "run", results={"protocol_settings": {"success": "any"}})
+    assert "at any time of an episode" in "".join(parse_page(write_report(run).read_text()).text)

@@ -67,7 +67,7 @@ def success_section(results: Results | None) -> str:
         )
     body = (
         f"<p>{results.num_episodes} tasks, the same for every row; protocol "
-        f"<code>{escape(results.protocol)}</code>; success is read at the end of an episode. "
+        f"<code>{escape(results.protocol)}</code>; success is read {_when(results)}. "
         "Brackets are 95 % Wilson intervals.</p><div class='scroll'><table class='success'><thead>"
         "<tr><th scope='col'>Row</th><th scope='col'>Success</th><th scope='col'>Interval</th>"
         f"<th scope='col' class='wide'>0 to 100 %</th></tr></thead><tbody>{''.join(rows)}"
@@ -189,6 +189,12 @@ def absent(name: str, command: str) -> str:
 
 def _section(name: str, title: str, body: str) -> str:
     return f"<section id='{name}' aria-labelledby='{name}-h'><h2 id='{name}-h'>{title}</h2>{body}</section>"
+
+
+def _when(results: Results) -> str:
+    settings = results.raw.get("protocol_settings")
+    anytime = isinstance(settings, dict) and settings.get("success") == "any"
+    return "at any time of an episode" if anytime else "at the end of an episode"
 
 
 def _known(value: object) -> str:
