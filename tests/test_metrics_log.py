@@ -1,3 +1,4 @@
+import errno
 import io
 import json
 import math
@@ -117,13 +118,18 @@ def test_missing_file_is_a_user_error(tmp_path):
         read_metrics(tmp_path / "metrics.jsonl")
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110
-def test_full_disk_is_a_user_error(tmp_path):
+class FullDisk(io.StringIO):
+    def flush(self) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_full_disk_is_a_user_error(tmp_path, monkeypatch):
     log = MetricsLog(tmp_path / "metrics.jsonl")
-    log.close()
-    log._file = Path("/dev/full").open("a")  # noqa: SIM115
-    with pytest.raises(UserError, match="--resume"):
-        log.append(1, {"train/loss": 1.0}, seconds=0.0)
+    log.append(1, {"train/loss": 1.0}, seconds=0.0)
+    monkeypatch.setattr(log, "_file", FullDisk())
+    with pytest.raises(UserError, match=r"No space left.*--resume"):
+        log.append(2, {"train/loss": 1.0}, seconds=0.0)
+    assert [row["step"] for row in read_metrics(log.path)] == [1]
 
 
 class Clock:
