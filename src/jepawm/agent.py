@@ -187,7 +187,7 @@ class RecedingHorizon:
         waiting = len(self._queue)
         if waiting and self._steps_left is not None and self._steps_left <= waiting:
             return float("inf")
-        return waiting
+        return float(waiting)
 
     def plan(self, cost: CostFn, *, like: Float[Tensor, "B _ A"]) -> Plan:
         """Minimise `cost` on the problems, device and dtype of `like`; queue the first steps.
