@@ -7,7 +7,7 @@ STAMP := .venv/.installed
 DEMO := runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint bench clean
+.PHONY: help install demo test test-all lint clean
 
 help: ## List the targets.
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/'
@@ -29,9 +29,6 @@ lint: $(STAMP) ## Check style, types and the floors.
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports --no-cache
-
-bench: $(STAMP) ## Measure speed (see benchmarks/README.md).
-	$(BIN)/jepawm bench
 
 clean: ## Remove .venv and caches.
 	rm -rf .venv .pytest_cache .ruff_cache build src/*.egg-info
