@@ -1,0 +1,33 @@
+"""Measure compute: the machine's matmul peak and the FLOPs of a function."""
+
+from collections.abc import Callable
+from statistics import median
+from time import perf_counter
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def matmul_peak(device: torch.device | None = None, *, size: int = 1536, repeats: int = 7) -> float:
+    """Measure float32 matrix multiplication with the current thread count, in GFLOP/s.
+
+    Args:
+        device: where to measure; None is the CPU.
+        size: side of the square matrices.
+        repeats: products; the median time counts.
+    """
+    matrix = torch.randn(size, size, device=device)
+    times = []
+    for _ in range(repeats + 2):
+        start = perf_counter()
+        product = matrix @ matrix
+        float(product[0, 0])  # waits for an asynchronous device
+        times.append(perf_counter() - start)
+    return 2 * size**3 / median(times[2:]) / 1e9
+
+
+def count_gflop(function: Callable[[], object]) -> float:
+    """Run `function` once and count the GFLOP of its matrix products, convolutions and attention."""
+    with FlopCounterMode(display=False) as counter:
+        function()
+    return counter.get_total_flops() / 1e9

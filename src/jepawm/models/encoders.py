@@ -1,0 +1,128 @@
+"""Encoders of images: small ones that are learned from scratch."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from jepawm.errors import UserError
+from jepawm.models.blocks import Block
+from jepawm.models.positions import frame_grid_sincos
+
+_PIXEL_MEAN, _PIXEL_STD = 0.5, 0.5
+_CONV_CHANNELS = {"S": (32, 64, 64), "B": (48, 96, 128), "L": (64, 128, 256)}
+_VIT_SHAPES = {"S": (128, 4, 4), "B": (192, 6, 6), "L": (384, 8, 6)}  # width, depth, heads
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig:
+    """Which encoder maps images to tokens."""
+
+    family: Literal["conv", "vit"] = "conv"
+    """conv: strided convolutions; vit: vision transformer; both learned with the predictor."""
+    size: Literal["S", "B", "L"] = "S"
+    """Number of channels and layers."""
+    dim: int = 32
+    """Width D of a token."""
+    grid: int = 1
+    """Tokens per side: 1 gives one token for the image, g gives g x g tokens."""
+    image_size: int = 64
+    """Side in pixels that images are resized to (bilinear) if they differ."""
+    patch_size: int = 8
+    """Side in pixels of a patch (family vit)."""
+
+    def __post_init__(self) -> None:
+        """Check sizes."""
+        if self.dim < 1 or self.grid < 1:
+            raise UserError(f"encoder.dim = {self.dim} and encoder.grid = {self.grid} must be >= 1")
+        reduction = 16 if self.family == "conv" else self.patch_size
+        side = self.image_size // reduction
+        if self.image_size % reduction or (self.grid > 1 and side % self.grid):
+            raise UserError(
+                f"encoder.image_size = {self.image_size} gives {self.image_size / reduction:g} cells "
+                f"a side, which encoder.grid = {self.grid} does not divide; change one of them"
+            )
+
+
+class ImageEncoder(nn.Module):
+    """Resize and scale pixels, run a backbone, pool to the grid and project to the token width."""
+
+    def __init__(self, config: EncoderConfig, backbone: nn.Module, *, features: int) -> None:
+        """Take the backbone, which maps `[B, 3, S, S]` floats to `[B, features, s, s]`."""
+        super().__init__()
+        self.config = config
+        self.dim = config.dim
+        self.grid = (config.grid, config.grid)
+        self.num_tokens = config.grid**2
+        self.backbone = backbone
+        side = config.image_size // (16 if config.family == "conv" else config.patch_size)
+        self.cell = side // config.grid
+        self.head = nn.Linear(features * self.cell**2, config.dim)
+
+    def forward(self, pixels: UInt8[Tensor, "*b 3 height width"]) -> Float[Tensor, "*b N D"]:
+        """Encode images `[*b, 3, Hpx, Wpx]`, uint8, into tokens `[*b, N, D]`."""
+        images = pixels.reshape(-1, *pixels.shape[-3:]).to(self.head.weight.dtype)
+        images = (images / 255 - _PIXEL_MEAN) / _PIXEL_STD
+        size = (self.config.image_size, self.config.image_size)
+        if images.shape[-2:] != size:
+            images = F.interpolate(images, size, mode="bilinear", align_corners=False)
+        images = images.contiguous(memory_format=torch.channels_last)
+        maps = self.backbone(images)  # [B, features, s, s]
+        cells = F.unfold(maps, self.cell, stride=self.cell)  # [B, features * cell^2, N]
+        tokens = self.head(cells.transpose(1, 2))  # [B, N, D]
+        return tokens.reshape(*pixels.shape[:-3], self.num_tokens, self.dim)
+
+
+class ConvBackbone(nn.Sequential):
+    """Patches of 4 x 4 pixels, then two strided convolutions: 16 times smaller at the end."""
+
+    def __init__(self, channels: tuple[int, int, int]) -> None:
+        """Take the channels of each stage."""
+        stages: list[nn.Module] = [nn.Conv2d(3, channels[0], 4, stride=4), *_norm(channels[0])]
+        for before, width in zip(channels[:-1], channels[1:], strict=True):
+            stages += [nn.Conv2d(before, width, 3, stride=2, padding=1), *_norm(width)]
+        super().__init__(*stages)
+
+
+class ViTBackbone(nn.Module):
+    """A small vision transformer with fixed sine-cosine positions."""
+
+    def __init__(self, *, width: int, depth: int, num_heads: int, patch_size: int, side: int) -> None:
+        """Take the width, depth, heads, patch size in pixels and patches per side."""
+        super().__init__()
+        self.side = side
+        self.patches = nn.Conv2d(3, width, patch_size, stride=patch_size)
+        table = frame_grid_sincos(num_frames=1, grid=(side, side), num_condition=0, dim=width)
+        self.register_buffer("table", table, persistent=False)
+        head_dim = width // num_heads
+        self.blocks = nn.ModuleList(
+            Block(width, num_heads, head_dim=head_dim, hidden=4 * width) for _ in range(depth)
+        )
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+
+    def forward(self, images: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B width s s"]:
+        """Map images to a feature map."""
+        x = self.patches(images).flatten(2).transpose(1, 2) + self.table  # [B, s * s, width]
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x).transpose(1, 2).unflatten(-1, (self.side, self.side))
+
+
+def build_encoder(config: EncoderConfig) -> ImageEncoder:
+    """Build the encoder that a configuration describes, with random weights."""
+    if config.family == "conv":
+        channels = _CONV_CHANNELS[config.size]
+        return ImageEncoder(config, ConvBackbone(channels), features=channels[-1])
+    width, depth, heads = _VIT_SHAPES[config.size]
+    side = config.image_size // config.patch_size
+    backbone = ViTBackbone(
+        width=width, depth=depth, num_heads=heads, patch_size=config.patch_size, side=side
+    )
+    return ImageEncoder(config, backbone, features=width)
+
+
+def _norm(width: int) -> list[nn.Module]:
+    return [nn.GroupNorm(4, width), nn.GELU()]

@@ -1,0 +1,116 @@
+"""Position codes: fixed sine-cosine tables that are added, rotary tables that turn queries and keys.
+
+A sequence holds, frame by frame, first the condition tokens and then the `grid x grid` patch
+tokens, row by row. Rotary codes split a head's channels into a frame, a row and a column part.
+"""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Positions = Literal["sincos", "rope", "rope_vjepa", "learned"]
+"""Position code of a predictor: `sincos` fixed sine-cosine table added to the input; `rope` rotary
+in frame, row and column; `rope_vjepa` the released V-JEPA 2 and JEPA-WM rotation, which tiles the
+frequencies but turns neighbouring channels (not a true rotation; needed to load those weights);
+`learned` a learned table, as DINO-WM uses."""
+
+Rotation = tuple[Float[Tensor, "L h"], Float[Tensor, "L h"]]
+"""Cosines and sines `[L, h]` for `L` sequence positions and head width `h`."""
+
+
+def sincos_table(coordinates: Float[Tensor, " L"], *, dim: int) -> Float[Tensor, "L {dim}"]:
+    """Return the sine-cosine code `[L, dim]` of coordinates: all sines, then all cosines."""
+    if dim % 2 or dim == 0:
+        padded = sincos_table(coordinates, dim=dim + 2 - dim % 2 if dim else 2)
+        return padded[:, :dim]
+    half = dim // 2
+    frequencies = 10000.0 ** (-torch.arange(half, dtype=torch.float64) / half)
+    angles = coordinates.double()[:, None] * frequencies  # [L, half]
+    return torch.cat([angles.sin(), angles.cos()], dim=1).float()
+
+
+def frame_grid_sincos(
+    *, num_frames: int, grid: tuple[int, int], num_condition: int, dim: int
+) -> Float[Tensor, "L {dim}"]:
+    """Return the sine-cosine table `[L, dim]` of a whole sequence.
+
+    A quarter of the channels codes the frame, the rest row and column; condition tokens carry the
+    frame only.
+    """
+    frame, row, column, is_patch = _coordinates(num_frames, grid, num_condition)
+    row_dim = (dim - dim // 4) // 2
+    column_dim = dim - dim // 4 - row_dim
+    patch = is_patch[:, None].float()
+    return torch.cat(
+        [
+            sincos_table(frame, dim=dim // 4),
+            sincos_table(row, dim=row_dim) * patch,
+            sincos_table(column, dim=column_dim) * patch,
+        ],
+        dim=1,
+    )
+
+
+def rotary_table(
+    *,
+    num_frames: int,
+    grid: tuple[int, int],
+    num_condition: int,
+    head_dim: int,
+    tiled: bool,
+    scale: float = 1.0,
+) -> Rotation:
+    """Return cosines and sines of the 3-D rotary code for every sequence position and channel.
+
+    Channels `[0, r)` turn with the frame, `[r, 2r)` with the row, `[2r, 3r)` with the column,
+    `r = 2 floor(floor(h / 3) / 2)`; what remains stays. Condition tokens turn with the frame only.
+
+    Args:
+        num_frames: frames in the window; numbering restarts at 0 in each window.
+        grid: rows and columns of patches.
+        num_condition: condition tokens before the patches of each frame.
+        head_dim: head width `h`.
+        tiled: frequencies tiled over the channels (V-JEPA 2) instead of one per channel pair.
+        scale: factor on row and column positions.
+    """
+    frame, row, column, is_patch = _coordinates(num_frames, grid, num_condition)
+    width = 2 * (head_dim // 3 // 2)
+    patch = is_patch.double()
+    angles = torch.zeros(len(frame), head_dim, dtype=torch.float64)
+    for part, position in enumerate((frame, row * scale * patch, column * scale * patch)):
+        frequencies = _frequencies(width, tiled=tiled)
+        angles[:, part * width : (part + 1) * width] = position.double()[:, None] * frequencies
+    return angles.cos().float(), angles.sin().float()
+
+
+def rotate(x: Float[Tensor, "*b L h"], rotation: Rotation) -> Float[Tensor, "*b L h"]:
+    """Turn neighbouring channel pairs of `x` `[*b, L, h]` by the angles of `rotation`."""
+    cos, sin = rotation
+    paired = cos.shape[-1] // 2 * 2
+    pairs = x[..., :paired].unflatten(-1, (-1, 2))
+    turned = torch.stack((-pairs[..., 1], pairs[..., 0]), dim=-1).flatten(-2)
+    if paired < x.shape[-1]:
+        turned = torch.nn.functional.pad(turned, (0, x.shape[-1] - paired))
+    return x * cos.to(x.dtype) + turned * sin.to(x.dtype)
+
+
+def _frequencies(width: int, *, tiled: bool) -> Tensor:
+    half = width // 2
+    omega = 10000.0 ** (-torch.arange(half, dtype=torch.float64) / max(half, 1))
+    return omega.repeat(2) if tiled else omega.repeat_interleave(2)
+
+
+def _coordinates(
+    num_frames: int, grid: tuple[int, int], num_condition: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return frame, row, column and whether it is a patch, `[L]` each."""
+    rows, columns = grid
+    per_frame = num_condition + rows * columns
+    index = torch.arange(num_frames * per_frame)
+    frame = index // per_frame
+    patch = index % per_frame - num_condition
+    is_patch = patch >= 0
+    patch = patch.clamp(min=0)
+    return frame.float(), (patch // columns).float(), (patch % columns).float(), is_patch

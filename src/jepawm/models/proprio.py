@@ -1,0 +1,30 @@
+"""Encoding of the robot's own state."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProprioConfig:
+    """How proprioception enters the model (the paper's proprio axis)."""
+
+    mode: Literal["none", "feature", "token"] = "none"
+    """none: pixels only; feature: its code joins the channels of every token; token: one token."""
+    dim: int = 16
+    """Width of the code in mode feature; in mode token it is the predictor's width."""
+
+
+class ProprioEncoder(nn.Module):
+    """Map normalised proprioception to its code by one affine layer."""
+
+    def __init__(self, proprio_dim: int, code_dim: int) -> None:
+        """Take the widths of the proprioception and of the code."""
+        super().__init__()
+        self.proj = nn.Linear(proprio_dim, code_dim)
+
+    def forward(self, proprio: Float[Tensor, "*b P"]) -> Float[Tensor, "*b 1 code"]:
+        """Encode `[*b, P]` into one code per instant `[*b, 1, code]`."""
+        return self.proj(proprio).unsqueeze(-2)

@@ -1,0 +1,113 @@
+"""The world model: encode observations, predict latents, roll them forward."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from jepawm.errors import UserError
+from jepawm.models.encoders import EncoderConfig, build_encoder
+from jepawm.models.predictor import Predictor, PredictorConfig
+from jepawm.models.proprio import ProprioConfig, ProprioEncoder
+from jepawm.types import Context, Latent, Observation, concatenate
+
+
+class JEPAWorldModel(nn.Module):
+    """A joint-embedding predictive world model: encoder, proprio encoder and predictor."""
+
+    def __init__(
+        self,
+        encoder: EncoderConfig,
+        predictor: PredictorConfig,
+        *,
+        proprio: ProprioConfig,
+        action_dim: int,
+        proprio_dim: int,
+    ) -> None:
+        """Build all parts.
+
+        Args:
+            encoder: encoder of images.
+            predictor: predictor of latents.
+            proprio: how proprioception enters.
+            action_dim: width `A` of an action block (frameskip x environment action).
+            proprio_dim: width `P` of the proprioception; 0 if the environment has none.
+
+        Raises:
+            UserError: if the parts do not fit together.
+        """
+        super().__init__()
+        if proprio.mode != "none" and proprio_dim == 0:
+            raise UserError(
+                f"proprio.mode = {proprio.mode!r} but the data has no proprioception; use none"
+            )
+        self.encoder = build_encoder(encoder)
+        self.predictor = Predictor(
+            predictor,
+            proprio,
+            latent_dim=self.encoder.dim,
+            grid=self.encoder.grid,
+            action_dim=action_dim,
+        )
+        code = proprio.dim if proprio.mode == "feature" else self.predictor.layout.width
+        self.proprio_encoder = (
+            None if proprio.mode == "none" else ProprioEncoder(proprio_dim, code)
+        )
+        self.proprio_mode = proprio.mode
+        self.window = predictor.window
+        self.action_dim = action_dim
+
+    def encode(self, obs: Observation) -> Latent:
+        """Encode observations `[*b]` (proprio normalised) into latents `[*b]`.
+
+        Raises:
+            UserError: if the model needs proprioception and the observation has none.
+        """
+        tokens = self.encoder(obs.pixels)  # [*b, N, D]
+        if self.proprio_encoder is None:
+            return Latent(tokens=tokens)
+        if obs.proprio is None:
+            raise UserError("the model needs proprioception and the observation has none")
+        code = self.proprio_encoder(obs.proprio)  # [*b, 1, Dp]
+        if self.proprio_mode == "feature":
+            code = code.expand(*code.shape[:-2], tokens.shape[-2], -1)  # [*b, N, Dp]
+        return Latent(tokens=tokens, proprio=code)
+
+    def predict(self, latents: Latent, actions: Float[Tensor, "B w A"]) -> Latent:
+        """Predict latents `[B, w]` from latents `[B, w]` and actions `[B, w, A]`.
+
+        Slot t sees latents and actions up to t and predicts time t + 1.
+        """
+        return self.predictor(latents, actions)
+
+    def rollout(
+        self,
+        context: Context,
+        actions: Float[Tensor, "B H A"],
+        *,
+        window: int | None = None,
+        detach_context: bool = False,
+    ) -> Latent:
+        """Roll the context forward under actions `[B, H, A]`; returns latents `[B, H]`.
+
+        The only autoregressive loop, for training and planning alike.
+
+        Args:
+            context: latents to start from and the actions between them.
+            actions: actions; the first leads from the last context latent to the first result.
+            window: latents that each prediction sees; None: the model's own.
+            detach_context: cut the gradient through what each prediction sees (Eq. of the
+                multi-step loss with truncated backpropagation).
+        """
+        window = window or self.window
+        latents = context.latents
+        past = context.actions  # [B, w-1, A]
+        predictions: list[Latent] = []
+        for step in range(actions.shape[1]):
+            past = torch.cat([past, actions[:, step : step + 1]], dim=1)[:, -window:]
+            latents = latents[:, -window:]
+            seen = latents.detach() if detach_context else latents
+            predicted = self.predict(seen, past)[:, -1:]  # [B, 1]
+            predictions.append(predicted)
+            latents = predicted if window == 1 else concatenate([latents, predicted], dim=1)
+        return concatenate(predictions, dim=1)
+

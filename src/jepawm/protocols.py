@@ -1,0 +1,151 @@
+"""Contracts between the parts; any object that satisfies one can be plugged in."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+
+from jepawm.types import Context, Latent, Observation, Plan
+
+CostFn = Callable[[Float[Tensor, "B K H A"]], Float[Tensor, "B K"]]
+"""Cost `[B, K]` of candidate action sequences `[B, K, H, A]`; lower is better."""
+
+Bounds = tuple[Float[Tensor, " A"], Float[Tensor, " A"]]
+"""Lowest and highest normalised action block, `[A]` each."""
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Map images to tokens; owns its resize, mean and standard deviation."""
+
+    num_tokens: int
+    dim: int
+
+    def __call__(self, pixels: UInt8[Tensor, "*b 3 height width"]) -> Float[Tensor, "*b N D"]:
+        """Encode images `[*b, 3, Hpx, Wpx]`, uint8, into tokens `[*b, N, D]`."""
+        ...
+
+
+@runtime_checkable
+class WorldModel(Protocol):
+    """Encode observations and roll latents forward under actions."""
+
+    window: int
+
+    def encode(self, obs: Observation) -> Latent:
+        """Encode observations `[*b]` (proprio normalised) into latents `[*b]`."""
+        ...
+
+    def predict(self, latents: Latent, actions: Float[Tensor, "B w A"]) -> Latent:
+        """Predict from latents `[B, w]` and actions `[B, w, A]`; slot t predicts time t + 1."""
+        ...
+
+    def rollout(
+        self, context: Context, actions: Float[Tensor, "B H A"], *, window: int | None = None
+    ) -> Latent:
+        """Roll a context forward under actions `[B, H, A]`; returns latents `[B, H]`.
+
+        Each prediction sees the last `window` latents; None means the model's own window.
+        """
+        ...
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """Score predicted latents against a goal."""
+
+    def __call__(
+        self, predicted: Latent, goal: Latent, actions: Float[Tensor, "B K H A"]
+    ) -> Float[Tensor, "B K"]:
+        """Return costs `[B, K]` of latents `[B, K, H]` for goals `[B]`."""
+        ...
+
+
+@runtime_checkable
+class Planner(Protocol):
+    """Search action sequences that minimise a cost function; stateless, batched over problems."""
+
+    def plan(
+        self,
+        cost: CostFn,
+        init: Float[Tensor, "B H A"],
+        *,
+        bounds: Bounds | None,
+        generator: torch.Generator,
+    ) -> Plan:
+        """Plan from the initial guess `init` `[B, H, A]`."""
+        ...
+
+
+@runtime_checkable
+class Agent(Protocol):
+    """Act towards a goal; actions leave in environment units."""
+
+    def reset(self, goal: Observation, num_steps: int | None = None) -> None:
+        """Forget the past, take goals `[B]` and the episode's length in action blocks, if known."""
+        ...
+
+    def act(self, obs: Observation) -> Float[Tensor, "B A"]:
+        """Return the next action block `[B, A]` for observations `[B]`."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One start and one goal of an environment, exact and serialisable."""
+
+    start: tuple[float, ...]
+    """Simulator state at the start."""
+    goal: tuple[float, ...]
+    """Simulator state at the goal."""
+    parameters: dict[str, float] = field(default_factory=dict)
+    """Layout of the environment where it varies, for example the position of a door."""
+
+
+@runtime_checkable
+class BatchedEnv(Protocol):
+    """Many copies of a simulator stepped in lockstep, with exact states; what evaluation runs on.
+
+    `S` is the state width, `a` the width of one environment action (a block holds frameskip of
+    them). Arrays are NumPy at this border; observations are tensors on the CPU.
+    """
+
+    action_dim: int
+    proprio_dim: int
+    state_dim: int
+
+    def sample_tasks(self, seed: int, *, num_tasks: int) -> list[Task]:
+        """Draw tasks; the same seed gives the same list, none starts solved."""
+        ...
+
+    def reset(self, tasks: Sequence[Task]) -> Observation:
+        """Put copy i into the start of task i; returns observations `[B]`."""
+        ...
+
+    def goal_observation(self) -> Observation:
+        """Return observations `[B]` of the goals of the current tasks."""
+        ...
+
+    def step(self, actions: Float[np.ndarray, "B a"]) -> Observation:
+        """Apply one environment action to each copy; returns observations `[B]`."""
+        ...
+
+    def states(self) -> Float[np.ndarray, "B S"]:
+        """Return the exact states `[B, S]`."""
+        ...
+
+    def success(self) -> Bool[np.ndarray, " B"]:
+        """Return whether each copy is at its goal now."""
+        ...
+
+    def simulate(self, actions: Float[np.ndarray, "B K T a"]) -> Float[np.ndarray, "B K T S"]:
+        """Step true dynamics from the current states without changing them (the oracle)."""
+        ...
+
+    def goal_distance(self, states: Float[np.ndarray, "B K S"]) -> Float[np.ndarray, "B K"]:
+        """Return the oracle's cost of states: the squared distance to each goal in task space."""
+        ...

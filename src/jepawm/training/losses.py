@@ -1,0 +1,181 @@
+"""The prediction loss: teacher forcing plus a multi-step rollout, with the paper's weights."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from jepawm.errors import UserError
+from jepawm.models.world_model import JEPAWorldModel
+from jepawm.types import Context, Latent, concatenate
+
+Metric = Literal["mse", "l1", "smooth_l1", "cos"]
+"""Distance between predicted and target latents; cos is minus the cosine of each token."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """What training minimises."""
+
+    rollout_steps: int = 2
+    """K: steps of the rollout term; 1 is teacher forcing alone."""
+    rollout_gradient: Literal["last", "all"] = "last"
+    """last: each step sees a detached context (truncated backpropagation); all: full gradients."""
+    metric: Metric = "mse"
+    """Distance between predicted and target latents."""
+    rollout_prefix: Literal["random", "first"] = "random"
+    """Where rollouts start: one random time per step, or the first frame."""
+    rollout_window: int | None = None
+    """Context of rollout steps; None: predictor.window."""
+    target_gradient: Literal["teacher_forcing", "all", "none"] = "teacher_forcing"
+    """Which terms pass gradients into their targets. The reference detaches only rollout targets;
+    all suits encoders that are learned with SIGReg or VICReg."""
+    proprio: bool = True
+    """Add the distance of the proprio codes where the model predicts them."""
+    regularizer: Literal["none", "vicreg", "sigreg"] = "none"
+    """Anti-collapse term for learned encoders."""
+    regularizer_weight: float = 0.05
+    """Weight of the anti-collapse term."""
+    num_directions: int = 256
+    """Random directions that SIGReg projects on in each step."""
+    covariance_weight: float = 1.0
+    """Weight of VICReg's covariance term against its variance term."""
+    temporal_weight: float = 0.0
+    """Weight of the temporal smoothness of latents (PLDM)."""
+    inverse_dynamics_weight: float = 0.0
+    """Weight of predicting the action between two latents (PLDM)."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        if self.rollout_steps < 1:
+            raise UserError(f"loss.rollout_steps = {self.rollout_steps} must be at least 1")
+        if self.num_directions < 1:
+            raise UserError(f"loss.num_directions = {self.num_directions} must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionLoss:
+    """The prediction loss and its parts."""
+
+    total: Float[Tensor, ""]
+    """Weighted sum: `teacher_forcing / (K + 1) + sum of steps / K`."""
+    teacher_forcing: Float[Tensor, ""]
+    """One-step loss from true latents."""
+    steps: Float[Tensor, " K-1"]
+    """Loss of rollout steps 2 to K."""
+
+
+def prediction_loss(
+    model: JEPAWorldModel,
+    latents: Latent,
+    actions: Float[Tensor, "B T A"],
+    *,
+    config: LossConfig,
+    prefix: int,
+) -> PredictionLoss:
+    """Compare predictions with latents `[B, T+1]` under actions `[B, T, A]` (paper, Eq. 3 and 4).
+
+    Teacher forcing predicts every next latent from true ones. The rollout starts from true latents
+    `0..prefix` and the teacher-forced prediction that follows them, and goes on with its own.
+
+    Args:
+        model: the world model.
+        latents: encoded observations.
+        actions: normalised action blocks.
+        config: distance, number of steps, gradients.
+        prefix: last true time of the rollout, from 0 to T - K.
+    """
+    targets = latents[:, 1:]
+    with_gradient = config.target_gradient in ("teacher_forcing", "all")
+    predicted, teacher = _teacher_forcing(
+        model, latents, actions, config, targets if with_gradient else targets.detach()
+    )
+    num_steps = config.rollout_steps
+    if num_steps == 1:
+        return PredictionLoss(
+            total=teacher / 2, teacher_forcing=teacher, steps=teacher.new_zeros(0)
+        )
+    first = predicted[:, prefix : prefix + 1]  # [B, 1], the prediction of time prefix + 1
+    context = Context(
+        latents=concatenate([latents[:, : prefix + 1], first], dim=1),
+        actions=actions[:, : prefix + 1],
+    )
+    rolled = model.rollout(
+        context,
+        actions[:, prefix + 1 : prefix + num_steps],
+        window=config.rollout_window,
+        detach_context=config.rollout_gradient == "last",
+    )  # [B, K-1]
+    goals = targets[:, prefix + 1 : prefix + num_steps]
+    goals = goals if config.target_gradient == "all" else goals.detach()
+    steps = torch.stack(
+        [_distance(rolled[:, k], goals[:, k], config) for k in range(num_steps - 1)]
+    )
+    total = teacher / (num_steps + 1) + steps.sum() / num_steps
+    return PredictionLoss(total=total, teacher_forcing=teacher, steps=steps)
+
+
+def draw_prefix(config: LossConfig, num_actions: int, *, generator: torch.Generator) -> int:
+    """Draw the last true time of the rollout, uniform in `0..T-K`.
+
+    Raises:
+        UserError: if the window holds fewer than `rollout_steps` actions.
+    """
+    choices = num_actions - config.rollout_steps + 1
+    if choices < 1:
+        raise UserError(
+            f"loss.rollout_steps = {config.rollout_steps} needs windows of at least as many "
+            f"actions; data.num_steps is {num_actions}; raise it or lower rollout_steps"
+        )
+    if config.rollout_prefix == "first":
+        return 0
+    return int(torch.randint(choices, (1,), generator=generator))
+
+
+def latent_distance(
+    predicted: Float[Tensor, "*b C"], target: Float[Tensor, "*b C"], *, metric: Metric
+) -> Float[Tensor, ""]:
+    """Return the mean distance of codes `[*b, C]` over everything."""
+    if metric == "mse":
+        return F.mse_loss(predicted, target)
+    if metric == "l1":
+        return F.l1_loss(predicted, target)
+    if metric == "smooth_l1":
+        return F.smooth_l1_loss(predicted, target)
+    return -F.cosine_similarity(predicted, target, dim=-1).mean()
+
+
+def _teacher_forcing(
+    model: JEPAWorldModel,
+    latents: Latent,
+    actions: Tensor,
+    config: LossConfig,
+    targets: Latent,
+) -> tuple[Latent, Tensor]:
+    """Return one-step predictions `[B, T]`, each from its longest context, and their loss.
+
+    Where the trajectory is longer than the model's window W, every window of W frames is predicted.
+    """
+    num_actions = actions.shape[1]
+    window = min(model.window, num_actions)
+    if window == num_actions:
+        predicted = model.predict(latents[:, :-1], actions)
+        return predicted, _distance(predicted, targets, config)
+    starts = torch.arange(num_actions - window + 1, device=actions.device)
+    index = starts[:, None] + torch.arange(window, device=actions.device)  # [n, W]
+    windows = model.predict(
+        latents[:, index].map(lambda x: x.flatten(0, 1)), actions[:, index].flatten(0, 1)
+    ).map(lambda x: x.unflatten(0, (-1, len(starts))))  # [B, n, W]
+    loss = _distance(windows, targets[:, index], config)
+    newest = windows[:, 1:, -1]  # [B, n-1], each with a full context
+    return concatenate([windows[:, 0], newest], dim=1), loss
+
+
+def _distance(predicted: Latent, target: Latent, config: LossConfig) -> Tensor:
+    loss = latent_distance(predicted.tokens, target.tokens, metric=config.metric)
+    if config.proprio and predicted.proprio is not None and target.proprio is not None:
+        loss = loss + latent_distance(predicted.proprio, target.proprio, metric=config.metric)
+    return loss

@@ -1,0 +1,93 @@
+"""Optimiser, schedules and the order of the data, all functions of the step alone.
+
+Nothing here has a state beside AdamW's own, so a run resumed at step n goes on exactly as if it
+had never stopped.
+"""
+
+from dataclasses import dataclass
+from math import cos, pi
+from typing import Literal
+
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from jepawm.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """Length and step size of training."""
+
+    num_steps: int = 2000
+    """Optimiser steps."""
+    batch_size: int = 128
+    """Windows per step."""
+    learning_rate: float = 5e-4
+    """Peak learning rate of AdamW."""
+    schedule: Literal["constant", "cosine"] = "cosine"
+    """constant (the paper's) or decay to zero along a half cosine."""
+    warmup_steps: int = 50
+    """Steps of linear warm-up."""
+    weight_decay: float = 1e-7
+    """Weight decay of matrices at the start."""
+    final_weight_decay: float = 1e-6
+    """Weight decay at the end; it goes there along a half cosine."""
+    beta2: float = 0.999
+    """Second moment decay of AdamW."""
+    clip_norm: float = 1.0
+    """Largest gradient norm; 0 turns clipping off."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        if self.num_steps < 1 or self.batch_size < 1:
+            raise UserError(
+                f"optim.num_steps = {self.num_steps} and optim.batch_size = {self.batch_size} "
+                "must be at least 1"
+            )
+
+    def learning_rate_at(self, step: int) -> float:
+        """Return the learning rate of step `step`, counted from 0."""
+        warm = min(1.0, (step + 1) / max(self.warmup_steps, 1))
+        if self.schedule == "constant":
+            return self.learning_rate * warm
+        progress = max(0, step - self.warmup_steps) / max(1, self.num_steps - self.warmup_steps)
+        return self.learning_rate * warm * 0.5 * (1 + cos(pi * min(1.0, progress)))
+
+    def weight_decay_at(self, step: int) -> float:
+        """Return the weight decay of step `step`, counted from 0."""
+        progress = 0.5 * (1 - cos(pi * step / self.num_steps))
+        return self.weight_decay + (self.final_weight_decay - self.weight_decay) * progress
+
+
+def build_optimizer(module: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
+    """Build AdamW; matrices decay, biases and norm weights do not."""
+    parameters = [(n, p) for n, p in module.named_parameters() if p.requires_grad]
+    decayed = [p for n, p in parameters if p.ndim >= 2 and "bias" not in n]
+    plain = [p for n, p in parameters if p.ndim < 2 or "bias" in n]
+    groups = [{"params": decayed, "decay": 1.0}, {"params": plain, "decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, config.beta2))
+
+
+def set_schedule(optimizer: torch.optim.Optimizer, config: OptimConfig, *, step: int) -> None:
+    """Set learning rate and weight decay of step `step`."""
+    for group in optimizer.param_groups:
+        group["lr"] = config.learning_rate_at(step)
+        group["weight_decay"] = config.weight_decay_at(step) * group["decay"]
+
+
+def step_generator(seed: int, step: int) -> torch.Generator:
+    """Return the random generator of one training step."""
+    return torch.Generator().manual_seed((seed * 1_000_003 + step) * 2 + 1)
+
+
+def batch_indices(
+    *, num_windows: int, batch_size: int, seed: int, step: int
+) -> Int[Tensor, " batch"]:
+    """Return which windows step `step` trains on: epochs of random order, last rest dropped."""
+    size = min(batch_size, num_windows)
+    per_epoch = num_windows // size
+    epoch, position = divmod(step, per_epoch)
+    generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) * 2)
+    order = torch.randperm(num_windows, generator=generator)
+    return order[position * size : (position + 1) * size]

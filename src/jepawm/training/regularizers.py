@@ -1,0 +1,65 @@
+"""Terms that keep learned latents from collapsing, and measures of collapse."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+_NUM_KNOTS = 17
+_LAST_KNOT = 3.0
+
+
+def sigreg(
+    latents: Float[Tensor, "G B D"], *, num_directions: int, generator: torch.Generator
+) -> Float[Tensor, ""]:
+    """Return how far the latents of each group are from a standard normal (SIGReg).
+
+    Each group `[B, D]` (one time step, one token) is projected on random unit directions. The
+    Epps-Pulley statistic of a projection is `B` times the integral over t in [-3, 3] of
+    `|phi_B(t) - exp(-t^2 / 2)|^2 exp(-t^2 / 2)`, `phi_B` its empirical characteristic function,
+    by the trapezoid rule on 17 knots of the positive half (LeJEPA; LeWorldModel, arXiv 2603.19312).
+    The mean over groups and directions is returned.
+
+    Args:
+        latents: groups of latents.
+        num_directions: directions per call.
+        generator: draws the directions.
+    """
+    groups, batch, dim = latents.shape
+    directions = torch.randn(dim, num_directions, generator=generator).to(latents)
+    directions = F.normalize(directions, dim=0)
+    projected = latents @ directions  # [G, B, M]
+    step = _LAST_KNOT / (_NUM_KNOTS - 1)
+    cos1, sin1 = torch.cos(step * projected), torch.sin(step * projected)
+    statistic = latents.new_zeros(groups, num_directions)
+    cos, sin = torch.ones_like(cos1), torch.zeros_like(sin1)
+    for knot in range(1, _NUM_KNOTS):  # at t = 0 both characteristic functions are 1
+        cos, sin = cos * cos1 - sin * sin1, sin * cos1 + cos * sin1  # angle addition
+        normal = torch.exp(torch.tensor(-((knot * step) ** 2) / 2)).item()
+        weight = step * normal * (1.0 if knot < _NUM_KNOTS - 1 else 0.5)
+        error = (cos.mean(1) - normal) ** 2 + sin.mean(1) ** 2  # [G, M]
+        statistic = statistic + 2 * weight * error
+    return batch * statistic.mean()
+
+
+def vicreg(latents: Float[Tensor, "G B D"], *, covariance_weight: float) -> Float[Tensor, ""]:
+    """Return the variance and covariance terms of VICReg, averaged over groups.
+
+    Variance: hinge of the standard deviation below 1; covariance: squared off-diagonal entries,
+    summed and divided by `D` (PLDM, arXiv 2502.14819).
+    """
+    centered = latents - latents.mean(1, keepdim=True)
+    std = torch.sqrt(centered.var(1) + 1e-4)  # [G, D]
+    variance = F.relu(1 - std).mean()
+    covariance = centered.transpose(1, 2) @ centered / (latents.shape[1] - 1)  # [G, D, D]
+    off_diagonal = covariance.square().sum((1, 2)) - covariance.diagonal(dim1=1, dim2=2).square().sum(1)
+    return variance + covariance_weight * off_diagonal.mean() / latents.shape[2]
+
+
+def effective_rank(latents: Float[Tensor, "n D"]) -> float:
+    """Return the effective rank of latents `[n, D]`: exp of the entropy of the spectrum."""
+    centered = (latents - latents.mean(0)).double()
+    spectrum = torch.linalg.svdvals(centered)
+    share = spectrum / spectrum.sum().clamp(min=1e-12)
+    entropy = -(share * torch.log(share.clamp(min=1e-12))).sum()
+    return float(torch.exp(entropy))
