@@ -178,7 +178,7 @@ def test_horizon_zero_is_refused():
     [
         ([0.0, 1.0], [1.0, 0.0], "dimension 1"),
         ([0.0, float("nan")], [1.0, 1.0], "dimension 1"),
-        ([0.0], [1.0], ""),
+        ([0.0], [1.0], None),
     ],
 )
 def test_bad_bounds_are_refused(low, high, message):
