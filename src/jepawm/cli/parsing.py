@@ -25,7 +25,8 @@ def parse(
     A part is a dataclass instance that holds the defaults; its fields become `--<name>.<field>`,
     or `--<field>` if its name is empty. A wrong option ends the program with code 2.
     """
-    columns: list[tuple[str, object, Any]] = [("options", _named(options, ""), field())]
+    switches = tyro.conf.FlagCreatePairsOff[_named(options, "")]
+    columns: list[tuple[str, object, Any]] = [("options", switches, field())]
     columns += [
         (name or "root", _named(type(part), name), field(default=part))
         for name, part in parts.items()
@@ -36,7 +37,7 @@ def parse(
         prog=f"jepawm {verb}",
         args=list(argv),
         description=description,
-        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.AvoidSubcommands),
+        config=(tyro.conf.AvoidSubcommands,),
     )
     return parsed.options, {name: getattr(parsed, name or "root") for name in parts}
 
@@ -90,7 +91,7 @@ def open_protocols(config: Config) -> Config:
     return opened(**_shallow(config))
 
 
-def close_protocols(config: Config, kind: type[Config]) -> Config:
+def close_protocols(config: object, kind: type[Config]) -> Config:
     """Return the config that `open_protocols` opened to its own type."""
     return kind(**_shallow(config))
 
