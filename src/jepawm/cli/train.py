@@ -57,14 +57,13 @@ def prepare_train(argv: list[str]) -> Command:
 
     if not isinstance(recipe, Experiment):
         raise UserError(f"recipe {name!r} is no Experiment; mend the package that registers it")
-    if planner_name is not None:
-        recipe = replace(recipe, planner=new_planner(planner_name))
+    planner = recipe.planner if planner_name is None else new_planner(planner_name)
     options, parts = parse(
         TrainOptions,
         rest,
         verb=f"train {name}",
         description=f"Train the recipe {name}; --planner NAME chooses among {planner_names()}.",
-        parts={"": open_protocols(recipe)},
+        parts={"": open_protocols(replace(recipe, planner=planner))},
     )
     experiment = close_protocols(parts[""], Experiment)
     out = options.out or Path("runs") / f"{name}-seed{experiment.seed}"
@@ -79,6 +78,7 @@ def prepare_train(argv: list[str]) -> Command:
             data_root=data_root(options.data_root),
             device=choose_device(options.device),
             resume=options.resume,
+            explicit=experiment != recipe,
         )
         return Outcome(result=result, text=render_fields(result))
 

@@ -1,0 +1,127 @@
+"""Each verb hands what it parsed to the function that does the work."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from jepawm.cli.verbs import prepare
+from jepawm.planning.cem import CEM
+from jepawm.planning.random_shooting import RandomShooting
+from jepawm.recipes.wall import WALL
+
+Call = tuple[object, dict[str, object]]
+
+EVALUATION: dict[str, object] = {
+    "env": "wall",
+    "protocol": "mpc",
+    "episodes": 4,
+    "seed": 2,
+    "success": 1.0,
+    "ci95": [0.5, 1.0],
+    "baselines": {},
+    "seconds_per_plan": 0.1,
+}
+
+
+def call(monkeypatch: pytest.MonkeyPatch, function: str, *argv: str) -> Call:
+    """Run a verb with its function replaced; returns the function's arguments."""
+    calls: list[Call] = []
+
+    def record(first: object, **arguments: object) -> dict[str, object]:
+        calls.append((first, arguments))
+        return EVALUATION
+
+    monkeypatch.setattr(f"jepawm.runs.{function}", record)
+    prepare(argv[0], argv[1:]).run()
+    return calls[0]
+
+
+def test_train_hands_over_the_recipe_with_its_changes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    data = str(tmp_path)
+    argv = ["train", "wall", "--seed", "3", "--data-root", data, "--device", "cpu"]
+    experiment, arguments = call(monkeypatch, "train_run", *argv)
+    assert experiment == replace(WALL, seed=3)
+    assert arguments == {
+        "out": Path("runs/wall-seed3"),
+        "data_root": tmp_path,
+        "device": "cpu",
+        "resume": False,
+        "explicit": True,
+    }
+    argv = ["train", "wall", "--planner", "random_shooting", "--planner.num-samples", "9"]
+    experiment, _ = call(monkeypatch, "train_run", *argv)
+    assert experiment == replace(WALL, planner=RandomShooting(num_samples=9))
+
+
+def test_resuming_without_changes_leaves_the_configuration_to_the_run(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    argv = ["train", "wall", "--resume", "--out", "there"]
+    experiment, arguments = call(monkeypatch, "train_run", *argv)
+    assert experiment == WALL
+    assert arguments["out"] == Path("there")
+    assert (arguments["resume"], arguments["explicit"]) == (True, False)
+    _, arguments = call(monkeypatch, "train_run", *argv, "--seed", "1")
+    assert arguments["explicit"]
+
+
+def test_eval_hands_over_the_protocol_and_the_planner(monkeypatch: pytest.MonkeyPatch):
+    argv = [
+        "eval",
+        "wall",
+        "--protocol",
+        "mpc",
+        "--episodes",
+        "4",
+        "--seed",
+        "2",
+        "--device",
+        "cpu",
+    ]
+    source, arguments = call(monkeypatch, "evaluate_run", *argv)
+    assert source == "wall"
+    assert arguments == {
+        "protocol": "mpc",
+        "num_tasks": 4,
+        "seed": 2,
+        "split": "test",
+        "out": None,
+        "device": "cpu",
+        "planner": None,
+        "overwrite": False,
+    }
+    argv += ["--planner", "cem", "--planner.num-iterations", "2", "--out", "x", "--overwrite"]
+    _, arguments = call(monkeypatch, "evaluate_run", *argv)
+    assert arguments["planner"] == CEM(num_iterations=2)
+    assert (arguments["out"], arguments["overwrite"]) == (Path("x"), True)
+
+
+def test_eval_starts_from_the_planner_of_the_run(monkeypatch: pytest.MonkeyPatch):
+    own = CEM(num_samples=50, num_elites=5)
+    monkeypatch.setattr("jepawm.runs.default_planner", lambda source: {"mine": own}[source])
+    argv = ["eval", "mine", "--planner.num-iterations", "7"]
+    _, arguments = call(monkeypatch, "evaluate_run", *argv)
+    assert arguments["planner"] == replace(own, num_iterations=7)
+
+
+def test_collect_hands_over_sizes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    argv = ["collect", "wall", "--num-episodes", "5", "--num-steps", "6", "--image-size", "65"]
+    name, arguments = call(monkeypatch, "collect_run", *argv, "--data-root", str(tmp_path))
+    assert name == "wall"
+    assert arguments == {
+        "out": None,
+        "data_root": tmp_path,
+        "num_episodes": 5,
+        "num_steps": 6,
+        "image_size": 65,
+        "seed": 0,
+    }
+
+
+def test_plan_hands_over_the_seed(monkeypatch: pytest.MonkeyPatch):
+    source, arguments = call(monkeypatch, "plan_run", "plan", "wall", "--seed", "4", "--out", "x")
+    assert source == "wall"
+    assert (arguments["seed"], arguments["out"], arguments["protocol"]) == (4, Path("x"), "paper")
