@@ -117,6 +117,8 @@ class BatchedEnv(Protocol):
     action_dim: int
     proprio_dim: int
     state_dim: int
+    state_to_pixel: float | None
+    """Pixels of a frame per unit of state, where states are places in the picture; else None."""
 
     def sample_tasks(self, seed: int, *, num_tasks: int) -> list[Task]:
         """Draw tasks; the same seed gives the same list, none starts solved."""

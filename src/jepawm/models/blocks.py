@@ -12,7 +12,13 @@ class Attention(nn.Module):
     """Multi-head self-attention, rotary where a rotation is given."""
 
     def __init__(
-        self, width: int, num_heads: int, *, head_dim: int, qkv_bias: bool = True, dropout: float = 0.0
+        self,
+        width: int,
+        num_heads: int,
+        *,
+        head_dim: int,
+        qkv_bias: bool = True,
+        dropout: float = 0.0,
     ) -> None:
         """Take the model width, the number of heads and the width of each."""
         super().__init__()
@@ -102,7 +108,9 @@ class Block(nn.Module):
         """Take widths; `modulated` adds the AdaLN linear layer."""
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=norm_eps)
-        self.attn = Attention(width, num_heads, head_dim=head_dim, qkv_bias=qkv_bias, dropout=dropout)
+        self.attn = Attention(
+            width, num_heads, head_dim=head_dim, qkv_bias=qkv_bias, dropout=dropout
+        )
         self.norm2 = nn.LayerNorm(width, eps=norm_eps)
         self.mlp = FeedForward(width, hidden, dropout=dropout)
         self.modulation = nn.Linear(width, 6 * width) if modulated else None

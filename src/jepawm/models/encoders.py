@@ -65,14 +65,15 @@ class ImageEncoder(nn.Module):
     def forward(self, pixels: UInt8[Tensor, "*b 3 height width"]) -> Float[Tensor, "*b N D"]:
         """Encode images `[*b, 3, Hpx, Wpx]`, uint8, into tokens `[*b, N, D]`."""
         images = pixels.reshape(-1, *pixels.shape[-3:]).to(self.head.weight.dtype)
-        images = (images / 255 - _PIXEL_MEAN) / _PIXEL_STD
+        images = images.mul_(1 / (255 * _PIXEL_STD)).sub_(_PIXEL_MEAN / _PIXEL_STD)
         size = (self.config.image_size, self.config.image_size)
         if images.shape[-2:] != size:
             images = F.interpolate(images, size, mode="bilinear", align_corners=False)
         images = images.contiguous(memory_format=torch.channels_last)
         maps = self.backbone(images)  # [B, features, s, s]
-        cells = F.unfold(maps, self.cell, stride=self.cell)  # [B, features * cell^2, N]
-        tokens = self.head(cells.transpose(1, 2))  # [B, N, D]
+        cells = maps.unflatten(3, (-1, self.cell)).unflatten(2, (-1, self.cell))
+        cells = cells.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)  # [B, N, features cell^2]
+        tokens = self.head(cells)  # [B, N, D]
         return tokens.reshape(*pixels.shape[:-3], self.num_tokens, self.dim)
 
 
@@ -90,7 +91,9 @@ class ConvBackbone(nn.Sequential):
 class ViTBackbone(nn.Module):
     """A small vision transformer with fixed sine-cosine positions."""
 
-    def __init__(self, *, width: int, depth: int, num_heads: int, patch_size: int, side: int) -> None:
+    def __init__(
+        self, *, width: int, depth: int, num_heads: int, patch_size: int, side: int
+    ) -> None:
         """Take the width, depth, heads, patch size in pixels and patches per side."""
         super().__init__()
         self.side = side

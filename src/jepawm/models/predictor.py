@@ -40,6 +40,8 @@ class PredictorConfig:
     """Width of the action code in conditioning feature; elsewhere it is the token width."""
     projected: bool = True
     """Project the encoder's tokens in and out; False feeds them as they are (DINO-WM)."""
+    normalize_output: bool = False
+    """Pass predicted tokens through a layer norm without weights (V-JEPA-2-AC)."""
     residual: bool = False
     """Predict the change of the latent instead of the latent."""
     qkv_bias: bool = True
@@ -113,7 +115,7 @@ class Predictor(nn.Module):
 
     def forward(self, latents: Latent, actions: Float[Tensor, "B T A"]) -> Latent:
         """Predict latents `[B, T]`: slot t sees latents and actions up to t, predicts t + 1."""
-        batch, frames, num_tokens, _ = latents.tokens.shape
+        frames, num_tokens = latents.tokens.shape[1:3]
         visual = latents.tokens if self.embed is None else self.embed(latents.tokens)
         code = self.action_encoder(actions)  # [B, T, code]
         x = self.layout.join(visual, action=code, proprio=latents.proprio)  # [B, T, n, width]
@@ -125,6 +127,8 @@ class Predictor(nn.Module):
             x = block(x, condition=code, rotation=rotation, mask=mask)
         visual, proprio = self.layout.split(self.norm(x).unflatten(1, (frames, per_frame)))
         tokens = visual if self.proj is None else self.proj(visual)  # [B, T, N, D]
+        if self.config.normalize_output:
+            tokens = nn.functional.layer_norm(tokens, tokens.shape[-1:], eps=1e-5)
         if self.config.residual:
             tokens = tokens + latents.tokens
             if proprio is not None and latents.proprio is not None:
@@ -140,7 +144,10 @@ class Predictor(nn.Module):
         return x
 
     def _rotation(self, frames: int, device: torch.device) -> Rotation | None:
-        if not self.config.positions.startswith("rope") or frames * self.grid[0] * self.grid[1] == 1:
+        if (
+            not self.config.positions.startswith("rope")
+            or frames * self.grid[0] * self.grid[1] == 1
+        ):
             return None
         tiled = self.config.positions == "rope_vjepa"
         return _rotary(frames, self.grid, self.layout.num_condition, self.head_dim, tiled, device)
@@ -216,6 +223,6 @@ def _rotary(
 def _sincos(
     frames: int, grid: tuple[int, int], num_condition: int, dim: int, device: torch.device
 ) -> Float[Tensor, "L dim"]:
-    return frame_grid_sincos(
-        num_frames=frames, grid=grid, num_condition=num_condition, dim=dim
-    ).to(device)
+    return frame_grid_sincos(num_frames=frames, grid=grid, num_condition=num_condition, dim=dim).to(
+        device
+    )

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from jepawm.errors import UserError
-from jepawm.models.encoders import EncoderConfig, build_encoder
+from jepawm.models.encoders import EncoderConfig, ImageEncoder, build_encoder
 from jepawm.models.predictor import Predictor, PredictorConfig
 from jepawm.models.proprio import ProprioConfig, ProprioEncoder
 from jepawm.types import Context, Latent, Observation, concatenate
@@ -16,45 +16,24 @@ class JEPAWorldModel(nn.Module):
 
     def __init__(
         self,
-        encoder: EncoderConfig,
-        predictor: PredictorConfig,
+        encoder: ImageEncoder,
+        predictor: Predictor,
         *,
-        proprio: ProprioConfig,
-        action_dim: int,
-        proprio_dim: int,
+        proprio_encoder: ProprioEncoder | None = None,
     ) -> None:
-        """Build all parts.
+        """Take the parts.
 
         Args:
-            encoder: encoder of images.
-            predictor: predictor of latents.
-            proprio: how proprioception enters.
-            action_dim: width `A` of an action block (frameskip x environment action).
-            proprio_dim: width `P` of the proprioception; 0 if the environment has none.
-
-        Raises:
-            UserError: if the parts do not fit together.
+            encoder: encoder of images; anything with `dim`, `grid` and `num_tokens` will do.
+            predictor: predictor that fits it.
+            proprio_encoder: encoder of the proprioception; None where the model has none.
         """
         super().__init__()
-        if proprio.mode != "none" and proprio_dim == 0:
-            raise UserError(
-                f"proprio.mode = {proprio.mode!r} but the data has no proprioception; use none"
-            )
-        self.encoder = build_encoder(encoder)
-        self.predictor = Predictor(
-            predictor,
-            proprio,
-            latent_dim=self.encoder.dim,
-            grid=self.encoder.grid,
-            action_dim=action_dim,
-        )
-        code = proprio.dim if proprio.mode == "feature" else self.predictor.layout.width
-        self.proprio_encoder = (
-            None if proprio.mode == "none" else ProprioEncoder(proprio_dim, code)
-        )
-        self.proprio_mode = proprio.mode
-        self.window = predictor.window
-        self.action_dim = action_dim
+        self.encoder = encoder
+        self.predictor = predictor
+        self.proprio_encoder = proprio_encoder
+        self.window = predictor.config.window
+        self.action_dim = predictor.action_encoder.in_features
 
     def encode(self, obs: Observation) -> Latent:
         """Encode observations `[*b]` (proprio normalised) into latents `[*b]`.
@@ -68,7 +47,7 @@ class JEPAWorldModel(nn.Module):
         if obs.proprio is None:
             raise UserError("the model needs proprioception and the observation has none")
         code = self.proprio_encoder(obs.proprio)  # [*b, 1, Dp]
-        if self.proprio_mode == "feature":
+        if self.predictor.layout.proprio_feature_dim:
             code = code.expand(*code.shape[:-2], tokens.shape[-2], -1)  # [*b, N, Dp]
         return Latent(tokens=tokens, proprio=code)
 
@@ -111,3 +90,35 @@ class JEPAWorldModel(nn.Module):
             latents = predicted if window == 1 else concatenate([latents, predicted], dim=1)
         return concatenate(predictions, dim=1)
 
+
+def build_world_model(
+    encoder: EncoderConfig,
+    predictor: PredictorConfig,
+    *,
+    proprio: ProprioConfig,
+    action_dim: int,
+    proprio_dim: int,
+) -> JEPAWorldModel:
+    """Build a world model with random weights.
+
+    Args:
+        encoder: encoder of images.
+        predictor: predictor of latents.
+        proprio: how proprioception enters.
+        action_dim: width `A` of an action block (frameskip x environment action).
+        proprio_dim: width `P` of the proprioception; 0 if the environment has none.
+
+    Raises:
+        UserError: if the parts do not fit together.
+    """
+    if proprio.mode != "none" and proprio_dim == 0:
+        raise UserError(
+            f"proprio.mode = {proprio.mode!r} but the data has no proprioception; use none"
+        )
+    built = build_encoder(encoder)
+    network = Predictor(
+        predictor, proprio, latent_dim=built.dim, grid=built.grid, action_dim=action_dim
+    )
+    code = proprio.dim if proprio.mode == "feature" else network.layout.width
+    proprio_encoder = None if proprio.mode == "none" else ProprioEncoder(proprio_dim, code)
+    return JEPAWorldModel(built, network, proprio_encoder=proprio_encoder)

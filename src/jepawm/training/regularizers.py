@@ -52,7 +52,9 @@ def vicreg(latents: Float[Tensor, "G B D"], *, covariance_weight: float) -> Floa
     std = torch.sqrt(centered.var(1) + 1e-4)  # [G, D]
     variance = F.relu(1 - std).mean()
     covariance = centered.transpose(1, 2) @ centered / (latents.shape[1] - 1)  # [G, D, D]
-    off_diagonal = covariance.square().sum((1, 2)) - covariance.diagonal(dim1=1, dim2=2).square().sum(1)
+    off_diagonal = covariance.square().sum((1, 2)) - covariance.diagonal(
+        dim1=1, dim2=2
+    ).square().sum(1)
     return variance + covariance_weight * off_diagonal.mean() / latents.shape[2]
 
 

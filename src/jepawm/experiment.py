@@ -1,0 +1,230 @@
+"""The whole configuration of a run, what it builds, and its way to JSON and back."""
+
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Annotated, cast
+
+import cattrs
+import torch
+import tyro
+from cattrs.errors import BaseValidationError, ForbiddenExtraKeysError
+
+from jepawm.data.windows import Windows, split_episodes
+from jepawm.data.episodes import EpisodeStore
+from jepawm.errors import UserError
+from jepawm.evaluation.protocols import PROTOCOLS, Protocol
+from jepawm.models.encoders import EncoderConfig
+from jepawm.models.predictor import PredictorConfig
+from jepawm.models.proprio import ProprioConfig
+from jepawm.models.world_model import JEPAWorldModel, build_world_model
+from jepawm.planning import PLANNERS
+from jepawm.planning.cem import CEM
+from jepawm.planning.objectives import LatentDistance
+from jepawm.protocols import Planner
+from jepawm.training.checkpoint import JsonValue
+from jepawm.training.losses import LossConfig
+from jepawm.training.optim import OptimConfig
+from jepawm.training.train import LoopConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which experience a model is trained on, and how it is cut."""
+
+    num_episodes: int = 1920
+    """Episodes to collect."""
+    episode_steps: int = 50
+    """Environment steps of each episode."""
+    image_size: int = 64
+    """Side of the frames in pixels."""
+    seed: int = 0
+    """Seed of the collection."""
+    frameskip: int = 5
+    """Environment steps between two latents; their actions form one block."""
+    num_steps: int = 3
+    """Action blocks T in a training window, which has T + 1 frames."""
+    train_fraction: float = 0.9
+    """Part of the episodes used for training; the rest is for validation."""
+    split_seed: int = 234
+    """Seed of the split by episode."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentConfig:
+    """How the planning agent uses the model."""
+
+    window: int = 2
+    """Observations that a plan starts from, at most predictor.window."""
+    warm_start: bool = False
+    """Start a plan from what is left of the one before; the paper starts from zero."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """Everything that decides the outcome of a run."""
+
+    name: Annotated[str, tyro.conf.Suppress] = "experiment"
+    """Name of the recipe."""
+    env: str = "wall"
+    """Environment to collect in and to plan in."""
+    seed: int = 0
+    """Seed of the weights, of the order of the data and of all random numbers of training."""
+    encoder: EncoderConfig = EncoderConfig()
+    """Encoder of images."""
+    predictor: PredictorConfig = PredictorConfig()
+    """Predictor of latents."""
+    proprio: ProprioConfig = ProprioConfig()
+    """The robot's own state."""
+    loss: LossConfig = LossConfig()
+    """What training minimises."""
+    optim: OptimConfig = OptimConfig()
+    """Optimiser and length of training."""
+    loop: LoopConfig = LoopConfig()
+    """Logging and checkpoints."""
+    data: DataConfig = DataConfig()
+    """Training data."""
+    objective: LatentDistance = LatentDistance()
+    """Distance to the goal that plans minimise."""
+    planner: Planner = CEM()
+    """Search of action sequences."""
+    agent: AgentConfig = AgentConfig()
+    """Use of the model while acting."""
+    protocols: Annotated[tuple[Protocol, ...], tyro.conf.Suppress] = field(
+        default=tuple(PROTOCOLS.values())
+    )
+    """Evaluation protocols of the environment."""
+
+    def __post_init__(self) -> None:
+        """Check what spans several parts.
+
+        Raises:
+            UserError: with what to change.
+        """
+        if self.agent.window > self.predictor.window:
+            raise UserError(
+                f"agent.window = {self.agent.window} exceeds predictor.window = "
+                f"{self.predictor.window}; lower the former or raise the latter"
+            )
+        if self.loss.rollout_steps > self.data.num_steps:
+            raise UserError(
+                f"loss.rollout_steps = {self.loss.rollout_steps} exceeds data.num_steps = "
+                f"{self.data.num_steps}; lower the former or raise the latter"
+            )
+        if self.data.num_steps * self.data.frameskip > self.data.episode_steps:
+            raise UserError(
+                f"data.num_steps x data.frameskip = {self.data.num_steps * self.data.frameskip} "
+                f"exceeds data.episode_steps = {self.data.episode_steps}; a window would be longer "
+                "than the episodes"
+            )
+        for protocol in self.protocols:
+            if protocol.frameskip != self.data.frameskip:
+                raise UserError(
+                    f"data.frameskip = {self.data.frameskip} differs from the frameskip "
+                    f"{protocol.frameskip} of protocol {protocol.name}; the model and the "
+                    "protocol must agree"
+                )
+
+    def protocol(self, name: str) -> Protocol:
+        """Return the evaluation protocol called `name`.
+
+        Raises:
+            UserError: if there is none; the message lists those there are.
+        """
+        for protocol in self.protocols:
+            if protocol.name == name:
+                return protocol
+        known = ", ".join(sorted(protocol.name for protocol in self.protocols))
+        raise UserError(f"unknown protocol {name!r} (known: {known})")
+
+
+def build_model(experiment: Experiment, *, action_dim: int, proprio_dim: int) -> JEPAWorldModel:
+    """Build the world model with random weights that depend on the seed alone.
+
+    Args:
+        experiment: the configuration.
+        action_dim: width of one environment action; blocks hold frameskip of them.
+        proprio_dim: width of the proprioception, 0 if there is none.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(experiment.seed)
+        return build_world_model(
+            experiment.encoder,
+            experiment.predictor,
+            proprio=experiment.proprio,
+            action_dim=experiment.data.frameskip * action_dim,
+            proprio_dim=proprio_dim,
+        )
+
+
+def build_windows(experiment: Experiment, store: EpisodeStore) -> tuple[Windows, Windows]:
+    """Cut a store into training and validation windows, split by episode."""
+    data = experiment.data
+    parts = split_episodes(len(store), train_fraction=data.train_fraction, seed=data.split_seed)
+    train, val = (
+        Windows(
+            store,
+            episodes=part,
+            num_steps=data.num_steps,
+            frameskip=data.frameskip,
+            normalizer=store.normalizer(),
+        )
+        for part in parts
+    )
+    return train, val
+
+
+def experiment_to_json(experiment: Experiment) -> dict[str, JsonValue]:
+    """Return the configuration as plain JSON; the planner carries its name."""
+    return cast(dict[str, JsonValue], _CONVERTER.unstructure(experiment))
+
+
+def experiment_from_json(data: object, *, source: str) -> Experiment:
+    """Rebuild a configuration; every field is checked.
+
+    Raises:
+        UserError: if a field is unknown or of the wrong type; the message names it.
+    """
+    try:
+        return _CONVERTER.structure(data, Experiment)
+    except (BaseValidationError, ForbiddenExtraKeysError) as error:
+        problems = "; ".join(cattrs.transform_error(error))
+        raise UserError(
+            f"{source} is not a configuration of this version: {problems}; mend these fields"
+        ) from error
+
+
+def planner_name(planner: Planner) -> str:
+    """Return the registered name of a planner.
+
+    Raises:
+        UserError: if its class is not registered.
+    """
+    for name in PLANNERS.names():
+        if PLANNERS.get(name) is type(planner):
+            return name
+    raise UserError(
+        f"planner {type(planner).__name__} has no name; register it under jepawm.planner"
+    )
+
+
+def _planner_to_json(planner: Planner) -> dict[str, JsonValue]:
+    assert is_dataclass(planner)
+    settings = {one.name: getattr(planner, one.name) for one in fields(planner)}
+    return {"name": planner_name(planner), **settings}
+
+
+def _planner_from_json(data: object, _kind: type) -> Planner:
+    if not isinstance(data, dict) or not isinstance(data.get("name"), str):
+        raise ValueError("planner needs a name")
+    kind = PLANNERS.get(data["name"])
+    settings = {key: value for key, value in data.items() if key != "name"}
+    return cast(Planner, _CONVERTER.structure(settings, cast(type, kind)))
+
+
+def _converter() -> cattrs.Converter:
+    converter = cattrs.Converter(forbid_extra_keys=True)
+    converter.register_unstructure_hook_func(lambda kind: kind is Planner, _planner_to_json)
+    converter.register_structure_hook_func(lambda kind: kind is Planner, _planner_from_json)
+    return converter
+
+
+_CONVERTER = _converter()

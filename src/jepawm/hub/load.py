@@ -1,0 +1,134 @@
+"""Load a trained model from a run, a checkpoint folder, or the checkpoints in this package."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import cast
+
+import torch
+
+from jepawm.errors import UserError
+from jepawm.experiment import Experiment, build_model, experiment_from_json
+from jepawm.models.heads import LinearProbe
+from jepawm.models.world_model import JEPAWorldModel
+from jepawm.normalizer import Normalizer
+from jepawm.training.checkpoint import JsonValue, find_checkpoint, load_checkpoint, load_weights
+
+MODEL, PROBE = "model.", "probe."
+"""Prefixes of the world model's and the probe's tensors in a checkpoint."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """A trained world model, ready to plan with."""
+
+    name: str
+    """Bundled name or folder that it was loaded from."""
+    model: JEPAWorldModel
+    """The world model, in evaluation mode, without gradients."""
+    normalizer: Normalizer
+    """Statistics of its training data."""
+    experiment: Experiment
+    """Its whole configuration."""
+    probe: LinearProbe | None
+    """Linear map from latents to simulator states; None if the data had none."""
+
+
+def load(source: str | Path, *, device: str = "cpu") -> LoadedModel:
+    """Load a model by bundled name, run folder or checkpoint folder.
+
+    Raises:
+        UserError: if there is no such model, or its files are damaged.
+    """
+    folder = _resolve(source)
+    checkpoint = load_checkpoint(folder)
+    config, where = checkpoint.config, str(folder / "config.json")
+    experiment = experiment_from_json(config.get("experiment"), source=where)
+    dims = _section(config, "dims", where)
+    model = build_model(
+        experiment,
+        action_dim=_count(dims, "action_dim", where),
+        proprio_dim=_count(dims, "proprio_dim", where),
+    )
+    weights = {k: v for k, v in checkpoint.tensors.items() if not k.startswith(PROBE)}
+    load_weights(torch.nn.ModuleDict({"model": model}), weights, source=str(folder))
+    probe = _probe({k: v for k, v in checkpoint.tensors.items() if k.startswith(PROBE)}, folder)
+    normalizer = normalizer_from_json(_section(config, "normalizer", where), source=where)
+    return LoadedModel(
+        name=str(source),
+        model=model.eval().requires_grad_(False).to(device),
+        normalizer=normalizer.to(device),
+        experiment=experiment,
+        probe=None if probe is None else probe.to(device),
+    )
+
+
+def bundled_names() -> list[str]:
+    """List the checkpoints that come with this package."""
+    folder = _bundle()
+    if not folder.is_dir():
+        return []
+    return sorted(item.name for item in folder.iterdir() if (item / "config.json").is_file())
+
+
+def normalizer_from_json(data: Mapping[str, JsonValue], *, source: str) -> Normalizer:
+    """Rebuild a normaliser.
+
+    Raises:
+        UserError: if statistics are missing or not numbers.
+    """
+    names = ("action_mean", "action_std", "proprio_mean", "proprio_std")
+    values = {name: data.get(name) for name in names}
+    for name, value in values.items():
+        optional = name.startswith("proprio") and value is None
+        numbers = isinstance(value, list) and all(isinstance(one, int | float) for one in value)
+        if not optional and not numbers:
+            raise UserError(f"{source}: normalizer.{name} is not a list of numbers")
+    return Normalizer.from_statistics(**cast(dict[str, list[float]], values))
+
+
+def _resolve(source: str | Path) -> Path:
+    """Return the folder of a checkpoint."""
+    path = Path(source)
+    for folder in (path / "checkpoint", path):
+        if find_checkpoint(folder) is not None:
+            return folder
+    if str(source) in bundled_names():
+        return _bundle() / str(source)
+    if path.exists():
+        load_checkpoint(path / "checkpoint" if (path / "checkpoint").exists() else path)  # says why
+    known = ", ".join(bundled_names()) or "none"
+    raise UserError(
+        f"no model {str(source)!r}: neither a run folder nor a bundled checkpoint "
+        f"(bundled: {known}); train one with `jepawm train RECIPE --out RUN`"
+    )
+
+
+def _bundle() -> Path:
+    return Path(str(files("jepawm.hub"))) / "checkpoints"
+
+
+def _probe(tensors: Mapping[str, torch.Tensor], folder: Path) -> LinearProbe | None:
+    if not tensors:
+        return None
+    weight = tensors.get(PROBE + "weight")
+    if weight is None or weight.ndim != 2:
+        raise UserError(f"{folder} has a probe without a weight matrix; copy the checkpoint again")
+    probe = LinearProbe(latent_width=weight.shape[1], state_dim=weight.shape[0])
+    load_weights(torch.nn.ModuleDict({"probe": probe}), tensors, source=str(folder))
+    return probe
+
+
+def _section(config: Mapping[str, JsonValue], name: str, where: str) -> dict[str, JsonValue]:
+    section = config.get(name)
+    if not isinstance(section, dict):
+        raise UserError(f"{where} has no {name}; write the checkpoint again")
+    return section
+
+
+def _count(section: Mapping[str, JsonValue], name: str, where: str) -> int:
+    value = section.get(name)
+    if not isinstance(value, int) or value < 0:
+        raise UserError(f"{where}: dims.{name} = {value!r} is not a count")
+    return value

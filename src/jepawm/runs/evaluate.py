@@ -1,0 +1,177 @@
+"""`jepawm eval`: success of a trained model beside the baselines, and what planning costs."""
+
+from collections.abc import Callable
+from dataclasses import is_dataclass, replace
+from pathlib import Path
+from typing import Literal, cast
+
+import torch
+
+from jepawm.compute import count_gflop, matmul_peak
+from jepawm.envs import ENVIRONMENTS
+from jepawm.errors import UserError
+from jepawm.evaluation.evaluate import PlanningSetup, evaluate
+from jepawm.evaluation.protocols import Protocol
+from jepawm.evaluation.results import Evaluation, check_output, write_evaluation
+from jepawm.hub.load import LoadedModel, load
+from jepawm.planning.rollout_engine import rollout_candidates
+from jepawm.protocols import BatchedEnv, Planner
+from jepawm.types import Context, Observation
+
+
+def evaluate_run(
+    source: str,
+    *,
+    protocol: str,
+    num_tasks: int,
+    seed: int,
+    split: str,
+    out: Path | None,
+    device: str,
+    planner: object | None,
+    overwrite: bool = False,
+) -> dict[str, object]:
+    """Evaluate a run or a bundled checkpoint; writes `results.json` and `rollouts.npz`.
+
+    Args:
+        source: run folder or bundled name.
+        protocol: name of a protocol of the experiment.
+        num_tasks: tasks to solve.
+        seed: seed of tasks and planner.
+        split: "val" or "test".
+        out: folder for the results; None is the run's own folder, or a new one below `runs`.
+        device: device to plan on.
+        planner: planner in place of the experiment's; None keeps it.
+        overwrite: replace results that are there.
+
+    Raises:
+        UserError: if anything does not fit.
+    """
+    torch.set_flush_denormal(True)
+    folder = out or default_folder(source, protocol)
+    check_output(folder, overwrite=overwrite)
+    loaded = load(source, device=device)
+    rules = loaded.experiment.protocol(protocol)
+    setup = planning_setup(loaded, planner)
+    evaluation = run_evaluation(
+        loaded, setup, rules, num_tasks=num_tasks, seed=seed, split=split, show_progress=True
+    )
+    results = {**evaluation.results, **_efficiency(loaded, setup, rules, evaluation)}
+    evaluation = replace(evaluation, results=results)
+    path = write_evaluation(evaluation, folder, overwrite=overwrite)
+    return {**evaluation.results, "written": path}
+
+
+def run_evaluation(
+    loaded: LoadedModel,
+    setup: PlanningSetup,
+    protocol: Protocol,
+    *,
+    num_tasks: int,
+    seed: int,
+    split: str,
+    show_progress: bool,
+) -> Evaluation:
+    """Evaluate a loaded model in its environment."""
+    if split not in ("val", "test"):
+        raise UserError(f"unknown split {split!r} (known: test, val)")
+    if num_tasks < 1:
+        raise UserError(f"--episodes {num_tasks}; give at least 1")
+    experiment = loaded.experiment
+    size = experiment.data.image_size
+    env = build_env(experiment.env, image_size=size)
+    return evaluate(
+        env,
+        setup,
+        env_name=experiment.env,
+        protocol=protocol,
+        num_episodes=num_tasks,
+        seed=seed,
+        split=cast(Literal["val", "test"], split),
+        probe=loaded.probe,
+        state_to_pixel=env.state_to_pixel,
+        show_progress=show_progress,
+    )
+
+
+def build_env(name: str, *, image_size: int) -> BatchedEnv:
+    """Build the batched environment called `name`."""
+    build = cast(Callable[..., BatchedEnv], ENVIRONMENTS.get(name))
+    return build(image_size=image_size)
+
+
+def planning_setup(loaded: LoadedModel, planner: object | None = None) -> PlanningSetup:
+    """Put a loaded model together with how it is planned with."""
+    experiment = loaded.experiment
+    return PlanningSetup(
+        model=loaded.model,
+        normalizer=loaded.normalizer,
+        objective=experiment.objective,
+        planner=experiment.planner if planner is None else cast(Planner, planner),
+        window=experiment.agent.window,
+        warm_start=experiment.agent.warm_start,
+    )
+
+
+def default_planner(source: str) -> Planner:
+    """Return the planner that a run was configured with."""
+    return load(source).experiment.planner
+
+
+def default_folder(source: str, protocol: str) -> Path:
+    """Return where results go if the user names no folder: the run, or a new folder."""
+    if Path(source).is_dir():
+        return Path(source)
+    return unused_folder(Path("runs") / f"eval-{source}-{protocol}")
+
+
+def unused_folder(folder: Path) -> Path:
+    """Return `folder`, or the first of `folder-2`, `folder-3`, ... that does not exist."""
+    number, free = 1, folder
+    while free.exists():
+        number += 1
+        free = folder.with_name(f"{folder.name}-{number}")
+    return free
+
+
+def _efficiency(
+    loaded: LoadedModel, setup: PlanningSetup, protocol: Protocol, evaluation: Evaluation
+) -> dict[str, float | None]:
+    """Return GFLOP of a full-length plan and the fraction of the matmul peak reached.
+
+    Counted where the planner says its samples and iterations; null for others.
+    """
+    planner = setup.planner
+    assert is_dataclass(planner)
+    samples = getattr(planner, "num_samples", None)
+    iterations = getattr(planner, "num_iterations", 1)
+    seconds = evaluation.results["seconds_per_plan"]
+    if samples is None or not isinstance(seconds, float):
+        return {"gflop_per_plan": None, "fraction_of_peak": None}
+    device = loaded.normalizer.action_mean.device
+    size = loaded.experiment.data.image_size
+    latent = loaded.model.encode(
+        Observation(
+            pixels=torch.zeros(1, 1, 3, size, size, dtype=torch.uint8, device=device),
+            proprio=None
+            if loaded.normalizer.proprio_mean is None
+            else loaded.normalizer.proprio_mean.expand(1, 1, -1),
+        )
+    )
+    action_dim = protocol.frameskip * loaded.normalizer.action_dim
+    candidates = torch.zeros(1, samples, protocol.horizon, action_dim, device=device)
+    context = Context(latents=latent, actions=candidates[:, 0, :0])
+    with torch.no_grad():
+        once = count_gflop(
+            lambda: rollout_candidates(loaded.model, context, candidates, window=setup.window)
+        )
+    lengths = [
+        min(protocol.horizon, protocol.num_steps - start)
+        for start in range(0, protocol.num_steps, protocol.num_action_steps)
+    ]
+    mean_length = sum(lengths) / len(lengths) / protocol.horizon  # plans shorten near the end
+    gflop = once * iterations * mean_length
+    return {
+        "gflop_per_plan": gflop,
+        "fraction_of_peak": gflop / seconds / matmul_peak(device),
+    }

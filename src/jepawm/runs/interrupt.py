@@ -1,0 +1,48 @@
+"""Let a long run end its step when the user presses Ctrl-C or a scheduler asks it to stop."""
+
+import signal
+from types import FrameType, TracebackType
+from typing import Any
+
+from jepawm.errors import UserError
+
+
+class StopRequest:
+    """Note SIGINT and SIGTERM while active; a second SIGINT interrupts at once."""
+
+    def __init__(self, resume_command: str) -> None:
+        """Take the command that goes on with the run."""
+        self._resume_command = resume_command
+        self._requested = False
+        self._before: dict[int, Any] = {}
+
+    def __call__(self) -> bool:
+        """Return whether a stop was asked for."""
+        return self._requested
+
+    def __enter__(self) -> "StopRequest":
+        """Take over the signals."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Give the signals back; tell how to go on if the run was stopped.
+
+        Raises:
+            UserError: if a stop was asked for; the checkpoint is written by then.
+        """
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        if self._requested and kind is None:
+            raise UserError(f"stopped; a checkpoint is written, go on with: {self._resume_command}")
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        if self._requested and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._requested = True

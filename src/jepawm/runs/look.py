@@ -1,0 +1,26 @@
+"""`jepawm report` and `jepawm list`."""
+
+from pathlib import Path
+
+from jepawm.envs import ENVIRONMENTS
+from jepawm.evaluation.protocols import PROTOCOLS
+from jepawm.hub.load import bundled_names
+from jepawm.planning import PLANNERS
+from jepawm.recipes import RECIPES
+from jepawm.report import write_report
+
+
+def report_run(run: Path) -> Path:
+    """Write the report of a run folder; returns its path."""
+    return write_report(run)
+
+
+def list_all() -> dict[str, object]:
+    """List everything that has a name."""
+    return {
+        "recipes": RECIPES.names(),
+        "environments": ENVIRONMENTS.names(),
+        "planners": PLANNERS.names(),
+        "protocols": sorted(PROTOCOLS),
+        "checkpoints": bundled_names(),
+    }

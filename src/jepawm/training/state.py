@@ -1,0 +1,73 @@
+"""What changes during training, and its way to tensors and back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from jepawm.errors import UserError
+from jepawm.training.objective import Learner
+
+_MOMENT = "optimizer."
+_HEADS = "heads."
+
+
+@dataclass(kw_only=True)
+class TrainState:
+    """The learner, its optimiser, and how far they have come."""
+
+    learner: Learner
+    """World model and training heads."""
+    optimizer: torch.optim.AdamW
+    """Optimiser over all parameters of the learner."""
+    step: int = 0
+    """Optimiser steps done."""
+    seconds: float = 0.0
+    """Wall seconds of training so far, over all resumptions."""
+
+
+def training_tensors(state: TrainState) -> dict[str, Tensor]:
+    """Return optimiser moments and training heads by name, all that a resumption needs beside the
+    model."""
+    tensors: dict[str, Tensor] = {}
+    for name, parameter in state.learner.named_parameters():
+        moments = state.optimizer.state.get(parameter, {})
+        for key, value in moments.items():
+            tensors[f"{_MOMENT}{name}.{key}"] = value
+    heads = state.learner.inverse_dynamics
+    if heads is not None:
+        tensors |= {_HEADS + name: value for name, value in heads.state_dict().items()}
+    tensors["step"] = torch.tensor(state.step)
+    tensors["seconds"] = torch.tensor(state.seconds, dtype=torch.float64)
+    return tensors
+
+
+def restore_training(state: TrainState, tensors: Mapping[str, Tensor]) -> None:
+    """Put optimiser moments, heads and counters back; the model's weights are loaded elsewhere.
+
+    Raises:
+        UserError: if the tensors belong to another configuration.
+    """
+    state.step = int(_take(tensors, "step"))
+    state.seconds = float(_take(tensors, "seconds"))
+    heads = state.learner.inverse_dynamics
+    if heads is not None:
+        heads.load_state_dict({n: _take(tensors, _HEADS + n) for n in heads.state_dict()})
+    if state.step == 0:
+        return
+    for name, parameter in state.learner.named_parameters():
+        if parameter.requires_grad:
+            state.optimizer.state[parameter] = {
+                key: _take(tensors, f"{_MOMENT}{name}.{key}").clone()
+                for key in ("step", "exp_avg", "exp_avg_sq")
+            }
+
+
+def _take(tensors: Mapping[str, Tensor], name: str) -> Tensor:
+    if name not in tensors:
+        raise UserError(
+            f"the training state lacks {name}; it belongs to another configuration, resume with "
+            "the configuration of the run"
+        )
+    return tensors[name]

@@ -1,0 +1,97 @@
+"""Measure a world model on held-out windows: prediction errors, collapse, probe."""
+
+import logging
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from jepawm.data.windows import Windows
+from jepawm.models.heads import LinearProbe
+from jepawm.models.world_model import JEPAWorldModel
+from jepawm.training.regularizers import effective_rank
+from jepawm.types import Context, Latent, concatenate
+
+_LOG = logging.getLogger(__name__)
+_BATCH = 64
+_COLLAPSED_RANK = 2.0
+
+
+@torch.no_grad()
+def validate(
+    model: JEPAWorldModel, windows: Windows, *, num_windows: int, device: torch.device
+) -> dict[str, float]:
+    """Return errors of k-step predictions and signs of collapse on held-out windows.
+
+    `val/prediction_k{k}` is the squared error after k steps from the first frame divided by the
+    variance of the latents: 1 is as bad as predicting the mean. A warning is logged where the
+    latents have collapsed (effective rank below 2).
+    """
+    model.eval()
+    latents, actions = encode_windows(model, windows, num_windows=num_windows, device=device)
+    context = Context(latents=latents[:, :1], actions=actions[:, :0])
+    predicted = model.rollout(context, actions)  # [n, T]
+    error = (predicted.tokens - latents.tokens[:, 1:]).square().mean((0, 2, 3))  # [T]
+    flat = latents.tokens.flatten(0, 1).flatten(1)  # [n (T+1), N D]
+    variance = flat.var(0).mean()
+    metrics = {
+        f"val/prediction_k{step}": (value / variance).item()
+        for step, value in enumerate(error, start=1)
+    }
+    rank = effective_rank(flat)
+    metrics |= {"val/effective_rank": rank, "val/latent_std": variance.sqrt().item()}
+    if rank < _COLLAPSED_RANK:
+        _LOG.warning(
+            "the latents have collapsed: effective rank %.2f of %d; "
+            "raise loss.regularizer_weight or choose loss.regularizer sigreg",
+            rank,
+            flat.shape[1],
+        )
+    return metrics
+
+
+@torch.no_grad()
+def encode_windows(
+    model: JEPAWorldModel, windows: Windows, *, num_windows: int, device: torch.device
+) -> tuple[Latent, Float[Tensor, "n T A"]]:
+    """Encode evenly spaced windows into latents `[n, T+1]`; returns their actions too."""
+    index = spaced_indices(windows, num_windows)
+    latents: list[Latent] = []
+    actions: list[Tensor] = []
+    for part in index.split(_BATCH):
+        batch = windows.batch(part).to(device)
+        latents.append(model.encode(batch.obs))
+        actions.append(batch.actions)
+    return concatenate(latents, dim=0), torch.cat(actions)
+
+
+def fit_probe(
+    model: JEPAWorldModel,
+    train_windows: Windows,
+    *,
+    val_windows: Windows,
+    num_windows: int,
+    device: torch.device,
+) -> tuple[LinearProbe, float]:
+    """Fit a linear probe of the simulator state; returns it and its mean error on `val_windows`."""
+    model.eval()
+    latents, states = _latents_and_states(model, train_windows, num_windows, device)
+    probe = LinearProbe.fit(latents, states)
+    latents, states = _latents_and_states(model, val_windows, num_windows, device)
+    error = (probe(latents) - states).norm(dim=-1).mean()
+    return probe, error.item()
+
+
+def spaced_indices(windows: Windows, num_windows: int) -> Tensor:
+    """Return indices of at most `num_windows` windows, evenly spaced over all."""
+    count = min(num_windows, len(windows))
+    return torch.arange(count) * len(windows) // count
+
+
+def _latents_and_states(
+    model: JEPAWorldModel, windows: Windows, num_windows: int, device: torch.device
+) -> tuple[Latent, Tensor]:
+    latents, _ = encode_windows(model, windows, num_windows=num_windows, device=device)
+    states = torch.from_numpy(windows.states(spaced_indices(windows, num_windows)))
+    flat = latents.map(lambda tensor: tensor.flatten(0, 1))  # [n (T+1)]
+    return flat, states.flatten(0, 1).float().to(device)
