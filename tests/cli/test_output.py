@@ -36,6 +36,7 @@ def test_evaluation_shows_every_row_with_its_interval():
             "baselines": {"do_nothing": 0.0, "random": 0.052, "oracle": 0.92},
             "baselines_ci95": {"oracle": [0.85, 0.96]},
             "seconds_per_plan": 0.1234567,
+            "written": Path("a/results.json"),
         }
     )
     lines = text.splitlines()
@@ -43,7 +44,7 @@ def test_evaluation_shows_every_row_with_its_interval():
     assert [line.split("%")[0].split()[-1] for line in lines[1:5]] == ["0.0", "5.2", "92.0", "93.8"]
     assert lines[3].endswith("[85.0, 96.0]")
     assert lines[4].endswith("[87.0, 97.0]")
-    assert "0.1235" in lines[5]
+    assert lines[5:] == ["  seconds per plan: 0.1235", "  written: a/results.json"]
 
 
 def test_fields_are_aligned():
