@@ -55,9 +55,10 @@ def render_evaluation(result: Result) -> str:
         if key in values:
             interval = f"  [{_percents(intervals[key])}]" if key in intervals else ""
             lines.append(f"  {title:<38}{_percent(values[key]):>6} %{interval}")
-    for key in ("seconds_per_plan", "gflop_per_plan", "fraction_of_peak", "written"):
-        if key in result:
-            lines.append(f"  {key.replace('_', ' ')}: {_text(result[key])}")
+    figures = ("seconds_per_plan", "gflop_per_plan", "fraction_of_peak", "written")
+    lines += [
+        f"  {key.replace('_', ' ')}: {_text(result[key])}" for key in figures if key in result
+    ]
     return "\n".join(lines)
 
 
