@@ -8,8 +8,8 @@ import torch
 import tyro
 from cattrs.errors import BaseValidationError, ForbiddenExtraKeysError
 
-from jepawm.data.windows import Windows, split_episodes
 from jepawm.data.episodes import EpisodeStore
+from jepawm.data.windows import Windows, split_episodes
 from jepawm.errors import UserError
 from jepawm.evaluation.protocols import PROTOCOLS, Protocol
 from jepawm.models.encoders import EncoderConfig

@@ -24,6 +24,8 @@ class Encoder(Protocol):
 
     num_tokens: int
     dim: int
+    grid: tuple[int, int]
+    """Rows and columns of tokens; (1, 1) for one token."""
 
     def __call__(self, pixels: UInt8[Tensor, "*b 3 height width"]) -> Float[Tensor, "*b N D"]:
         """Encode images `[*b, 3, Hpx, Wpx]`, uint8, into tokens `[*b, N, D]`."""

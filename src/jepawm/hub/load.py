@@ -57,7 +57,7 @@ def load(source: str | Path, *, device: str = "cpu") -> LoadedModel:
     normalizer = normalizer_from_json(_section(config, "normalizer", where), source=where)
     return LoadedModel(
         name=str(source),
-        model=model.eval().requires_grad_(False).to(device),
+        model=model.eval().requires_grad_(requires_grad=False).to(device),
         normalizer=normalizer.to(device),
         experiment=experiment,
         probe=None if probe is None else probe.to(device),

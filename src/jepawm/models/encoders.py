@@ -1,6 +1,7 @@
 """Encoders of images: small ones that are learned from scratch."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -29,6 +30,9 @@ class EncoderConfig:
     """Width D of a token."""
     grid: int = 1
     """Tokens per side: 1 gives one token for the image, g gives g x g tokens."""
+    batch_norm: bool = True
+    """Normalise tokens over the batch (no weights), as LeWorldModel's projector does; without it a
+    small moving object on a constant scene starts as a nearly constant latent."""
     image_size: int = 64
     """Side in pixels that images are resized to (bilinear) if they differ."""
     patch_size: int = 8
@@ -61,6 +65,7 @@ class ImageEncoder(nn.Module):
         side = config.image_size // (16 if config.family == "conv" else config.patch_size)
         self.cell = side // config.grid
         self.head = nn.Linear(features * self.cell**2, config.dim)
+        self.norm = nn.BatchNorm1d(config.dim, affine=False) if config.batch_norm else None
 
     def forward(self, pixels: UInt8[Tensor, "*b 3 height width"]) -> Float[Tensor, "*b N D"]:
         """Encode images `[*b, 3, Hpx, Wpx]`, uint8, into tokens `[*b, N, D]`."""
@@ -74,6 +79,8 @@ class ImageEncoder(nn.Module):
         cells = maps.unflatten(3, (-1, self.cell)).unflatten(2, (-1, self.cell))
         cells = cells.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)  # [B, N, features cell^2]
         tokens = self.head(cells)  # [B, N, D]
+        if self.norm is not None:
+            tokens = self.norm(tokens.flatten(0, 1)).view_as(tokens)
         return tokens.reshape(*pixels.shape[:-3], self.num_tokens, self.dim)
 
 
@@ -83,7 +90,7 @@ class ConvBackbone(nn.Sequential):
     def __init__(self, channels: tuple[int, int, int]) -> None:
         """Take the channels of each stage."""
         stages: list[nn.Module] = [nn.Conv2d(3, channels[0], 4, stride=4), *_norm(channels[0])]
-        for before, width in zip(channels[:-1], channels[1:], strict=True):
+        for before, width in pairwise(channels):
             stages += [nn.Conv2d(before, width, 3, stride=2, padding=1), *_norm(width)]
         super().__init__(*stages)
 

@@ -5,9 +5,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from jepawm.errors import UserError
-from jepawm.models.encoders import EncoderConfig, ImageEncoder, build_encoder
+from jepawm.models.encoders import EncoderConfig, build_encoder
 from jepawm.models.predictor import Predictor, PredictorConfig
 from jepawm.models.proprio import ProprioConfig, ProprioEncoder
+from jepawm.protocols import Encoder
 from jepawm.types import Context, Latent, Observation, concatenate
 
 
@@ -16,7 +17,7 @@ class JEPAWorldModel(nn.Module):
 
     def __init__(
         self,
-        encoder: ImageEncoder,
+        encoder: Encoder,
         predictor: Predictor,
         *,
         proprio_encoder: ProprioEncoder | None = None,
@@ -24,7 +25,7 @@ class JEPAWorldModel(nn.Module):
         """Take the parts.
 
         Args:
-            encoder: encoder of images; anything with `dim`, `grid` and `num_tokens` will do.
+            encoder: encoder of images, a module.
             predictor: predictor that fits it.
             proprio_encoder: encoder of the proprioception; None where the model has none.
         """

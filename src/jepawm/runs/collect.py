@@ -21,7 +21,7 @@ def collect_run(
     data = DataConfig(
         num_episodes=num_episodes, episode_steps=num_steps, image_size=image_size, seed=seed
     )
-    path = out or store_path(name, data, data_root)
+    path = out or store_path(name, data, data_root=data_root)
     store = collect_environment(
         name,
         path=path,
@@ -33,9 +33,9 @@ def collect_run(
     return {"store": path, "episodes": len(store), "frames": int(store.lengths.sum())}
 
 
-def find_or_collect(name: str, data: DataConfig, data_root: Path) -> EpisodeStore:
+def find_or_collect(name: str, data: DataConfig, *, data_root: Path) -> EpisodeStore:
     """Open the data set of a configuration, collecting it first where it does not exist."""
-    path = store_path(name, data, data_root)
+    path = store_path(name, data, data_root=data_root)
     if path.exists():
         return open_store(path)
     return collect_environment(
@@ -48,7 +48,7 @@ def find_or_collect(name: str, data: DataConfig, data_root: Path) -> EpisodeStor
     )
 
 
-def store_path(name: str, data: DataConfig, data_root: Path) -> Path:
+def store_path(name: str, data: DataConfig, *, data_root: Path) -> Path:
     """Return where a data set lies: its name tells all that decides its content."""
     size = f"{data.num_episodes}x{data.episode_steps}"
     return data_root / f"{name}-{size}-{data.image_size}px-seed{data.seed}"

@@ -54,7 +54,13 @@ def evaluate_run(
     rules = loaded.experiment.protocol(protocol)
     setup = planning_setup(loaded, planner)
     evaluation = run_evaluation(
-        loaded, setup, rules, num_tasks=num_tasks, seed=seed, split=split, show_progress=True
+        loaded,
+        setup,
+        protocol=rules,
+        num_tasks=num_tasks,
+        seed=seed,
+        split=split,
+        show_progress=True,
     )
     results = {**evaluation.results, **_efficiency(loaded, setup, rules, evaluation)}
     evaluation = replace(evaluation, results=results)
@@ -65,8 +71,8 @@ def evaluate_run(
 def run_evaluation(
     loaded: LoadedModel,
     setup: PlanningSetup,
-    protocol: Protocol,
     *,
+    protocol: Protocol,
     num_tasks: int,
     seed: int,
     split: str,

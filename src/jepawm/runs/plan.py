@@ -30,7 +30,7 @@ def plan_run(
     evaluation = run_evaluation(
         loaded,
         planning_setup(loaded),
-        loaded.experiment.protocol(protocol),
+        protocol=loaded.experiment.protocol(protocol),
         num_tasks=1,
         seed=seed,
         split="test",

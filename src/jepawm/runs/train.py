@@ -16,8 +16,8 @@ from jepawm.data.windows import Windows
 from jepawm.errors import UserError
 from jepawm.experiment import (
     Experiment,
-    build_windows,
     build_model,
+    build_windows,
     experiment_from_json,
     experiment_to_json,
 )
@@ -69,7 +69,7 @@ def train_run(
     began = perf_counter()
     torch.set_flush_denormal(True)
     experiment = _open_run(experiment, out, resume=resume, explicit=explicit)
-    store = find_or_collect(experiment.env, experiment.data, data_root)
+    store = find_or_collect(experiment.env, experiment.data, data_root=data_root)
     train_windows, val_windows = build_windows(experiment, store)
     state = _build_state(experiment, store, torch.device(device))
     _write_experiment(experiment, out, store)
@@ -88,8 +88,8 @@ def train_run(
             StopRequest(f"jepawm train {experiment.name} --out {out} --resume")
         )
 
-        def write(step: int, metrics: Mapping[str, float], seconds: float) -> None:
-            log.append(step, metrics, seconds=seconds)
+        def write(step: int, metrics: Mapping[str, float]) -> None:
+            log.append(step, metrics, seconds=state.seconds)
             progress.update(step, metrics)
 
         def save() -> None:

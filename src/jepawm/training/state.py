@@ -28,8 +28,7 @@ class TrainState:
 
 
 def training_tensors(state: TrainState) -> dict[str, Tensor]:
-    """Return optimiser moments and training heads by name, all that a resumption needs beside the
-    model."""
+    """Return by name all that a resumption needs beside the model: moments, heads, counters."""
     tensors: dict[str, Tensor] = {}
     for name, parameter in state.learner.named_parameters():
         moments = state.optimizer.state.get(parameter, {})

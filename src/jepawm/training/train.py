@@ -43,8 +43,8 @@ class LoopConfig:
 class LoopHooks:
     """What the loop calls; the run decides where logs and checkpoints go."""
 
-    log: Callable[[int, Mapping[str, float], float], None]
-    """Takes step, metrics and seconds of training."""
+    log: Callable[[int, Mapping[str, float]], None]
+    """Takes the step and its metrics."""
     save: Callable[[], None]
     """Writes a checkpoint of the current state."""
     stop: Callable[[], bool]
@@ -97,7 +97,7 @@ def train(
                     device=device,
                 )
                 learner.train()
-            hooks.log(state.step, metrics, state.seconds)
+            hooks.log(state.step, metrics)
         if state.step % loop.save_every == 0 or last or stopped:
             hooks.save()
         if stopped and not last:
