@@ -22,6 +22,7 @@ class PointMassEnv:
     action_dim = 2
     proprio_dim = 2
     state_dim = 2
+    state_to_pixel = None
 
     def __init__(self) -> None:
         self._positions = np.zeros((0, 2))

@@ -123,8 +123,9 @@ class Predictor(nn.Module):
         x = self._add_positions(x.flatten(1, 2), frames)  # [B, L, width]
         rotation = self._rotation(frames, x.device)
         mask = _mask(frames, per_frame, x.device) if frames > 1 else None
+        condition = code if self.config.conditioning.startswith("adaln") else None
         for block in self.blocks:
-            x = block(x, condition=code, rotation=rotation, mask=mask)
+            x = block(x, condition=condition, rotation=rotation, mask=mask)
         visual, proprio = self.layout.split(self.norm(x).unflatten(1, (frames, per_frame)))
         tokens = visual if self.proj is None else self.proj(visual)  # [B, T, N, D]
         if self.config.normalize_output:

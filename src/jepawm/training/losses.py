@@ -64,7 +64,7 @@ class PredictionLoss:
     """Weighted sum: `teacher_forcing / (K + 1) + sum of steps / K`."""
     teacher_forcing: Float[Tensor, ""]
     """One-step loss from true latents."""
-    steps: Float[Tensor, " K-1"]
+    steps: Float[Tensor, " k"]
     """Loss of rollout steps 2 to K."""
 
 
