@@ -46,7 +46,7 @@ class LinearProbe(nn.Module):
         center, offset = features.mean(0), targets.mean(0)
         covariance = (features - center).T @ (features - center) / len(features)
         cross = (features - center).T @ (targets - offset) / len(features)
-        penalty = ridge * covariance.diagonal().mean()
+        penalty = ridge * covariance.diagonal().mean() + 1e-12  # collapsed latents: not singular
         identity = torch.eye(len(covariance), dtype=torch.float64, device=covariance.device)
         weight = torch.linalg.solve(covariance + penalty * identity, cross).T
         probe = cls(latent_width=features.shape[1], state_dim=targets.shape[1])

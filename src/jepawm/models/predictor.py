@@ -155,22 +155,28 @@ class Predictor(nn.Module):
 
     def _initialise(self) -> None:
         """Initialise as the reference does: truncated normal 0.02, deeper blocks smaller."""
-        if not self.config.projected:
-            return  # DINO-WM keeps torch's defaults
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        if self.config.projected:  # DINO-WM, which does not project, keeps torch's defaults
+            for module in self.modules():
+                if isinstance(module, nn.Linear):
+                    nn.init.trunc_normal_(module.weight, std=0.02)
+                    if module.bias is not None:
+                        nn.init.zeros_(module.bias)
         zero = self.config.conditioning == "adaln_zero" or self.config.init_scale == 0
         for index, block in enumerate(self.blocks, start=1):
             assert isinstance(block, Block)
-            block.attn.proj.weight.data.div_(sqrt(2 * index))
-            block.mlp.fc2.weight.data.div_(sqrt(2 * index))
-            if block.modulation is not None and zero:
-                nn.init.zeros_(block.modulation.weight)
-            elif block.modulation is not None:
-                nn.init.trunc_normal_(block.modulation.weight, std=0.02 * self.config.init_scale)
+            if self.config.projected:
+                block.attn.proj.weight.data.div_(sqrt(2 * index))
+                block.mlp.fc2.weight.data.div_(sqrt(2 * index))
+            if block.modulation is not None:
+                nn.init.zeros_(block.modulation.bias)
+                _draw(block.modulation.weight, std=0.0 if zero else 0.02 * self.config.init_scale)
+
+
+def _draw(weight: Tensor, *, std: float) -> None:
+    if std == 0:
+        nn.init.zeros_(weight)
+    else:
+        nn.init.trunc_normal_(weight, std=std)
 
 
 def _layout(config: PredictorConfig, proprio: ProprioConfig, latent_dim: int) -> Layout:

@@ -1,0 +1,100 @@
+"""Encoders: what they see, what they leave alone, and how their tokens lie."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from jepawm.errors import UserError
+from jepawm.models.encoders import EncoderConfig, build_encoder
+
+FAMILIES = ("conv", "vit")
+
+
+def encoder_of(**fields):
+    settings = {"family": "conv", "dim": 6, "grid": 1, "image_size": 32, "patch_size": 8}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return build_encoder(EncoderConfig(**(settings | fields))).eval()
+
+
+def images_of(*shape: int, size: int = 32, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (*shape, 3, size, size), generator=generator, dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("grid", [1, 2])
+def test_batch_axes_are_kept_and_images_are_independent(family, grid):
+    encoder = encoder_of(family=family, grid=grid)
+    pixels = images_of(2, 3)
+    tokens = encoder(pixels)
+    assert tokens.shape == (2, 3, grid**2, 6)
+    assert (encoder.num_tokens, encoder.grid, encoder.dim) == (grid**2, (grid, grid), 6)
+    torch.testing.assert_close(tokens[1, 2], encoder(pixels[1, 2]), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_pixels_are_not_modified(family):
+    pixels = images_of(2)
+    before = pixels.clone()
+    encoder_of(family=family)(pixels)
+    assert torch.equal(pixels, before)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_images_of_another_size_are_resized(family):
+    encoder = encoder_of(family=family)
+    small = images_of(2, size=16)
+    large = F.interpolate(small.float(), (32, 32), mode="nearest")
+    doubled = F.interpolate(large, (64, 64), mode="nearest").to(torch.uint8)
+    tokens = encoder(doubled)  # halving what was doubled gives it back
+    torch.testing.assert_close(tokens, encoder(large.to(torch.uint8)), atol=1e-5, rtol=1e-4)
+
+
+def test_tokens_of_a_grid_lie_row_by_row():
+    """Without positions and neighbours (one cell per patch) a token depends on its cell."""
+    encoder = encoder_of(family="conv", grid=2)
+    encoder.backbone = torch.nn.AvgPool2d(16)
+    encoder.head = torch.nn.Linear(3, 6)
+    pixels = images_of(1)
+    changed = pixels.clone()
+    changed[:, :, :16, 16:] = 0  # top right: token 1
+    difference = (encoder(pixels) - encoder(changed)).abs().amax(-1)[0]
+    assert torch.equal(difference > 1e-4, torch.tensor([False, True, False, False]))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_place_of_a_dot_shows_in_the_tokens(family):
+    encoder = encoder_of(family=family)
+    images = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
+    images[0, :, 4:8, 4:8] = 255
+    images[1, :, 20:24, 12:16] = 255
+    first, second = encoder(images)
+    assert (first - second).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"family": "vit"}, {"size": "B"}, {"dim": 8}, {"grid": 2}, {"image_size": 64}],
+    ids=lambda change: next(iter(change)),
+)
+def test_every_field_changes_the_tokens(change):
+    before, after = encoder_of()(images_of(1)), encoder_of(**change)(images_of(1))
+    assert before.shape != after.shape or not torch.allclose(before, after)
+    if change.get("family") == "vit":
+        assert not torch.allclose(after, encoder_of(patch_size=16, **change)(images_of(1)))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"dim": 0}, r"encoder\.dim = 0"),
+        ({"grid": 0}, r"encoder\.grid = 0"),
+        ({"image_size": 40}, r"encoder\.image_size = 40"),
+        ({"image_size": 64, "grid": 3}, r"encoder\.grid = 3"),
+        ({"family": "vit", "patch_size": 7}, r"encoder\.image_size = 32"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused(fields, message):
+    with pytest.raises(UserError, match=message):
+        encoder_of(**fields)

@@ -1,0 +1,91 @@
+"""Position codes: known numbers, and what makes a rotary code rotary."""
+
+import math
+
+import pytest
+import torch
+
+from jepawm.models.positions import frame_grid_sincos, rotary_table, rotate, sincos_table
+
+
+def rotation(*, tiled: bool, num_frames: int = 4, grid=(3, 3), num_condition: int = 0, head=24):
+    return rotary_table(
+        num_frames=num_frames, grid=grid, num_condition=num_condition, head_dim=head, tiled=tiled
+    )
+
+
+def test_tiled_rotation_of_the_reference_unit_vector():
+    """`r = 8`, `x = 0..7`, position 1: numbers of the reference."""
+    cos, sin = rotation(tiled=True, num_frames=2, grid=(1, 1))
+    x = torch.arange(8.0).repeat(3)[None]  # [1, 24]: frame, row and column part
+    turned = rotate(x, (cos[1:], sin[1:]))[0]
+    expected = [-0.8415, 0.9950, 1.9699, 3.0020, -2.0461, 5.3744, 5.9297, 7.0060]
+    torch.testing.assert_close(turned[:8], torch.tensor(expected), atol=5e-5, rtol=0)
+    torch.testing.assert_close(turned[8:], x[0, 8:])  # row 0, column 0: not turned
+
+
+def test_rotation_turns_the_first_pair_by_the_frame_number():
+    cos, sin = rotation(tiled=False, num_frames=3, grid=(1, 1), head=6)
+    turned = rotate(torch.tensor([[1.0, 0, 0, 0, 0, 0]]).expand(3, 6), (cos, sin))
+    torch.testing.assert_close(turned[2, :2], torch.tensor([math.cos(2.0), math.sin(2.0)]))
+
+
+def test_rows_and_columns_turn_their_own_channels():
+    cos, sin = rotation(tiled=False, num_frames=1, grid=(2, 3), head=6)
+    angle = torch.atan2(sin, cos)  # [6 patches, 6]
+    torch.testing.assert_close(angle[:, 0], torch.zeros(6))
+    torch.testing.assert_close(angle[:, 2], torch.tensor([0.0, 0, 0, 1, 1, 1]))
+    torch.testing.assert_close(angle[:, 4], torch.tensor([0.0, 1, 2, 0, 1, 2]))
+
+
+def test_condition_tokens_turn_with_their_frame_only():
+    cos, sin = rotation(tiled=False, num_frames=2, grid=(2, 2), num_condition=1, head=6)
+    angle = torch.atan2(sin, cos)
+    torch.testing.assert_close(angle[5], torch.tensor([1.0, 1, 0, 0, 0, 0]))
+
+
+def test_channels_that_do_not_divide_stay():
+    cos, sin = rotation(tiled=False, head=25)
+    x = torch.randn(36, 25, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(rotate(x, (cos, sin))[:, 24:], x[:, 24:])
+
+
+def test_rope_is_a_rotation_and_the_tiled_one_is_not():
+    x = torch.randn(36, 24, generator=torch.Generator().manual_seed(0))
+    turned = rotate(x, rotation(tiled=False))
+    torch.testing.assert_close(turned.norm(dim=-1), x.norm(dim=-1))
+    tiled = rotate(x, rotation(tiled=True))
+    assert (tiled.norm(dim=-1) - x.norm(dim=-1)).abs().max() > 0.1
+
+
+def test_rope_scores_depend_on_relative_positions_only():
+    query, key = torch.randn(2, 24, generator=torch.Generator().manual_seed(0))
+    cos, sin = rotation(tiled=False, num_frames=4, grid=(4, 4))
+    queries = rotate(query.expand(64, 24), (cos, sin)).view(4, 4, 4, 24)
+    keys = rotate(key.expand(64, 24), (cos, sin)).view(4, 4, 4, 24)
+    here = queries[1, 2, 1] @ keys[0, 1, 2]
+    there = queries[3, 3, 2] @ keys[2, 2, 3]
+    torch.testing.assert_close(here, there)
+    assert (queries[1, 2, 1] @ keys[0, 1, 1] - here).abs() > 1e-3
+
+
+def test_sincos_table_has_sines_then_cosines():
+    table = sincos_table(torch.tensor([0.0, 1.0, 2.0]), dim=4)
+    expected = [math.sin(2), math.sin(0.02), math.cos(2), math.cos(0.02)]
+    torch.testing.assert_close(table[0], torch.tensor([0.0, 0, 1, 1]))
+    torch.testing.assert_close(table[2], torch.tensor(expected))
+
+
+def test_sequence_table_codes_frame_row_and_column():
+    table = frame_grid_sincos(num_frames=2, grid=(2, 2), num_condition=1, dim=16)
+    coordinates = torch.tensor([0.0, 1.0])
+    frame, place = sincos_table(coordinates, dim=4), sincos_table(coordinates, dim=6)
+    last = torch.cat([frame[1], place[1], place[1]])  # frame 1, row 1, column 1
+    torch.testing.assert_close(table[9], last)
+    torch.testing.assert_close(table[5], torch.cat([frame[1], torch.zeros(12)]))  # condition token
+    assert len(table.unique(dim=0)) == 10
+
+
+@pytest.mark.parametrize("dim", [1, 2, 7, 30, 33])
+def test_odd_widths_are_filled(dim: int):
+    assert frame_grid_sincos(num_frames=2, grid=(2, 3), num_condition=2, dim=dim).shape == (16, dim)
