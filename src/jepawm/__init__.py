@@ -7,6 +7,7 @@ if TYPE_CHECKING:  # for type checkers; at run time `__getattr__` imports on fir
     from jepawm.agent import PlanningAgent
     from jepawm.errors import UserError
     from jepawm.experiment import Experiment
+    from jepawm.hub import load
     from jepawm.models.world_model import JEPAWorldModel
     from jepawm.normalizer import Normalizer
     from jepawm.planning.cem import CEM
@@ -33,6 +34,7 @@ _HOMES = {
     "Task": "jepawm.protocols",
     "Trajectory": "jepawm.types",
     "UserError": "jepawm.errors",
+    "load": "jepawm.hub",
 }
 
 __all__ = [
@@ -50,11 +52,14 @@ __all__ = [
     "Task",
     "Trajectory",
     "UserError",
+    "load",
 ]
 
 
 def __getattr__(name: str) -> object:
     """Import a public name on first use."""
+    if name == "hub":  # `jepawm.hub.load` without importing the subpackage first
+        return import_module("jepawm.hub")
     if name not in _HOMES:
         raise AttributeError(f"module 'jepawm' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

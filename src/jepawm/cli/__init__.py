@@ -17,6 +17,9 @@ _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; `argv` defaults to the command line."""
+    # Threads that wait for long by spinning take the core that another thread needs; read when
+    # torch is imported, which no module has done yet.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     if argv is None and "JEPAWM_TRACEBACK" not in os.environ:
         sys.excepthook = _report_fault
     try:
