@@ -2,9 +2,13 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
+
+if TYPE_CHECKING:  # at run time the package is imported after the shape checks are in place
+    from jepawm.experiment import Experiment
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 
@@ -37,3 +41,44 @@ def golden_dir() -> Path:
     if not folder.is_dir():
         pytest.skip("no golden files: set JEPAWM_GOLDEN to their folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_experiment() -> "Experiment":
+    """Return an experiment that trains in a second: 12 Wall episodes of small frames."""
+    from jepawm.experiment import DataConfig, Experiment
+    from jepawm.models.encoders import EncoderConfig
+    from jepawm.models.predictor import PredictorConfig
+    from jepawm.planning.cem import CEM
+    from jepawm.training.losses import LossConfig
+    from jepawm.training.optim import OptimConfig
+    from jepawm.training.train import LoopConfig
+
+    return Experiment(
+        name="tiny",
+        encoder=EncoderConfig(dim=8, image_size=16),
+        predictor=PredictorConfig(window=2, depth=1, num_heads=2, visual_dim=16),
+        loss=LossConfig(target_gradient="all", regularizer="vicreg", inverse_dynamics_weight=0.5),
+        optim=OptimConfig(num_steps=12, batch_size=16, learning_rate=1e-3, warmup_steps=3),
+        loop=LoopConfig(log_every=2, validate_every=6, save_every=5),
+        data=DataConfig(num_episodes=12, episode_steps=30, image_size=16),
+        planner=CEM(num_samples=8, num_elites=2, num_iterations=2),
+    )
+
+
+@pytest.fixture(scope="session")
+def wall_data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder for data sets; the first run that needs one collects it."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="session")
+def tiny_run(
+    tiny_experiment: "Experiment", wall_data_root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Return the folder of a finished run; tests must not write into it."""
+    from jepawm.runs import train_run
+
+    out = tmp_path_factory.mktemp("runs") / "tiny"
+    train_run(tiny_experiment, out=out, data_root=wall_data_root, device="cpu", resume=False)
+    return out

@@ -169,13 +169,17 @@ def _read_config(path: Path) -> dict[str, JsonValue]:
 def _read_tensors(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise UserError(f"{path} is missing; copy the whole checkpoint folder")
-    with path.open("rb") as file:
-        head = file.read(4)
-    if head[:2] == b"\x80\x02" or head == b"PK\x03\x04" or head[:1] == b"\x80":
-        raise UserError(f"{path} is a pickle, not safetensors; pickles are never loaded")
     try:
         return load_file(path)
     except SafetensorError as error:
+        with path.open("rb") as file:
+            head = file.read(4)
+        if (
+            head[:1] == b"\x80" or head == b"PK\x03\x04"
+        ):  # safetensors may start so too, hence after
+            raise UserError(
+                f"{path} is a pickle, not safetensors; pickles are never loaded"
+            ) from error
         raise UserError(
             f"{path} is truncated or no safetensors ({error}); copy it again"
         ) from error
