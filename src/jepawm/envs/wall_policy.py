@@ -1,20 +1,19 @@
-"""The random behaviour that collects experience on Wall: headings that persist for a while.
+"""The random behaviour that collects experience on Wall: Gaussian actions that persist for a while.
 
-Its action and state statistics are those of the paper's data set. An action of standard deviation
-0.75 in each component has a length of about 1; how straight an episode runs varies between
-episodes, so that both jitter in place and long ways through the door occur.
+Mean and standard deviation of the actions are those of the paper's data set. How long an episode
+keeps its direction varies between episodes, so that both jitter in place and long ways occur, and
+a part of the episodes starts around the door, which a random walk seldom finds.
 """
 
 import numpy as np
 from jaxtyping import Float
 
 from jepawm.envs.wall_dynamics import DEFAULT_GEOMETRY, WallGeometry
-from jepawm.envs.wall_tasks import DEFAULT_WALL_X
+from jepawm.envs.wall_tasks import DEFAULT_DOOR_Y, DEFAULT_WALL_X
 
-_MEAN_LENGTH = 1.0
-_LENGTH_STD = 0.4
-_LENGTH_RANGE = (0.2, 1.8)
+_ACTION_STD = 0.75
 _MARGIN = 0.5  # pixels between a start and the limits of its room
+_DOOR_REACH = 12.0  # pixels around the door that count as near
 
 
 def random_wall_actions(
@@ -22,21 +21,21 @@ def random_wall_actions(
     *,
     num_episodes: int,
     num_steps: int,
-    turn_std_range: tuple[float, float] = (0.5, 1.5),
+    persistence_range: tuple[float, float] = (0.0, 0.9),
 ) -> Float[np.ndarray, "E T 2"]:
-    """Draw float32 actions `[E, T, 2]` of mean 0: headings walk randomly, lengths are about 1.
+    """Draw float32 actions `[E, T, 2]`, normal with mean 0 and standard deviation 0.75.
 
-    The heading's change per step has a standard deviation that is drawn for each episode,
-    log-uniformly from `turn_std_range`, in radians. Straighter episodes pile up at the walls.
+    Actions of one episode are correlated in time: the correlation of neighbours is drawn for each
+    episode, uniformly from `persistence_range`; 0 is what a planner draws, near 1 goes straight.
     """
-    low, high = np.log(turn_std_range)
-    turn_std = np.exp(generator.uniform(low, high, (num_episodes, 1)))
-    turns = turn_std * generator.standard_normal((num_episodes, num_steps))
-    first = generator.uniform(0.0, 2 * np.pi, (num_episodes, 1))
-    heading = first + turns.cumsum(1)
-    lengths = _truncated_normal(generator, (num_episodes, num_steps))
-    actions = np.stack([lengths * np.cos(heading), lengths * np.sin(heading)], axis=-1)
-    return actions.astype(np.float32)  # as stored, so that an episode replays bit for bit
+    persistence = generator.uniform(*persistence_range, (num_episodes, 1))
+    noise = generator.standard_normal((num_episodes, num_steps, 2))
+    actions = np.empty_like(noise)
+    actions[:, 0] = noise[:, 0]
+    fresh = np.sqrt(1 - persistence**2)
+    for step in range(1, num_steps):
+        actions[:, step] = persistence * actions[:, step - 1] + fresh * noise[:, step]
+    return (_ACTION_STD * actions).astype(np.float32)  # as stored: an episode replays bit for bit
 
 
 def random_wall_starts(
@@ -44,24 +43,29 @@ def random_wall_starts(
     *,
     num_episodes: int,
     wall_x: float = DEFAULT_WALL_X,
+    door_y: float = DEFAULT_DOOR_Y,
+    near_door: float = 0.3,
     geometry: WallGeometry = DEFAULT_GEOMETRY,
 ) -> Float[np.ndarray, "E 2"]:
-    """Draw starts `[E, 2]`, in pixels, uniform over the free floor of both rooms."""
+    """Draw starts `[E, 2]`, in pixels: uniform over the floor of both rooms, or near the door.
+
+    A part `near_door` of the episodes starts within 12 pixels of the wall, at the height of the
+    door; inside the door too.
+    """
     low, high = geometry.low + _MARGIN, geometry.high - _MARGIN
     reach = geometry.wall_half_width + _MARGIN
     left_width = wall_x - reach - low
     right_width = high - wall_x - reach
     along = generator.uniform(0.0, left_width + right_width, num_episodes)
     jump = np.where(along > left_width, 2 * reach, 0.0)  # over the wall
-    return np.stack([low + along + jump, generator.uniform(low, high, num_episodes)], axis=-1)
-
-
-def _truncated_normal(
-    generator: np.random.Generator, shape: tuple[int, int]
-) -> Float[np.ndarray, "E T"]:
-    """Draw lengths, again and again where one falls outside its range."""
-    lengths = generator.normal(_MEAN_LENGTH, _LENGTH_STD, shape)
-    low, high = _LENGTH_RANGE
-    while (outside := (lengths < low) | (lengths > high)).any():
-        lengths[outside] = generator.normal(_MEAN_LENGTH, _LENGTH_STD, int(outside.sum()))
-    return lengths
+    anywhere = np.stack([low + along + jump, generator.uniform(low, high, num_episodes)], axis=-1)
+    height = geometry.door_half_height - _MARGIN
+    at_door = np.stack(
+        [
+            wall_x + generator.uniform(-_DOOR_REACH, _DOOR_REACH, num_episodes),
+            door_y + generator.uniform(-height, height, num_episodes),
+        ],
+        axis=-1,
+    )
+    chosen = generator.uniform(size=(num_episodes, 1)) < near_door
+    return np.where(chosen, at_door.clip(low, high), anywhere)
