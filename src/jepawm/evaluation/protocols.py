@@ -20,6 +20,8 @@ class Protocol:
     """Environment steps in an action block; the model's own."""
     max_env_steps: int = 30
     """Environment steps in an episode."""
+    num_iterations: int | None = None
+    """Planner iterations for each plan; None: the planner's own number."""
     success: Literal["end", "any"] = "end"
     """`end`: the goal must hold after the last step, as in the paper; `any`: after some step."""
 
@@ -32,6 +34,10 @@ class Protocol:
         for field in ("horizon", "num_action_steps", "frameskip", "max_env_steps"):
             if getattr(self, field) < 1:
                 raise UserError(f"protocol.{field} = {getattr(self, field)}; give at least 1")
+        if self.num_iterations is not None and self.num_iterations < 1:
+            raise UserError(
+                f"protocol.num_iterations = {self.num_iterations}; give at least 1, or none"
+            )
         if self.num_action_steps > self.horizon:
             raise UserError(
                 f"protocol.num_action_steps = {self.num_action_steps} is more than "
@@ -58,7 +64,7 @@ class Protocol:
 
 PROTOCOLS = {
     "paper": Protocol(name="paper"),
-    "mpc": Protocol(name="mpc", num_action_steps=1, max_env_steps=60),
+    "mpc": Protocol(name="mpc", num_action_steps=1, max_env_steps=60, num_iterations=10),
 }
 """Protocols by name: the paper's single open-loop plan of 30 steps, and replanning every block."""
 

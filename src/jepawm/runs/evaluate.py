@@ -52,7 +52,7 @@ def evaluate_run(
     check_output(folder, overwrite=overwrite)
     loaded = load(source, device=device)
     rules = loaded.experiment.protocol(protocol)
-    setup = planning_setup(loaded, planner)
+    setup = planning_setup(loaded, rules, planner=planner)
     evaluation = run_evaluation(
         loaded,
         setup,
@@ -106,14 +106,23 @@ def build_env(name: str, *, image_size: int) -> BatchedEnv:
     return build(image_size=image_size)
 
 
-def planning_setup(loaded: LoadedModel, planner: object | None = None) -> PlanningSetup:
-    """Put a loaded model together with how it is planned with."""
+def planning_setup(
+    loaded: LoadedModel, protocol: Protocol, *, planner: object | None = None
+) -> PlanningSetup:
+    """Put a loaded model together with how it is planned with.
+
+    `planner` None takes the experiment's, with the protocol's number of iterations.
+    """
     experiment = loaded.experiment
+    if planner is None:
+        planner = experiment.planner
+        if protocol.num_iterations is not None and hasattr(planner, "num_iterations"):
+            planner = replace(planner, num_iterations=protocol.num_iterations)  # pyright: ignore[reportArgumentType]
     return PlanningSetup(
         model=loaded.model,
         normalizer=loaded.normalizer,
         objective=experiment.objective,
-        planner=experiment.planner if planner is None else cast(Planner, planner),
+        planner=cast(Planner, planner),
         window=experiment.agent.window,
         warm_start=experiment.agent.warm_start,
     )

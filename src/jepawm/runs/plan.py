@@ -27,10 +27,11 @@ def plan_run(
     if folder.exists() and any(folder.iterdir()):
         raise UserError(f"{folder} already holds files; choose another --out")
     loaded = load(source, device=device)
+    rules = loaded.experiment.protocol(protocol)
     evaluation = run_evaluation(
         loaded,
-        planning_setup(loaded),
-        protocol=loaded.experiment.protocol(protocol),
+        planning_setup(loaded, rules),
+        protocol=rules,
         num_tasks=1,
         seed=seed,
         split="test",
