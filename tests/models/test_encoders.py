@@ -73,6 +73,15 @@ def test_the_place_of_a_dot_shows_in_the_tokens(family):
     assert (first - second).abs().max() > 1e-4
 
 
+def test_batch_norm_standardises_tokens_in_training():
+    pixels = images_of(16)
+    for grid in (1, 2):
+        tokens = encoder_of(grid=grid, batch_norm=True).train()(pixels).flatten(0, 1)
+        torch.testing.assert_close(tokens.mean(0), torch.zeros(6), atol=1e-5, rtol=0)
+        assert (tokens.std(0) > 0.9).all()
+    assert encoder_of(batch_norm=False).train()(pixels).std(0).max() < 0.9
+
+
 @pytest.mark.parametrize(
     "change",
     [{"family": "vit"}, {"size": "B"}, {"dim": 8}, {"grid": 2}, {"image_size": 64}],

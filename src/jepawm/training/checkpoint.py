@@ -174,9 +174,7 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
     except SafetensorError as error:
         with path.open("rb") as file:
             head = file.read(4)
-        if (
-            head[:1] == b"\x80" or head == b"PK\x03\x04"
-        ):  # safetensors may start so too, hence after
+        if head.startswith((b"\x80", b"PK\x03\x04")):  # good safetensors may start so too
             raise UserError(
                 f"{path} is a pickle, not safetensors; pickles are never loaded"
             ) from error

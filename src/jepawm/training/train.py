@@ -118,18 +118,23 @@ def gflop_per_step(learner: Learner, batch: Trajectory) -> float:
 def _descend(state: TrainState, terms: Mapping[str, Tensor], optim: OptimConfig) -> Tensor:
     """Take one optimiser step; returns the gradient norm before clipping."""
     loss = terms["loss"]
-    if not math.isfinite(loss.item()):
-        values = ", ".join(f"{name} {value.item():.3g}" for name, value in terms.items())
-        raise UserError(
-            f"the loss became {loss.item()} at step {state.step + 1} ({values}); the last "
-            "checkpoint is kept; lower optim.learning_rate or optim.clip_norm and train again"
-        )
+    _require_finite(loss, "loss", state.step + 1, terms)
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     limit = optim.clip_norm if optim.clip_norm > 0 else math.inf
     grad_norm = clip_grad_norm_(state.learner.parameters(), limit)
+    _require_finite(grad_norm, "gradient", state.step + 1, terms)  # before it reaches the weights
     state.optimizer.step()
     return grad_norm
+
+
+def _require_finite(value: Tensor, name: str, step: int, terms: Mapping[str, Tensor]) -> None:
+    if not math.isfinite(value.item()):
+        values = ", ".join(f"{term} {part.item():.3g}" for term, part in terms.items())
+        raise UserError(
+            f"the {name} became {value.item()} at step {step} ({values}); the last "
+            "checkpoint is kept; lower optim.learning_rate or optim.clip_norm and train again"
+        )
 
 
 def _metrics(

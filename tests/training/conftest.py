@@ -1,0 +1,33 @@
+"""A tiny learner and tiny windows of Wall."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from jepawm.experiment import Experiment, build_model, build_windows
+from jepawm.runs.collect import find_or_collect
+from jepawm.training.objective import Learner
+from jepawm.training.optim import build_optimizer
+from jepawm.training.state import TrainState
+
+
+@pytest.fixture(scope="session")
+def windows(tiny_experiment: Experiment, wall_data_root: Path):
+    """Return training and validation windows."""
+    store = find_or_collect("wall", tiny_experiment.data, data_root=wall_data_root)
+    return build_windows(tiny_experiment, store)
+
+
+@pytest.fixture
+def make_state():
+    """Return a function that builds the untrained state of an experiment."""
+
+    def make(experiment: Experiment) -> TrainState:
+        model = build_model(experiment, action_dim=2, proprio_dim=2)
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            learner = Learner(model, experiment.loss)
+        return TrainState(learner=learner, optimizer=build_optimizer(learner, experiment.optim))
+
+    return make

@@ -1,0 +1,144 @@
+"""The loop: it learns, logs, saves, stops, and never writes a checkpoint of NaN."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from jepawm.errors import UserError
+from jepawm.training.train import LoopConfig, LoopHooks, gflop_per_step, train
+
+
+class Recorder:
+    """Note what the loop asks for; stop after step `stop_at`."""
+
+    def __init__(self, state, *, stop_at: int | None = None) -> None:
+        self.state, self.stop_at = state, stop_at
+        self.rows: dict[int, dict[str, float]] = {}
+        self.saved: list[int] = []
+
+    def hooks(self) -> LoopHooks:
+        return LoopHooks(
+            log=lambda step, metrics: self.rows.update({step: dict(metrics)}),
+            save=lambda: self.saved.append(self.state.step),
+            stop=lambda: self.state.step == self.stop_at,
+        )
+
+
+def run(state, windows, experiment, *, stop_at=None) -> Recorder:
+    recorder = Recorder(state, stop_at=stop_at)
+    train(
+        state,
+        windows[0],
+        val_windows=windows[1],
+        optim=experiment.optim,
+        loop=experiment.loop,
+        hooks=recorder.hooks(),
+        seed=experiment.seed,
+        device=torch.device("cpu"),
+    )
+    return recorder
+
+
+def longer(experiment, **optim):
+    return replace(experiment, optim=replace(experiment.optim, **optim))
+
+
+def test_a_tiny_model_improves(make_state, tiny_experiment, windows):
+    experiment = longer(tiny_experiment, num_steps=80, learning_rate=3e-3)
+    recorder = run(make_state(experiment), windows, experiment)
+    first, last = recorder.rows[6], recorder.rows[80]
+    assert last["train/loss"] < 0.7 * first["train/loss"]
+    assert last["train/inverse_dynamics"] < first["train/inverse_dynamics"]
+    assert last["val/prediction_k1"] < first["val/prediction_k1"]
+
+
+def test_rows_and_checkpoints_come_when_they_should(make_state, tiny_experiment, windows):
+    recorder = run(make_state(tiny_experiment), windows, tiny_experiment)
+    assert list(recorder.rows) == [2, 4, 6, 8, 10, 12]
+    validated = [step for step, row in recorder.rows.items() if "val/effective_rank" in row]
+    assert validated == [6, 12]
+    assert recorder.saved == [5, 10, 12]
+    assert recorder.rows[2]["train/learning_rate"] == pytest.approx(1e-3 * 2 / 3)
+
+
+def test_a_stop_saves_and_the_rest_gives_the_same_parameters(make_state, tiny_experiment, windows):
+    whole, parts = make_state(tiny_experiment), make_state(tiny_experiment)
+    run(whole, windows, tiny_experiment)
+    assert run(parts, windows, tiny_experiment, stop_at=7).saved == [5, 7]
+    assert parts.step == 7
+    run(parts, windows, tiny_experiment)
+    for name, value in whole.learner.state_dict().items():
+        assert torch.equal(value, parts.learner.state_dict()[name]), name
+
+
+def test_a_loss_that_becomes_nan_stops_with_its_step(make_state, tiny_experiment, windows):
+    state = make_state(tiny_experiment)
+    recorder = Recorder(state)
+    forward = state.learner.forward
+
+    def spoiled(batch, *, generator):
+        terms = forward(batch, generator=generator)
+        return {**terms, "loss": terms["loss"] * (torch.nan if state.step == 7 else 1)}
+
+    state.learner.forward = spoiled
+    with pytest.raises(UserError, match=r"the loss became nan at step 8 .*checkpoint is kept"):
+        train(
+            state,
+            windows[0],
+            val_windows=windows[1],
+            optim=tiny_experiment.optim,
+            loop=tiny_experiment.loop,
+            hooks=recorder.hooks(),
+            seed=0,
+            device=torch.device("cpu"),
+        )
+    assert recorder.saved == [5]
+    assert all(bool(p.isfinite().all()) for p in state.learner.parameters())
+
+
+@pytest.mark.parametrize("clip_norm", [1.0, 0.0])
+def test_a_gradient_that_becomes_nan_stops_before_the_weights_do(
+    make_state, tiny_experiment, windows, clip_norm
+):
+    """The loss is finite, its gradient is not: the root of zero."""
+    experiment = longer(tiny_experiment, clip_norm=clip_norm)
+    state = make_state(experiment)
+    forward = state.learner.forward
+
+    def spoiled(batch, *, generator):
+        terms = forward(batch, generator=generator)
+        zero = 0 * next(state.learner.parameters()).sum()
+        return {**terms, "loss": terms["loss"] + (zero.sqrt() if state.step == 4 else 0)}
+
+    state.learner.forward = spoiled
+    with pytest.raises(UserError, match="the gradient became nan at step 5"):
+        run(state, windows, experiment)
+    assert all(bool(p.isfinite().all()) for p in state.learner.parameters())
+
+
+def test_clipping_limits_the_first_step(make_state, tiny_experiment, windows):
+    norms = {}
+    for clip_norm in (0.0, 1e-3):
+        experiment = longer(tiny_experiment, num_steps=1, clip_norm=clip_norm)
+        state = make_state(experiment)
+        rows = run(state, windows, experiment).rows
+        total = torch.stack([p.grad.square().sum() for p in state.learner.parameters()]).sum()
+        norms[clip_norm] = (rows[1]["train/grad_norm"], total.sqrt().item())
+    assert norms[0.0][0] == pytest.approx(norms[0.0][1], rel=1e-4)
+    assert norms[1e-3][0] == pytest.approx(norms[0.0][0], rel=1e-4)
+    assert norms[1e-3][1] == pytest.approx(1e-3, rel=1e-2)
+
+
+def test_gflop_of_a_step_grow_with_the_batch(make_state, tiny_experiment, windows):
+    learner = make_state(tiny_experiment).learner
+    small, large = (
+        gflop_per_step(learner, windows[0].batch(torch.arange(size))) for size in (4, 8)
+    )
+    assert large == pytest.approx(2 * small, rel=0.01)
+    assert all(p.grad is None for p in learner.parameters())
+
+
+def test_intervals_below_one_are_refused():
+    with pytest.raises(UserError, match=r"loop\.save_every = 0"):
+        LoopConfig(save_every=0)
