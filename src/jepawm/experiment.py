@@ -7,6 +7,7 @@ import cattrs
 import torch
 import tyro
 from cattrs.errors import BaseValidationError, ForbiddenExtraKeysError
+from cattrs.v import format_exception
 
 from jepawm.data.episodes import EpisodeStore
 from jepawm.data.windows import Windows, split_episodes
@@ -183,10 +184,12 @@ def experiment_from_json(data: object, *, source: str) -> Experiment:
     Raises:
         UserError: if a field is unknown or of the wrong type; the message names it.
     """
+    if not isinstance(data, dict):
+        raise UserError(f"{source} is not a configuration of this version: it is no JSON object")
     try:
         return _CONVERTER.structure(data, Experiment)
     except (BaseValidationError, ForbiddenExtraKeysError) as error:
-        problems = "; ".join(cattrs.transform_error(error))
+        problems = "; ".join(cattrs.transform_error(error, format_exception=_problem))
         raise UserError(
             f"{source} is not a configuration of this version: {problems}; mend these fields"
         ) from error
@@ -220,8 +223,26 @@ def _planner_from_json(data: object, _kind: type) -> Planner:
     return cast(Planner, _CONVERTER.structure(settings, cast(type, kind)))
 
 
+def _plain(value: object, kind: type) -> object:
+    """Take a plain value as it is: no text becomes a number, no text becomes true."""
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not kind:
+        raise ValueError(f"{value!r} is no {kind.__name__}")
+    return value
+
+
+def _problem(error: BaseException, kind: object) -> str:
+    """Say what is wrong with one field."""
+    if isinstance(error, UserError | ValueError) or " not in literal " in str(error):
+        return str(error)
+    return format_exception(error, cast(type, kind))
+
+
 def _converter() -> cattrs.Converter:
     converter = cattrs.Converter(forbid_extra_keys=True)
+    for kind in (bool, int, float, str):
+        converter.register_structure_hook(kind, _plain)
     converter.register_unstructure_hook_func(lambda kind: kind is Planner, _planner_to_json)
     converter.register_structure_hook_func(lambda kind: kind is Planner, _planner_from_json)
     return converter

@@ -1,0 +1,131 @@
+"""The configuration of a run: checks across its parts, JSON and back."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from jepawm.errors import UserError
+from jepawm.experiment import (
+    AgentConfig,
+    DataConfig,
+    Experiment,
+    build_model,
+    experiment_from_json,
+    experiment_to_json,
+    planner_name,
+)
+from jepawm.models.predictor import PredictorConfig
+from jepawm.planning.cem import CEM
+from jepawm.planning.random_shooting import RandomShooting
+from jepawm.recipes.wall import WALL
+from jepawm.training.losses import LossConfig
+
+
+@pytest.mark.parametrize(
+    "experiment",
+    [
+        Experiment(),
+        WALL,
+        replace(WALL, seed=7, planner=RandomShooting(num_samples=11)),
+        Experiment(planner=CEM(num_iterations=3), predictor=PredictorConfig(visual_dim=64)),
+    ],
+    ids=["default", "wall", "shooting", "changed"],
+)
+def test_json_gives_the_same_experiment(experiment: Experiment):
+    text = json.dumps(experiment_to_json(experiment))
+    assert experiment_from_json(json.loads(text), source="x") == experiment
+
+
+def changed(path: str, value: object) -> dict[str, object]:
+    data = json.loads(json.dumps(experiment_to_json(WALL)))
+    *parents, last = path.split(".")
+    place = data
+    for name in parents:
+        place = place[name]
+    place[last] = value
+    return data
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("bogus", 1, r"bogus"),
+        ("encoder.bogus", 1, r"bogus\) @ \$\.encoder"),
+        ("planner.bogus", 1, r"bogus\) @ \$\.planner"),
+        ("encoder.dim", "8", r"'8' is no int @ \$\.encoder\.dim"),
+        ("encoder.dim", 8.5, r"8\.5 is no int @ \$\.encoder\.dim"),
+        ("encoder.dim", True, r"True is no int @ \$\.encoder\.dim"),
+        ("encoder.dim", None, r"None is no int @ \$\.encoder\.dim"),
+        ("predictor.residual", "false", r"'false' is no bool @ \$\.predictor\.residual"),
+        ("optim.learning_rate", "fast", r"'fast' is no float @ \$\.optim\.learning_rate"),
+        ("env", 3, r"3 is no str @ \$\.env"),
+        ("predictor.conditioning", "magic", r"magic not in .* @ \$\.predictor\.conditioning"),
+        ("predictor.window", 0, r": predictor\.window = 0 must be at least 1 @ \$\.predictor"),
+        ("planner.name", "magic", r"unknown planner 'magic'"),
+        ("planner", {}, r"planner needs a name"),
+        ("planner", None, r"planner needs a name"),
+        ("encoder", None, r"\$\.encoder"),
+        ("protocols", 3, r"\$\.protocols"),
+        ("agent.window", 9, r"agent\.window = 9 exceeds"),
+    ],
+)
+def test_every_field_is_checked(path: str, value: object, message: str):
+    with pytest.raises(UserError, match=message) as caught:
+        experiment_from_json(changed(path, value), source="config.json")
+    assert str(caught.value).startswith("config.json is not a configuration of this version")
+    assert "unknown error" not in str(caught.value)
+
+
+@pytest.mark.parametrize("data", [None, [], "text", 3])
+def test_what_is_no_object_is_refused(data: object):
+    with pytest.raises(UserError, match=r"config\.json is not a configuration"):
+        experiment_from_json(data, source="config.json")
+
+
+def test_whole_numbers_are_numbers():
+    assert experiment_from_json(changed("optim.learning_rate", 1), source="x").optim == replace(
+        WALL.optim, learning_rate=1.0
+    )
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"agent": AgentConfig(window=4)}, r"agent\.window = 4 exceeds predictor\.window = 3"),
+        ({"loss": LossConfig(rollout_steps=4)}, r"rollout_steps = 4 exceeds data\.num_steps = 3"),
+        (
+            {"data": DataConfig(num_steps=11)},
+            r"data\.num_steps x data\.frameskip = 55 exceeds data\.episode_steps = 50",
+        ),
+        ({"data": DataConfig(frameskip=4)}, r"data\.frameskip = 4 differs from the frameskip 5"),
+    ],
+)
+def test_parts_must_fit(parts: dict[str, object], message: str):
+    with pytest.raises(UserError, match=message):
+        Experiment(**parts)
+
+
+def test_protocols_are_found_by_name():
+    assert Experiment().protocol("mpc").num_action_steps == 1
+    with pytest.raises(UserError, match=r"unknown protocol 'magic' \(known: mpc, paper\)"):
+        Experiment().protocol("magic")
+
+
+def test_planners_have_names():
+    assert planner_name(CEM()) == "cem"
+    assert planner_name(RandomShooting()) == "random_shooting"
+
+
+def test_weights_depend_on_the_seed_alone(tiny_experiment: Experiment):
+    def weights(seed: int) -> torch.Tensor:
+        model = build_model(replace(tiny_experiment, seed=seed), action_dim=2, proprio_dim=2)
+        return torch.cat([parameter.flatten() for parameter in model.parameters()])
+
+    state = torch.get_rng_state()
+    first = weights(0)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.randn(3)
+    assert torch.equal(weights(0), first)
+    assert not torch.equal(weights(1), first)
