@@ -2,7 +2,7 @@
 
 import json
 import logging
-import shutil
+import shlex
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -85,7 +85,7 @@ def train_run(
         steps = experiment.optim.num_steps
         progress = stack.enter_context(TrainingProgress(steps, title, start=state.step))
         stop = stack.enter_context(
-            StopRequest(f"jepawm train {experiment.name} --out {out} --resume")
+            StopRequest(_resume_command(experiment, out, data_root=data_root, device=device))
         )
 
         def write(step: int, metrics: Mapping[str, float]) -> None:
@@ -112,7 +112,8 @@ def _open_run(experiment: Experiment, out: Path, *, resume: bool, explicit: bool
     """Check the run folder and return the configuration to train."""
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is no folder; choose another --out")
-    if not out.exists() or not any(out.iterdir()):
+    record = out / "experiment.json"
+    if not out.exists() or not {path.name for path in out.iterdir()} - {_aside(record).name}:
         if resume:
             _LOG.info("%s holds nothing to resume yet; training starts at step 0", out)
         return experiment
@@ -120,12 +121,14 @@ def _open_run(experiment: Experiment, out: Path, *, resume: bool, explicit: bool
         raise UserError(
             f"{out} already holds files; choose another --out, or --resume to go on with its run"
         )
-    record = out / "experiment.json"
     try:
         saved = json.loads(record.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise UserError(f"cannot read {record} ({error}); {out} is no run to resume") from error
-    before = experiment_from_json(saved.get("experiment"), source=str(record))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(
+            f"cannot read {record} ({error}); {out} is no run to resume, choose another --out"
+        ) from error
+    data = saved.get("experiment") if isinstance(saved, dict) else None
+    before = experiment_from_json(data, source=str(record))
     if explicit and experiment != before:
         changed = ", ".join(
             _differences(experiment_to_json(before), experiment_to_json(experiment))
@@ -135,6 +138,17 @@ def _open_run(experiment: Experiment, out: Path, *, resume: bool, explicit: bool
             "without these options, or train into another --out"
         )
     return before
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(path.name + ".partial")
+
+
+def _resume_command(experiment: Experiment, out: Path, *, data_root: Path, device: str) -> str:
+    folders = ["--out", str(out), "--data-root", str(data_root)]
+    return shlex.join(
+        ["jepawm", "train", experiment.name, *folders, "--device", device, "--resume"]
+    )
 
 
 def _differences(before: object, after: object, path: str = "") -> list[str]:
@@ -199,7 +213,7 @@ def _write_experiment(experiment: Experiment, out: Path, store: EpisodeStore) ->
     }
     try:
         out.mkdir(parents=True, exist_ok=True)
-        aside = out / "experiment.json.partial"
+        aside = _aside(out / "experiment.json")
         aside.write_text(json.dumps(record, indent=1), encoding="utf-8")
         aside.replace(out / "experiment.json")
     except OSError as error:
@@ -248,6 +262,4 @@ def export_checkpoint(run: Path, folder: Path) -> None:
     """Copy the checkpoint of a run without its training state, small enough to give away."""
     checkpoint = load_checkpoint(run / "checkpoint")
     config = {k: v for k, v in checkpoint.config.items() if k not in ("sha256", "format")}
-    if folder.exists():
-        shutil.rmtree(folder)
     save_checkpoint(folder, Checkpoint(config=config, tensors=checkpoint.tensors))
