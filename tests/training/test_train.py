@@ -72,6 +72,18 @@ def test_a_stop_saves_and_the_rest_gives_the_same_parameters(make_state, tiny_ex
         assert torch.equal(value, parts.learner.state_dict()[name]), name
 
 
+def test_dropout_is_a_function_of_seed_and_step(make_state, tiny_experiment, windows):
+    """The masks come from torch's global generator, which the loop seeds in every step."""
+    experiment = replace(tiny_experiment, predictor=replace(tiny_experiment.predictor, dropout=0.5))
+    whole, parts = make_state(experiment), make_state(experiment)
+    run(whole, windows, experiment)
+    run(parts, windows, experiment, stop_at=7)
+    torch.randn(3)
+    run(parts, windows, experiment)
+    for name, value in whole.learner.state_dict().items():
+        assert torch.equal(value, parts.learner.state_dict()[name]), name
+
+
 def test_a_loss_that_becomes_nan_stops_with_its_step(make_state, tiny_experiment, windows):
     state = make_state(tiny_experiment)
     recorder = Recorder(state)

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import cast
 
 import torch
 
@@ -78,14 +77,18 @@ def normalizer_from_json(data: Mapping[str, JsonValue], *, source: str) -> Norma
     Raises:
         UserError: if statistics are missing or not numbers.
     """
-    names = ("action_mean", "action_std", "proprio_mean", "proprio_std")
-    values = {name: data.get(name) for name in names}
-    for name, value in values.items():
-        optional = name.startswith("proprio") and value is None
-        numbers = isinstance(value, list) and all(isinstance(one, int | float) for one in value)
-        if not optional and not numbers:
+    statistics: dict[str, list[float]] = {}
+    for name in ("action_mean", "action_std", "proprio_mean", "proprio_std"):
+        value = data.get(name)
+        if name.startswith("proprio") and value is None:
+            continue
+        if not isinstance(value, list):
             raise UserError(f"{source}: normalizer.{name} is not a list of numbers")
-    return Normalizer.from_statistics(**cast(dict[str, list[float]], values))
+        numbers = [float(one) for one in value if isinstance(one, int | float)]
+        if len(numbers) < len(value):
+            raise UserError(f"{source}: normalizer.{name} is not a list of numbers")
+        statistics[name] = numbers
+    return Normalizer.from_statistics(**statistics)
 
 
 def _resolve(source: str | Path) -> Path:

@@ -191,6 +191,8 @@ def _check_hash(path: Path, hashes: Mapping[str, JsonValue]) -> None:
 
 
 def _missing_message(folder: Path) -> str:
+    if folder.is_file() and folder.suffix in _PICKLES:
+        return f"{folder} may be a pickle; these are never loaded, give a folder of this library"
     where = [folder, folder.parent] if folder.name == "checkpoint" else [folder]
     pickles = [
         item.name

@@ -81,7 +81,9 @@ def train(
             step=state.step,
         )
         batch = train_windows.batch(index).to(device)
-        terms = learner(batch, generator=step_generator(seed, state.step))
+        generator = step_generator(seed, state.step)
+        torch.manual_seed(generator.initial_seed())  # dropout takes no generator of its own
+        terms = learner(batch, generator=generator)
         grad_norm = _descend(state, terms, optim)
         state.step += 1
         state.seconds = perf_counter() - start

@@ -1,0 +1,167 @@
+"""Models load from their folders alone, identical to what was saved; damage is refused."""
+
+import json
+import shutil
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from jepawm.errors import UserError
+from jepawm.experiment import Experiment
+from jepawm.hub import bundled_names, load
+from jepawm.hub.load import normalizer_from_json
+from jepawm.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from jepawm.types import Context, Observation
+
+MODULE = import_module("jepawm.hub.load")  # the package has a function of this name
+
+
+@pytest.fixture
+def copied(tiny_run: Path, tmp_path: Path) -> Path:
+    """Return a copy of the tiny checkpoint that a test may damage."""
+    shutil.copytree(tiny_run / "checkpoint", tmp_path / "copied")
+    return tmp_path / "copied"
+
+
+def rewrite(folder: Path, tensors: dict[str, torch.Tensor], **config: object) -> None:
+    """Write a checkpoint with other tensors or configuration and right hashes."""
+    whole = load_checkpoint(folder)
+    save_checkpoint(folder, Checkpoint(config={**whole.config, **config}, tensors=tensors))
+
+
+def outputs(source: Path) -> list[torch.Tensor]:
+    loaded = load(source)
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (2, 2, 3, 16, 16), generator=generator, dtype=torch.uint8)
+    latents = loaded.model.encode(Observation(pixels=pixels))
+    context = Context(latents=latents, actions=torch.randn(2, 1, 10, generator=generator))
+    rolled = loaded.model.rollout(context, torch.randn(2, 4, 10, generator=generator))
+    assert loaded.probe is not None
+    return [latents.tokens, rolled.tokens, loaded.probe(rolled)]
+
+
+def test_a_run_and_its_checkpoint_load_alike(tiny_run: Path, tiny_experiment: Experiment):
+    run, folder = load(tiny_run), load(tiny_run / "checkpoint")
+    assert run.experiment == folder.experiment == tiny_experiment
+    assert not run.model.training
+    assert not any(parameter.requires_grad for parameter in run.model.parameters())
+    assert run.name == str(tiny_run)
+    for first, second in zip(outputs(tiny_run), outputs(tiny_run / "checkpoint"), strict=True):
+        assert torch.equal(first, second)
+
+
+def test_a_copied_folder_gives_identical_outputs(tiny_run: Path, copied: Path):
+    for first, second in zip(outputs(tiny_run), outputs(copied), strict=True):
+        assert torch.equal(first, second)
+
+
+def test_weights_and_normalizer_are_those_saved(tiny_run: Path, wall_data_root: Path):
+    loaded = load(tiny_run)
+    saved = load_file(tiny_run / "checkpoint" / "model.safetensors")
+    for name, value in loaded.model.state_dict().items():
+        assert torch.equal(value, saved[f"model.{name}"])
+    manifest = json.loads((next(wall_data_root.iterdir()) / "manifest.json").read_text())
+    torch.testing.assert_close(
+        loaded.normalizer.action_mean.tolist(), manifest["statistics"]["action_mean"]
+    )
+
+
+def test_an_unknown_name_lists_the_known_ones(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    with pytest.raises(UserError, match=r"no model 'magic': .*\(bundled: "):
+        load("magic")
+    monkeypatch.setattr(MODULE, "_bundle", lambda: tmp_path)
+    with pytest.raises(UserError, match=r"\(bundled: none\); train one with `jepawm train"):
+        load("magic")
+    for name in ("wall", "maze"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+    (tmp_path / "not-a-model").mkdir()
+    assert bundled_names() == ["maze", "wall"]
+    with pytest.raises(UserError, match=r"\(bundled: maze, wall\)"):
+        load("magic")
+
+
+def test_a_bundled_model_loads_by_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_run: Path
+):
+    shutil.copytree(tiny_run / "checkpoint", tmp_path / "tiny")
+    monkeypatch.setattr(MODULE, "_bundle", lambda: tmp_path)
+    assert load("tiny").name == "tiny"
+
+
+def test_a_folder_without_a_model_says_why(tmp_path: Path):
+    with pytest.raises(UserError, match=r"there is no config\.json"):
+        load(tmp_path)
+    (tmp_path / "checkpoint").mkdir()
+    (tmp_path / "checkpoint" / "model.pth.tar").write_bytes(b"")
+    with pytest.raises(UserError, match=r"model\.pth\.tar but no config\.json; pickles are never"):
+        load(tmp_path)
+    with pytest.raises(UserError, match="may be a pickle; these are never loaded"):
+        load(tmp_path / "checkpoint" / "model.pth.tar")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("missing", r"does not fit its configuration: missing model\.predictor\.norm\.bias"),
+        ("extra", r"unexpected model\.magic"),
+        ("shape", r"model\.predictor\.norm\.bias is \(3,\) instead of \(16,\)"),
+        ("nan", r"NaN or infinite weights in model\.predictor\.norm\.bias"),
+        ("probe", r"has a probe without a weight matrix"),
+        ("probe shape", r"probe\.bias is \(5,\) instead of \(2,\)"),
+    ],
+)
+def test_tensors_that_do_not_fit_are_refused(copied: Path, change: str, message: str):
+    tensors = {name: x.clone() for name, x in load_checkpoint(copied).tensors.items()}
+    name = "model.predictor.norm.bias"
+    if change == "missing":
+        del tensors[name]
+    elif change == "extra":
+        tensors["model.magic"] = torch.ones(1)
+    elif change == "shape":
+        tensors[name] = torch.ones(3)
+    elif change == "nan":
+        tensors[name][0] = torch.nan
+    elif change == "probe":
+        del tensors["probe.weight"]
+    else:
+        tensors["probe.bias"] = torch.ones(5)
+    rewrite(copied, tensors)
+    with pytest.raises(UserError, match=message):
+        load(copied)
+
+
+def test_an_altered_file_is_refused(copied: Path):
+    tensors = load_file(copied / "model.safetensors")
+    save_file({name: x + 1 for name, x in tensors.items()}, copied / "model.safetensors")
+    with pytest.raises(UserError, match="was altered"):
+        load(copied)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"experiment": None}, "is not a configuration of this version"),
+        ({"dims": None}, r"config\.json has no dims"),
+        ({"dims": {"action_dim": -2, "proprio_dim": 2}}, r"dims\.action_dim = -2 is not a count"),
+        ({"dims": {"action_dim": 2}}, r"dims\.proprio_dim = None is not a count"),
+        ({"dims": {"action_dim": 3, "proprio_dim": 2}}, r"action_encoder\.weight is \(16, 10\)"),
+        ({"normalizer": []}, r"config\.json has no normalizer"),
+        ({"normalizer": {"action_mean": [0.0]}}, r"normalizer\.action_std is not a list"),
+    ],
+)
+def test_a_damaged_configuration_is_refused(copied: Path, config, message: str):
+    rewrite(copied, dict(load_checkpoint(copied).tensors), **config)
+    with pytest.raises(UserError, match=message):
+        load(copied)
+
+
+def test_normalizer_without_proprioception():
+    normalizer = normalizer_from_json({"action_mean": [1, 2], "action_std": [3.0, 4]}, source="x")
+    assert normalizer.proprio_mean is None
+    assert normalizer.action_std.tolist() == [3, 4]
+    with pytest.raises(UserError, match=r"x: normalizer\.action_mean is not a list of numbers"):
+        normalizer_from_json({"action_mean": ["1"], "action_std": [1.0]}, source="x")

@@ -1,0 +1,41 @@
+"""Data sets are found by what decides their content, or collected."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from jepawm.experiment import DataConfig
+from jepawm.runs import collect_run
+from jepawm.runs.collect import find_or_collect, store_path
+
+DATA = DataConfig(num_episodes=3, episode_steps=7, image_size=16, seed=4)
+
+
+def test_a_collected_set_is_found_again(tmp_path: Path):
+    result = collect_run(
+        "wall",
+        out=None,
+        data_root=tmp_path,
+        num_episodes=3,
+        num_steps=7,
+        image_size=16,
+        seed=4,
+    )
+    assert result == {"store": tmp_path / "wall-3x7-16px-seed4", "episodes": 3, "frames": 24}
+    before = (tmp_path / "wall-3x7-16px-seed4" / "manifest.json").stat().st_mtime_ns
+    store = find_or_collect("wall", DATA, data_root=tmp_path)
+    assert (store.path / "manifest.json").stat().st_mtime_ns == before
+    assert store.lengths.tolist() == [8, 8, 8]
+
+
+def test_a_missing_set_is_collected_the_same(tmp_path: Path):
+    first, again = (find_or_collect("wall", DATA, data_root=tmp_path / name) for name in ("a", "b"))
+    np.testing.assert_array_equal(first.actions, again.actions)
+    np.testing.assert_array_equal(first.pixels, again.pixels)
+
+
+def test_all_that_decides_the_content_is_in_the_name(tmp_path: Path):
+    changes = [{"num_episodes": 4}, {"episode_steps": 8}, {"image_size": 64}, {"seed": 5}]
+    names = {store_path("wall", replace(DATA, **change), data_root=tmp_path) for change in changes}
+    assert len(names | {store_path("wall", DATA, data_root=tmp_path)}) == 5

@@ -1,0 +1,137 @@
+"""Evaluation and planning of a tiny run, end to end."""
+
+import json
+import shutil
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jepawm.compute import matmul_peak
+from jepawm.errors import UserError
+from jepawm.planning.random_shooting import RandomShooting
+from jepawm.runs import default_planner, evaluate_run, plan_run, report_run
+from jepawm.runs.evaluate import default_folder, unused_folder
+
+KEYS = {
+    *("env", "protocol", "episodes", "seed", "tasks_sha256", "success", "ci95", "baselines"),
+    *("planner", "seconds_per_plan", "versions"),
+}
+
+
+@pytest.fixture(autouse=True)
+def quick_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measure the peak with small matrices."""
+    monkeypatch.setattr("jepawm.runs.evaluate.matmul_peak", partial(matmul_peak, size=64))
+
+
+@pytest.fixture
+def run_copy(tiny_run: Path, tmp_path: Path) -> Path:
+    """Return a copy of the tiny run that results may be written into."""
+    return Path(shutil.copytree(tiny_run, tmp_path / "run"))
+
+
+def evaluate_tiny(source: Path, **changes):
+    settings = {
+        "protocol": "paper",
+        "num_tasks": 3,
+        "seed": 5,
+        "split": "test",
+        "out": None,
+        "device": "cpu",
+        "planner": None,
+    }
+    return evaluate_run(str(source), **(settings | changes))
+
+
+def test_results_hold_all_keys_and_the_report_shows_them(run_copy: Path):
+    result = evaluate_tiny(run_copy)
+    assert result["written"] == run_copy / "results.json"
+    written = json.loads((run_copy / "results.json").read_text())
+    assert written.keys() >= KEYS
+    assert written["baselines"].keys() == {"do_nothing", "random", "oracle"}
+    assert (written["env"], written["protocol"]) == ("wall", "paper")
+    assert (written["episodes"], written["seed"]) == (3, 5)
+    assert 0 <= written["ci95"][0] <= written["success"] <= written["ci95"][1] <= 1
+    assert written["planner"]["num_samples"] == 8
+    assert written["gflop_per_plan"] > 0
+    assert written["fraction_of_peak"] > 0
+    with np.load(run_copy / "rollouts.npz", allow_pickle=False) as rollouts:
+        assert rollouts["states"].shape == (3, 31, 2)
+        assert np.isfinite(rollouts["imagined_states"]).all()
+    page = report_run(run_copy)
+    assert page == run_copy / "report.html"
+    assert "True dynamics" in page.read_text(encoding="utf-8")
+
+
+def test_the_same_seed_gives_the_same_tasks_and_success(run_copy: Path, tmp_path: Path):
+    results = [
+        evaluate_tiny(run_copy, out=tmp_path / str(number), seed=seed)
+        for number, seed in enumerate((5, 5, 6))
+    ]
+    assert results[0]["tasks_sha256"] == results[1]["tasks_sha256"] != results[2]["tasks_sha256"]
+    assert results[0]["success"] == results[1]["success"]
+    first, again = (np.load(tmp_path / name / "rollouts.npz")["states"] for name in ("0", "1"))
+    np.testing.assert_array_equal(first, again)
+
+
+def test_gflop_of_a_plan_count_iterations_and_shorter_plans(run_copy: Path, tmp_path: Path):
+    """12 plans of 6, ..., 6, 5, 4, 3, 2, 1 blocks are as long as 57 / 72 of full ones."""
+    planner, once = RandomShooting(num_samples=8, num_iterations=1), {"num_tasks": 1}
+    paper = evaluate_tiny(run_copy, out=tmp_path / "paper", planner=planner, **once)
+    mpc = evaluate_tiny(run_copy, out=tmp_path / "mpc", protocol="mpc", planner=planner, **once)
+    assert mpc["gflop_per_plan"] == pytest.approx(paper["gflop_per_plan"] * 57 / 72)
+    cem = evaluate_tiny(run_copy, out=tmp_path / "cem", **once)  # 8 samples, 2 iterations
+    assert cem["gflop_per_plan"] == pytest.approx(2 * paper["gflop_per_plan"])
+
+
+def test_results_are_not_overwritten_unasked(run_copy: Path):
+    (run_copy / "results.json").write_text("precious")
+    with pytest.raises(UserError, match=r"already holds results\.json"):
+        evaluate_tiny(run_copy)
+    assert (run_copy / "results.json").read_text() == "precious"
+    evaluate_tiny(run_copy, overwrite=True, num_tasks=1)
+    assert json.loads((run_copy / "results.json").read_text())["episodes"] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"split": "magic"}, r"unknown split 'magic' \(known: test, val\)"),
+        ({"protocol": "magic"}, r"unknown protocol 'magic' \(known: mpc, paper\)"),
+        ({"num_tasks": 0}, r"--episodes 0; give at least 1"),
+    ],
+)
+def test_unknown_names_are_refused(tiny_run: Path, tmp_path: Path, change, message: str):
+    with pytest.raises(UserError, match=message):
+        evaluate_tiny(tiny_run, out=tmp_path / "out", **change)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_plan_is_executed_and_shown(tiny_run: Path, tmp_path: Path):
+    result = plan_run(str(tiny_run), seed=2, out=tmp_path / "plan", device="cpu", protocol="paper")
+    assert {"success", "final_distance", "seconds_per_plan", "report"} <= result.keys()
+    names = {path.name for path in (tmp_path / "plan").iterdir()}
+    assert {"results.json", "rollouts.npz", "plan.gif", "report.html"} <= names
+    with np.load(tmp_path / "plan" / "rollouts.npz") as rollouts:
+        distance = np.linalg.norm(rollouts["states"][0, -1] - rollouts["goal_states"][0])
+    assert result["final_distance"] == pytest.approx(distance)
+    with pytest.raises(UserError, match="already holds files; choose another --out"):
+        plan_run(str(tiny_run), seed=2, out=tmp_path / "plan", device="cpu", protocol="paper")
+
+
+def test_the_planner_of_a_run_is_its_own(tiny_run: Path, tiny_experiment):
+    assert default_planner(str(tiny_run)) == tiny_experiment.planner
+
+
+def test_results_go_into_the_run_or_a_new_folder(
+    tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert default_folder(str(tiny_run), "paper") == tiny_run
+    assert default_folder("wall", "mpc") == Path("runs/eval-wall-mpc")
+    for taken in ("runs/eval-wall-mpc", "runs/eval-wall-mpc-2"):
+        Path(taken).mkdir(parents=True)
+    assert default_folder("wall", "mpc") == Path("runs/eval-wall-mpc-3")
+    assert unused_folder(Path("new")) == Path("new")

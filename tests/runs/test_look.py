@@ -1,0 +1,19 @@
+"""Listing everything that has a name."""
+
+from jepawm.runs import list_all
+
+
+def test_everything_that_has_a_name_is_listed():
+    listed = list_all()
+    assert {name: set(listed[name]) >= known for name, known in KNOWN.items()} == dict.fromkeys(
+        KNOWN, True
+    )
+    assert listed.keys() == {*KNOWN, "checkpoints"}
+
+
+KNOWN = {
+    "recipes": {"wall"},
+    "environments": {"wall"},
+    "planners": {"cem", "random_shooting"},
+    "protocols": {"paper", "mpc"},
+}
