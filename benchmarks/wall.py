@@ -33,7 +33,9 @@ def main() -> None:
         figures = jepawm(train)
         for protocol in PROTOCOLS:
             out = options.runs / f"wall-{seed}-{protocol}"
-            evaluate = f"eval {run} --episodes {NUM_TASKS} --protocol {protocol} --seed 0 --out {out}"
+            evaluate = (
+                f"eval {run} --episodes {NUM_TASKS} --protocol {protocol} --seed 0 --out {out}"
+            )
             results = jepawm(evaluate)
             results.pop("written")
             row = {

@@ -227,7 +227,14 @@ def test_a_window_longer_than_the_episodes_is_refused(tiny_experiment: Experimen
         train_run(
             tiny_experiment, out=tmp_path / "run", data_root=tmp_path, device="cpu", resume=False
         )
-    assert not (tmp_path / "run").exists()
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["experiment.json"]
+    shorter = replace(
+        tiny_experiment,
+        data=replace(tiny_experiment.data, num_steps=1),
+        loss=replace(tiny_experiment.loss, rollout_steps=1),
+    )  # a folder where nothing was trained yet is free for a mended configuration
+    train_run(shorter, out=tmp_path / "run", data_root=tmp_path, device="cpu", resume=False)
+    assert (tmp_path / "run" / "checkpoint").is_dir()
 
 
 def test_an_exported_checkpoint_is_small_and_loads(tiny_run: Path, tmp_path: Path):

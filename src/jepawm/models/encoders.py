@@ -69,12 +69,12 @@ class ImageEncoder(nn.Module):
 
     def forward(self, pixels: UInt8[Tensor, "*b 3 height width"]) -> Float[Tensor, "*b N D"]:
         """Encode images `[*b, 3, Hpx, Wpx]`, uint8, into tokens `[*b, N, D]`."""
-        images = pixels.reshape(-1, *pixels.shape[-3:]).to(self.head.weight.dtype)
-        images = images.mul_(1 / (255 * _PIXEL_STD)).sub_(_PIXEL_MEAN / _PIXEL_STD)
+        flat = pixels.reshape(-1, *pixels.shape[-3:]).contiguous(memory_format=torch.channels_last)
+        images = flat.to(self.head.weight.dtype)  # a copy, since pixels are uint8
+        images = images.sub_(255 * _PIXEL_MEAN).mul_(1 / (255 * _PIXEL_STD))
         size = (self.config.image_size, self.config.image_size)
         if images.shape[-2:] != size:
             images = F.interpolate(images, size, mode="bilinear", align_corners=False)
-        images = images.contiguous(memory_format=torch.channels_last)
         maps = self.backbone(images)  # [B, features, s, s]
         cells = maps.unflatten(3, (-1, self.cell)).unflatten(2, (-1, self.cell))
         cells = cells.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)  # [B, N, features cell^2]

@@ -69,10 +69,10 @@ def train_run(
     began = perf_counter()
     torch.set_flush_denormal(True)
     experiment = _open_run(experiment, out, resume=resume, explicit=explicit)
+    _write_experiment(experiment, out)  # first: a run killed while collecting can be resumed
     store = find_or_collect(experiment.env, experiment.data, data_root=data_root)
     train_windows, val_windows = build_windows(experiment, store)
     state = _build_state(experiment, store, torch.device(device))
-    _write_experiment(experiment, out, store)
     if find_checkpoint(out / "checkpoint") is not None:
         _restore(state, out)
     else:
@@ -113,7 +113,9 @@ def _open_run(experiment: Experiment, out: Path, *, resume: bool, explicit: bool
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is no folder; choose another --out")
     record = out / "experiment.json"
-    if not out.exists() or not {path.name for path in out.iterdir()} - {_aside(record).name}:
+    names = {path.name for path in out.iterdir()} if out.exists() else set()
+    untrained = names <= {record.name, _aside(record).name}
+    if untrained and (explicit or not resume or record.name not in names):
         if resume:
             _LOG.info("%s holds nothing to resume yet; training starts at step 0", out)
         return experiment
@@ -203,12 +205,11 @@ def _save(
     save_checkpoint(out / "checkpoint", checkpoint)
 
 
-def _write_experiment(experiment: Experiment, out: Path, store: EpisodeStore) -> None:
+def _write_experiment(experiment: Experiment, out: Path) -> None:
     record = {
         "recipe": experiment.name,
         "seed": experiment.seed,
         **provenance(),
-        "data": store.path.name,
         "experiment": experiment_to_json(experiment),
     }
     try:
