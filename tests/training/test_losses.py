@@ -11,7 +11,7 @@ from jepawm.models.encoders import EncoderConfig
 from jepawm.models.predictor import PredictorConfig
 from jepawm.models.proprio import ProprioConfig
 from jepawm.models.world_model import JEPAWorldModel, build_world_model
-from jepawm.training.losses import LossConfig, draw_prefix, latent_distance, prediction_loss
+from jepawm.training.losses import LossConfig, draw_prefixes, latent_distance, prediction_loss
 from jepawm.types import Latent
 
 SURPRISES = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
@@ -41,10 +41,17 @@ def trajectory(num_actions: int) -> tuple[Latent, Tensor]:
     return Latent(tokens=latents.unsqueeze(-2)), actions
 
 
-def loss_of(num_actions: int, *, prefix: int = 0, window: int = 8, **fields):
+def loss_of(num_actions: int, *, prefix: int | list[int] = 0, window: int = 8, **fields):
     model = toy_model(add_action, window=window)
     config = LossConfig(**fields)
-    return prediction_loss(model, *trajectory(num_actions), config=config, prefix=prefix)
+    latents, actions = trajectory(num_actions)
+    return prediction_loss(
+        model,
+        latents,
+        actions=actions,
+        config=config,
+        prefixes=[prefix] if isinstance(prefix, int) else prefix,
+    )
 
 
 @pytest.mark.parametrize(
@@ -72,7 +79,11 @@ def test_a_perfect_model_has_no_loss():
     latents, actions = trajectory(4)
     perfect = Latent(tokens=torch.cat([torch.zeros(2, 1, 1), actions.cumsum(1)], 1).unsqueeze(-2))
     loss = prediction_loss(
-        toy_model(add_action), perfect, actions, config=LossConfig(rollout_steps=3), prefix=1
+        toy_model(add_action),
+        perfect,
+        actions=actions,
+        config=LossConfig(rollout_steps=3),
+        prefixes=[1],
     )
     assert loss.total.item() < 1e-12
     assert latents.batch_shape == (2, 5)
@@ -100,7 +111,11 @@ def test_rollout_starts_from_the_prediction_with_the_longest_context(
     latents = Latent(tokens=torch.tensor([[1.0, 2, 4, 8, 16, 0, 0]]).view(1, 7, 1, 1))
     config = LossConfig(rollout_steps=3, rollout_window=rollout_window)
     loss = prediction_loss(
-        toy_model(cumulate, window=window), latents, torch.zeros(1, 6, 1), config=config, prefix=3
+        toy_model(cumulate, window=window),
+        latents,
+        actions=torch.zeros(1, 6, 1),
+        config=config,
+        prefixes=[3],
     )
     first = 14.0 if window == 3 else 15.0  # the prediction of time 4 from times up to 3
     second = 4 + 8 + first if lengths == 3 else 8 + first
@@ -121,9 +136,9 @@ def gradients(**fields) -> list[float]:
     loss = prediction_loss(
         toy_model(predict),
         Latent(tokens=z.view(1, 3, 1, 1)),
-        torch.zeros(1, 2, 1),
+        actions=torch.zeros(1, 2, 1),
         config=LossConfig(rollout_steps=2, **fields),
-        prefix=0,
+        prefixes=[0],
     )
     torch.testing.assert_close(loss.total.item(), (4 + 49) / 2 / 3 + 81 / 2, rtol=1e-5, atol=0)
     dz, dfactor = torch.autograd.grad(loss.total, [z, factor])
@@ -175,7 +190,7 @@ def test_proprio_codes_are_added(proprio):
 
     both = Latent(tokens=latents.tokens, proprio=torch.zeros(2, 4, 1, 5))
     config = LossConfig(rollout_steps=2, proprio=proprio)
-    loss = prediction_loss(toy_model(predict), both, actions, config=config, prefix=0)
+    loss = prediction_loss(toy_model(predict), both, actions=actions, config=config, prefixes=[0])
     expected = [14 / 3 + 4 * proprio, 9.0 + 16 * proprio]
     torch.testing.assert_close(
         [loss.teacher_forcing.item(), loss.steps[0].item()], expected, rtol=1e-5, atol=0
@@ -185,16 +200,42 @@ def test_proprio_codes_are_added(proprio):
 def test_prefixes_cover_zero_to_t_minus_k():
     generator = torch.Generator().manual_seed(0)
     config = LossConfig(rollout_steps=3)
-    drawn = {draw_prefix(config, 6, generator=generator) for _ in range(100)}
-    assert drawn == {0, 1, 2, 3}
+    drawn = [draw_prefixes(config, 6, generator=generator) for _ in range(100)]
+    assert {prefix for (prefix,) in drawn} == {0, 1, 2, 3}
     first = LossConfig(rollout_steps=3, rollout_prefix="first")
-    assert {draw_prefix(first, 6, generator=generator) for _ in range(20)} == {0}
-    assert draw_prefix(LossConfig(rollout_steps=6), 6, generator=generator) == 0
+    assert all(draw_prefixes(first, 6, generator=generator) == [0] for _ in range(20))
+    every = LossConfig(rollout_steps=3, rollout_prefix="all")
+    assert draw_prefixes(every, 6, generator=generator) == [0, 1, 2, 3]
+    assert draw_prefixes(LossConfig(rollout_steps=6), 6, generator=generator) == [0]
+
+
+def test_losses_of_all_prefixes_are_averaged():
+    loss = loss_of(3, prefix=[0, 1], rollout_steps=2)
+    torch.testing.assert_close(loss.steps, torch.tensor([(9.0 + 25.0) / 2]))
+
+
+@pytest.mark.parametrize(("source", "seen"), [("predicted", 2.0), ("true", 7.0)])
+def test_rollouts_see_predicted_or_true_proprio(source, seen):
+    """The toy adds 2 to the proprio; the data hold 7 from time 1 on, and tokens copy the proprio."""
+
+    def predict(latents: Latent, actions: Tensor) -> Latent:
+        assert latents.proprio is not None
+        return Latent(tokens=latents.proprio, proprio=latents.proprio + 2)
+
+    proprio = torch.tensor([0.0, 7.0, 7.0]).view(1, 3, 1, 1)
+    loss = prediction_loss(
+        toy_model(predict),
+        Latent(tokens=torch.zeros(1, 3, 1, 1), proprio=proprio),
+        actions=torch.zeros(1, 2, 1),
+        config=LossConfig(rollout_steps=2, rollout_proprio=source, proprio=False),
+        prefixes=[0],
+    )
+    torch.testing.assert_close(loss.steps, torch.tensor([seen**2]))
 
 
 def test_too_short_windows_and_wrong_counts_are_refused():
     with pytest.raises(UserError, match=r"rollout_steps = 4 needs .* data\.num_steps is 3"):
-        draw_prefix(LossConfig(rollout_steps=4), 3, generator=torch.Generator())
+        draw_prefixes(LossConfig(rollout_steps=4), 3, generator=torch.Generator())
     with pytest.raises(UserError, match=r"loss\.rollout_steps = 0"):
         LossConfig(rollout_steps=0)
     with pytest.raises(UserError, match=r"loss\.num_directions = 0"):

@@ -1,21 +1,25 @@
 """Golden check of the training loss and its gradients."""
 
 import re
+from dataclasses import replace
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
 
 from jepawm.golden.case import Comparison, GoldenCase, GoldenError, compare
 from jepawm.golden.predictors import build_model
+from jepawm.hub.reference import Family, convert_predictor, convert_proprio
 from jepawm.models.world_model import JEPAWorldModel
 from jepawm.training.losses import LossConfig, Metric, PredictionLoss, prediction_loss
 from jepawm.types import Latent
 
 _PREFIX = re.compile(r"^K(\d+)(?:_W(\d+)_(stopgrad|fullgrad))?/total$")
 _METRICS: dict[str, Metric] = {"l2": "mse", "l1": "l1", "smooth_l1": "smooth_l1", "cos": "cos"}
-_GRADIENTS = {
-    "predictor.predictor_blocks.0.attn.qkv.weight": "predictor.blocks.0.attn.qkv.weight",
-    "proprio_encoder.patch_embed.weight": "proprio_encoder.proj.weight",
+_ROLLOUT_PROPRIO: dict[str, Literal["predicted", "true"]] = {
+    "None": "predicted",
+    "predict_proprio": "predicted",
+    "use_ground_truth": "true",
 }
 
 
@@ -32,6 +36,7 @@ def check_training_loss(case: GoldenCase) -> list[Comparison]:
             rollout_steps=int(steps),
             rollout_gradient="all" if mode == "fullgrad" else "last",
             rollout_window=int(window) if window else None,
+            rollout_proprio=_ROLLOUT_PROPRIO[str(case.meta.get("proprio_rollout_mode"))],
         )
         results += _check_setting(case, model, config, match.group().removesuffix("total"))
     return results
@@ -103,8 +108,6 @@ def _loss(
     *,
     proprio: bool = True,
 ) -> PredictionLoss:
-    from dataclasses import replace
-
     tokens = case.tensor("z_in").flatten(2, 3)  # [B, n, N, D]
     code = None
     if model.proprio_encoder is not None:
@@ -116,9 +119,9 @@ def _loss(
     return prediction_loss(
         model,
         Latent(tokens=tokens, proprio=code),
-        actions,
+        actions=actions,
         config=replace(config, metric=metric, proprio=proprio),
-        prefix=min(start, actions.shape[1] - config.rollout_steps),
+        prefixes=[min(start, actions.shape[1] - config.rollout_steps)],
     )
 
 
@@ -142,19 +145,38 @@ def _part_loss(
 
 
 def _check_gradients(case: GoldenCase, model: JEPAWorldModel, prefix: str) -> list[Comparison]:
+    """Compare the gradients that the file holds, whole or every so many rows."""
     parameters = dict(model.named_parameters())
     results: list[Comparison] = []
-    for name, ours in _GRADIENTS.items():
-        key = f"{prefix}grad/{name}"
-        if key not in case.arrays:
+    for key in sorted(case.arrays):
+        if not key.startswith(f"{prefix}grad/"):
             continue
         expected = case.tensor(key)
-        gradient = parameters[ours].grad
+        name = _our_name(case, key.removeprefix(f"{prefix}grad/"))
+        if name not in parameters:
+            raise GoldenError(f"{case.name}: {key} is no parameter of the model ({name})")
+        gradient = parameters[name].grad
         if gradient is None:
-            raise GoldenError(f"{case.name}: no gradient reaches {ours}")
+            raise GoldenError(f"{case.name}: no gradient reaches {name}")
         if gradient.shape[0] != expected.shape[0]:
             gradient = gradient[:: -(-gradient.shape[0] // expected.shape[0])]  # every 5th row
         atol = case.allowance("grad_atol_relative_to_grad_max") * float(expected.abs().max())
         got = gradient.reshape(expected.shape)
         results.append(compare(key, got, expected, atol=atol, rtol=case.allowance("grad_rtol")))
     return results
+
+
+def _our_name(case: GoldenCase, name: str) -> str:
+    """Return what the parameter `<group>.<tensor>` of the reference is called here."""
+    group, tensor = name.split(".", 1)
+    weights = {tensor: torch.zeros(1)}
+    if group == "proprio_encoder" or tensor.startswith("proprio_encoder."):
+        inside = weights if group == "predictor" else {}
+        outside = weights if group == "proprio_encoder" else {}
+        (ours,) = convert_proprio(inside, proprio_encoder=outside)
+        return f"proprio_encoder.{ours}"
+    family = cast(Family, case.option("family", str))
+    inside = weights if group == "predictor" else {}
+    outside = weights if group == "action_encoder" else {}
+    (ours,) = convert_predictor(family, inside, action_encoder=outside)
+    return f"predictor.{ours}"

@@ -1,5 +1,7 @@
 """The world model: encode observations, predict latents, roll them forward."""
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -66,6 +68,7 @@ class JEPAWorldModel(nn.Module):
         *,
         window: int | None = None,
         detach_context: bool = False,
+        true_proprio: Float[Tensor, "B H M Dp"] | None = None,
     ) -> Latent:
         """Roll the context forward under actions `[B, H, A]`; returns latents `[B, H]`.
 
@@ -77,6 +80,7 @@ class JEPAWorldModel(nn.Module):
             window: latents that each prediction sees; None: the model's own.
             detach_context: cut the gradient through what each prediction sees (Eq. of the
                 multi-step loss with truncated backpropagation).
+            true_proprio: proprio codes that later predictions see in place of predicted ones.
         """
         window = window or self.window
         latents = context.latents
@@ -88,6 +92,8 @@ class JEPAWorldModel(nn.Module):
             seen = latents.detach() if detach_context else latents
             predicted = self.predict(seen, past)[:, -1:]  # [B, 1]
             predictions.append(predicted)
+            if true_proprio is not None:
+                predicted = replace(predicted, proprio=true_proprio[:, step : step + 1])
             latents = predicted if window == 1 else concatenate([latents, predicted], dim=1)
         return concatenate(predictions, dim=1)
 

@@ -1,6 +1,7 @@
 """The prediction loss: teacher forcing plus a multi-step rollout, with the paper's weights."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -26,8 +27,10 @@ class LossConfig:
     """last: each step sees a detached context (truncated backpropagation); all: full gradients."""
     metric: Metric = "mse"
     """Distance between predicted and target latents."""
-    rollout_prefix: Literal["random", "first"] = "random"
-    """Where rollouts start: one random time per step, or the first frame."""
+    rollout_prefix: Literal["random", "first", "all"] = "random"
+    """Where rollouts start: one random time per step, the first frame, or every time, averaged."""
+    rollout_proprio: Literal["predicted", "true"] = "predicted"
+    """Which proprio codes rollout steps see: the model's own or those of the data."""
     rollout_window: int | None = None
     """Context of rollout steps; None: predictor.window."""
     target_gradient: Literal["teacher_forcing", "all", "none"] = "teacher_forcing"
@@ -71,22 +74,23 @@ class PredictionLoss:
 def prediction_loss(
     model: JEPAWorldModel,
     latents: Latent,
-    actions: Float[Tensor, "B T A"],
     *,
+    actions: Float[Tensor, "B T A"],
     config: LossConfig,
-    prefix: int,
+    prefixes: Sequence[int],
 ) -> PredictionLoss:
     """Compare predictions with latents `[B, T+1]` under actions `[B, T, A]` (paper, Eq. 3 and 4).
 
-    Teacher forcing predicts every next latent from true ones. The rollout starts from true latents
-    `0..prefix` and the teacher-forced prediction that follows them, and goes on with its own.
+    Teacher forcing predicts every next latent from true ones. A rollout starts from true latents
+    `0..prefix` and the teacher-forced prediction that follows them, and goes on with its own; the
+    losses of several prefixes are averaged.
 
     Args:
         model: the world model.
         latents: encoded observations.
         actions: normalised action blocks.
         config: distance, number of steps, gradients.
-        prefix: last true time of the rollout, from 0 to T - K.
+        prefixes: last true times of the rollouts, each from 0 to T - K.
     """
     targets = latents[:, 1:]
     with_gradient = config.target_gradient in ("teacher_forcing", "all")
@@ -98,28 +102,20 @@ def prediction_loss(
         return PredictionLoss(
             total=teacher / 2, teacher_forcing=teacher, steps=teacher.new_zeros(0)
         )
-    first = predicted[:, prefix : prefix + 1]  # [B, 1], the prediction of time prefix + 1
-    context = Context(
-        latents=concatenate([latents[:, : prefix + 1], first], dim=1),
-        actions=actions[:, : prefix + 1],
-    )
-    rolled = model.rollout(
-        context,
-        actions[:, prefix + 1 : prefix + num_steps],
-        window=config.rollout_window,
-        detach_context=config.rollout_gradient == "last",
-    )  # [B, K-1]
-    goals = targets[:, prefix + 1 : prefix + num_steps]
-    goals = goals if config.target_gradient == "all" else goals.detach()
-    steps = torch.stack(
-        [_distance(rolled[:, k], goals[:, k], config) for k in range(num_steps - 1)]
-    )
+    goals = targets if config.target_gradient == "all" else targets.detach()
+    rolled = [
+        _rollout_steps(
+            model, latents, actions, predicted, config=config, goals=goals, prefix=prefix
+        )
+        for prefix in prefixes
+    ]
+    steps = torch.stack(rolled).mean(0)  # [K-1]
     total = teacher / (num_steps + 1) + steps.sum() / num_steps
     return PredictionLoss(total=total, teacher_forcing=teacher, steps=steps)
 
 
-def draw_prefix(config: LossConfig, num_actions: int, *, generator: torch.Generator) -> int:
-    """Draw the last true time of the rollout, uniform in `0..T-K`.
+def draw_prefixes(config: LossConfig, num_actions: int, *, generator: torch.Generator) -> list[int]:
+    """Draw the last true times of the rollouts, within `0..T-K`.
 
     Raises:
         UserError: if the window holds fewer than `rollout_steps` actions.
@@ -131,8 +127,10 @@ def draw_prefix(config: LossConfig, num_actions: int, *, generator: torch.Genera
             f"actions; data.num_steps is {num_actions}; raise it or lower rollout_steps"
         )
     if config.rollout_prefix == "first":
-        return 0
-    return int(torch.randint(choices, (1,), generator=generator))
+        return [0]
+    if config.rollout_prefix == "all":
+        return list(range(choices))
+    return [int(torch.randint(choices, (1,), generator=generator))]
 
 
 def latent_distance(
@@ -172,6 +170,39 @@ def _teacher_forcing(
     loss = _distance(windows, targets[:, index], config)
     newest = windows[:, 1:, -1]  # [B, n-1], each with a full context
     return concatenate([windows[:, 0], newest], dim=1), loss
+
+
+def _rollout_steps(
+    model: JEPAWorldModel,
+    latents: Latent,
+    actions: Tensor,
+    predicted: Latent,
+    *,
+    config: LossConfig,
+    goals: Latent,
+    prefix: int,
+) -> Tensor:
+    """Return the losses `[K-1]` of steps 2 to K of the rollout that starts after `prefix`."""
+    first = predicted[:, prefix : prefix + 1]  # [B, 1], the prediction of time prefix + 1
+    span = slice(prefix + 1, prefix + config.rollout_steps)
+    true_proprio = None
+    if config.rollout_proprio == "true" and goals.proprio is not None:
+        first = replace(first, proprio=goals.proprio[:, prefix : prefix + 1])
+        true_proprio = goals.proprio[:, span]
+    rolled = model.rollout(
+        Context(
+            latents=concatenate([latents[:, : prefix + 1], first], dim=1),
+            actions=actions[:, : prefix + 1],
+        ),
+        actions[:, span],
+        window=config.rollout_window,
+        detach_context=config.rollout_gradient == "last",
+        true_proprio=true_proprio,
+    )  # [B, K-1]
+    wanted = goals[:, span]
+    return torch.stack(
+        [_distance(rolled[:, k], wanted[:, k], config) for k in range(rolled.batch_shape[1])]
+    )
 
 
 def _distance(predicted: Latent, target: Latent, config: LossConfig) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from jepawm.models.heads import InverseDynamics
 from jepawm.models.world_model import JEPAWorldModel
-from jepawm.training.losses import LossConfig, draw_prefix, prediction_loss
+from jepawm.training.losses import LossConfig, draw_prefixes, prediction_loss
 from jepawm.training.regularizers import sigreg, vicreg
 from jepawm.types import Latent, Trajectory
 
@@ -35,9 +35,9 @@ class Learner(nn.Module):
             generator: draws the rollout's start and SIGReg's directions.
         """
         latents = self.model.encode(batch.obs)  # [B, T+1]
-        prefix = draw_prefix(self.loss, batch.actions.shape[1], generator=generator)
+        prefixes = draw_prefixes(self.loss, batch.actions.shape[1], generator=generator)
         prediction = prediction_loss(
-            self.model, latents, batch.actions, config=self.loss, prefix=prefix
+            self.model, latents, actions=batch.actions, config=self.loss, prefixes=prefixes
         )
         terms = {"loss": prediction.total, "prediction": prediction.teacher_forcing}
         if len(prediction.steps):
