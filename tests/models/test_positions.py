@@ -5,7 +5,13 @@ import math
 import pytest
 import torch
 
-from jepawm.models.positions import frame_grid_sincos, rotary_table, rotate, sincos_table
+from jepawm.models.positions import (
+    frame_grid_sincos,
+    grid_sincos,
+    rotary_table,
+    rotate,
+    sincos_table,
+)
 
 
 def rotation(*, tiled: bool, num_frames: int = 4, grid=(3, 3), num_condition: int = 0, head=24):
@@ -89,3 +95,16 @@ def test_sequence_table_codes_frame_row_and_column():
 @pytest.mark.parametrize("dim", [1, 2, 7, 30, 33])
 def test_odd_widths_are_filled(dim: int):
     assert frame_grid_sincos(num_frames=2, grid=(2, 3), num_condition=2, dim=dim).shape == (16, dim)
+
+
+def test_the_table_of_a_grid_codes_rows_in_its_first_half():
+    """Width 8: two frequencies, 1 and 1/100; sines before cosines."""
+    table = grid_sincos((2, 3), dim=8)
+    row, column = 1, 2
+    expected = [
+        turn(place * frequency)
+        for place in (row, column)
+        for turn in (math.sin, math.cos)
+        for frequency in (1.0, 0.01)
+    ]
+    torch.testing.assert_close(table[row * 3 + column], torch.tensor(expected))

@@ -24,6 +24,9 @@ CHECKS: dict[str, str] = {
     "predictor_": "jepawm.golden.predictors:check_predictor",
     "unroll_": "jepawm.golden.predictors:check_unroll",
     "training_loss": "jepawm.golden.training:check_training_loss",
+    "image_preprocessing": "jepawm.golden.images:check_preprocessing",
+    "image_head": "jepawm.golden.images:check_image_head",
+    "state_head": "jepawm.golden.images:check_state_head",
 }
 """Check of each kind of case, by how the case's name begins; the longest match counts."""
 

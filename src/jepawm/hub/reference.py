@@ -33,6 +33,7 @@ _DINO_WM = (
     (r"^transformer\.layers\.(\d+)\.1\.net\.1\.", r"blocks.\1.mlp.fc1."),
     (r"^transformer\.layers\.(\d+)\.1\.net\.4\.", r"blocks.\1.mlp.fc2."),
 )
+_HEADS = ((r"^decoder_(embed|blocks|norm|proj)\b", r"\1"),)
 _DINO_WM_MASK = re.compile(r"^transformer\.layers\.\d+\.0\.bias$")
 
 
@@ -113,6 +114,16 @@ def convert_proprio(predictor: Weights, *, proprio_encoder: Weights) -> dict[str
         for name, value in proprio_encoder.items()
     }
     return inside | outside
+
+
+def convert_decoder(model: Weights) -> dict[str, Tensor]:
+    """Rename the weights of a reference head for `ImageDecoder` or `StateDecoder`.
+
+    The stored position table is dropped: the decoders compute theirs.
+    """
+    return {
+        _rename(name, _HEADS): value for name, value in model.items() if name != "decoder_pos_embed"
+    }
 
 
 def _rename(name: str, rules: tuple[tuple[str, str], ...]) -> str:

@@ -53,6 +53,12 @@ def frame_grid_sincos(
     )
 
 
+def grid_sincos(grid: tuple[int, int], *, dim: int) -> Float[Tensor, "N {dim}"]:
+    """Return the sine-cosine table `[N, dim]` of one frame: half of the channels code the row."""
+    _, row, column, _ = _coordinates(1, grid, 0)
+    return torch.cat([sincos_table(row, dim=dim // 2), sincos_table(column, dim=dim // 2)], dim=1)
+
+
 def rotary_table(
     *,
     num_frames: int,
