@@ -15,7 +15,8 @@ from jepawm.errors import UserError
 from jepawm.experiment import Experiment, experiment_from_json
 from jepawm.hub.load import load
 from jepawm.metrics_log import read_metrics
-from jepawm.runs.train import export_checkpoint, train_run
+from jepawm.runs.export import export_run
+from jepawm.runs.train import train_run
 from jepawm.training.checkpoint import load_checkpoint
 from jepawm.training.train import LoopHooks
 
@@ -239,7 +240,7 @@ def test_a_window_longer_than_the_episodes_is_refused(tiny_experiment: Experimen
 
 def test_an_exported_checkpoint_is_small_and_loads(tiny_run: Path, tmp_path: Path):
     for _ in range(2):
-        export_checkpoint(tiny_run, tmp_path / "small")
+        export_run(tiny_run, tmp_path / "small")
     names = {path.name for path in (tmp_path / "small").iterdir()}
     assert names == {"config.json", "model.safetensors"}
     pixels = torch.zeros(1, 3, 16, 16, dtype=torch.uint8)

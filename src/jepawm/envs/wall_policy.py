@@ -44,7 +44,7 @@ def random_wall_starts(
     num_episodes: int,
     wall_x: float = DEFAULT_WALL_X,
     door_y: float = DEFAULT_DOOR_Y,
-    near_door: float = 0.3,
+    near_door: float = 0.5,
     geometry: WallGeometry = DEFAULT_GEOMETRY,
 ) -> Float[np.ndarray, "E 2"]:
     """Draw starts `[E, 2]`, in pixels: uniform over the floor of both rooms, or near the door.

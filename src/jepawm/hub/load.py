@@ -30,6 +30,8 @@ class LoadedModel:
     """Statistics of its training data."""
     experiment: Experiment
     """Its whole configuration."""
+    record: Path
+    """Folder that holds `experiment.json` and `metrics.jsonl` of its training, where they exist."""
     probe: LinearProbe | None
     """Linear map from latents to simulator states; None if the data had none."""
 
@@ -59,6 +61,7 @@ def load(source: str | Path, *, device: str = "cpu") -> LoadedModel:
         model=model.eval().requires_grad_(requires_grad=False).to(device),
         normalizer=normalizer.to(device),
         experiment=experiment,
+        record=folder.parent if folder.name == "checkpoint" else folder,
         probe=None if probe is None else probe.to(device),
     )
 

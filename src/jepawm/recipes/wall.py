@@ -29,7 +29,7 @@ WALL = Experiment(
         inverse_dynamics_weight=1.0,
     ),
     optim=OptimConfig(
-        num_steps=1400,
+        num_steps=1500,
         batch_size=128,
         learning_rate=2e-3,
         weight_decay=1e-4,

@@ -1,5 +1,6 @@
 """`jepawm eval`: success of a trained model beside the baselines, and what planning costs."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import is_dataclass, replace
 from pathlib import Path
@@ -17,6 +18,9 @@ from jepawm.hub.load import LoadedModel, load
 from jepawm.planning.rollout_engine import rollout_candidates
 from jepawm.protocols import BatchedEnv, Planner
 from jepawm.types import Context, Observation
+
+RECORD = ("experiment.json", "metrics.jsonl")
+"""Files of a run that tell of its training."""
 
 
 def evaluate_run(
@@ -65,6 +69,7 @@ def evaluate_run(
     results = {**evaluation.results, **_efficiency(loaded, setup, rules, evaluation)}
     evaluation = replace(evaluation, results=results)
     path = write_evaluation(evaluation, folder, overwrite=overwrite)
+    copy_record(loaded.record, folder)
     return {**evaluation.results, "written": path}
 
 
@@ -126,6 +131,16 @@ def planning_setup(
         window=experiment.agent.window,
         warm_start=experiment.agent.warm_start,
     )
+
+
+def copy_record(source: Path, folder: Path) -> None:
+    """Copy what tells of the training, so that the report of `folder` shows it too.
+
+    Files that `folder` has already stay.
+    """
+    for name in RECORD:
+        if (source / name).is_file() and not (folder / name).exists():
+            shutil.copyfile(source / name, folder / name)
 
 
 def default_planner(source: str) -> Planner:

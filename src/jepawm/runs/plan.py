@@ -10,7 +10,7 @@ from jepawm.evaluation.results import write_evaluation
 from jepawm.evaluation.video import write_animation
 from jepawm.hub.load import load
 from jepawm.report import write_report
-from jepawm.runs.evaluate import planning_setup, run_evaluation, unused_folder
+from jepawm.runs.evaluate import copy_record, planning_setup, run_evaluation, unused_folder
 
 
 def plan_run(
@@ -39,6 +39,7 @@ def plan_run(
     )
     results, rollouts = evaluation.results, evaluation.rollouts
     write_evaluation(evaluation, folder)
+    copy_record(loaded.record, folder)
     animation = write_animation(rollouts, folder / "plan.gif")
     distance = np.linalg.norm(rollouts["states"][0, -1] - rollouts["goal_states"][0])
     return {

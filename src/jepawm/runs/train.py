@@ -257,10 +257,3 @@ def _finish(
         "wall_seconds": perf_counter() - began,
     }
     return result
-
-
-def export_checkpoint(run: Path, folder: Path) -> None:
-    """Copy the checkpoint of a run without its training state, small enough to give away."""
-    checkpoint = load_checkpoint(run / "checkpoint")
-    config = {k: v for k, v in checkpoint.config.items() if k not in ("sha256", "format")}
-    save_checkpoint(folder, Checkpoint(config=config, tensors=checkpoint.tensors))
