@@ -8,6 +8,7 @@ import torch
 from jepawm.models.positions import (
     frame_grid_sincos,
     grid_sincos,
+    resample_table,
     rotary_table,
     rotate,
     sincos_table,
@@ -108,3 +109,28 @@ def test_the_table_of_a_grid_codes_rows_in_its_first_half():
         for frequency in (1.0, 0.01)
     ]
     torch.testing.assert_close(table[row * 3 + column], torch.tensor(expected))
+
+
+def test_resampling_keeps_a_constant_table_and_its_own_size():
+    table = torch.arange(4 * 4 * 2.0).view(16, 2)
+    assert resample_table(table, 4, antialias=False, offset=0.1) is table
+    for settings in ({"antialias": False, "offset": 0.1}, {"antialias": True, "offset": 0.0}):
+        constant = resample_table(torch.full((16, 2), 3.0), 3, **settings)
+        torch.testing.assert_close(constant, torch.full((9, 2), 3.0))
+
+
+def test_resampling_keeps_rows_and_columns_apart():
+    """A table that holds row and column: halved, the middle of each pair of lines."""
+    lines = torch.arange(8.0)
+    table = torch.stack(torch.meshgrid(lines, 10 * lines, indexing="ij"), dim=-1).view(64, 2)
+    small = resample_table(table, 4, antialias=False, offset=0.0).view(4, 4, 2)
+    torch.testing.assert_close(small[1, 2], torch.tensor([2.5, 45.0]))
+
+
+def test_the_offset_shifts_where_the_table_is_read():
+    """Row 1 of 4 out of 8 is read at (1 + 1/2) 8 / 4.1 - 1/2, about 2.43 instead of 2.5."""
+    table = torch.arange(8.0)[:, None, None].expand(8, 8, 1).reshape(64, 1)
+    small = resample_table(table, 4, antialias=False, offset=0.1).view(4, 4)
+    assert small[1, 2].item() == pytest.approx(
+        1.5 * 8 / 4.1 - 0.5, abs=0.02
+    )  # cubic, nearly linear

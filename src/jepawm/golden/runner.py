@@ -16,6 +16,8 @@ CHECKS: dict[str, str] = {
     "wall_dynamics": "jepawm.golden.wall:check_wall_dynamics",
     "wall_frames": "jepawm.golden.wall:check_wall_frames",
     "wall_start_goal": "jepawm.golden.wall:check_wall_start_goal",
+    "pusht_dynamics": "jepawm.golden.pusht:check_pusht_dynamics",
+    "pusht_frames": "jepawm.golden.pusht:check_pusht_frames",
     "data_slicing": "jepawm.golden.data:check_slicing",
     "train_val_split": "jepawm.golden.data:check_split",
     "planning_objectives": "jepawm.golden.planning:check_objectives",
@@ -25,6 +27,7 @@ CHECKS: dict[str, str] = {
     "unroll_": "jepawm.golden.predictors:check_unroll",
     "training_loss": "jepawm.golden.training:check_training_loss",
     "image_preprocessing": "jepawm.golden.images:check_preprocessing",
+    "encoder_": "jepawm.golden.encoders:check_encoder",
     "image_head": "jepawm.golden.images:check_image_head",
     "state_head": "jepawm.golden.images:check_state_head",
 }

@@ -4,9 +4,11 @@ A sequence holds, frame by frame, first the condition tokens and then the `grid 
 tokens, row by row. Rotary codes split a head's channels into a frame, a row and a column part.
 """
 
+import math
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -59,6 +61,26 @@ def grid_sincos(grid: tuple[int, int], *, dim: int) -> Float[Tensor, "N {dim}"]:
     return torch.cat([sincos_table(row, dim=dim // 2), sincos_table(column, dim=dim // 2)], dim=1)
 
 
+def resample_table(
+    table: Float[Tensor, "n D"], side: int, *, antialias: bool, offset: float
+) -> Float[Tensor, "N D"]:
+    """Resample a learned table `[n, D]` of a square grid to `side` rows and columns, bicubic.
+
+    With an offset the scale factor is `(side + offset) / old side`, not the ratio of the sides:
+    DINOv2 was published so (offset 0.1), and its features depend on it. Without, the sides count.
+    """
+    old = math.isqrt(len(table))
+    if old == side:
+        return table
+    maps = table.float().view(1, old, old, -1).permute(0, 3, 1, 2)  # [1, D, old, old]
+    if offset:
+        scale = (side + offset) / old
+        maps = F.interpolate(maps, scale_factor=(scale, scale), mode="bicubic", antialias=antialias)
+    else:
+        maps = F.interpolate(maps, size=(side, side), mode="bicubic", antialias=antialias)
+    return maps.flatten(2)[0].T.to(table.dtype)
+
+
 def rotary_table(
     *,
     num_frames: int,
@@ -98,7 +120,7 @@ def rotate(x: Float[Tensor, "*b L h"], rotation: Rotation) -> Float[Tensor, "*b 
     pairs = x[..., :paired].unflatten(-1, (-1, 2))
     turned = torch.stack((-pairs[..., 1], pairs[..., 0]), dim=-1).flatten(-2)
     if paired < x.shape[-1]:
-        turned = torch.nn.functional.pad(turned, (0, x.shape[-1] - paired))
+        turned = F.pad(turned, (0, x.shape[-1] - paired))
     return x * cos.to(x.dtype) + turned * sin.to(x.dtype)
 
 

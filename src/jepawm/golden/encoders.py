@@ -1,0 +1,95 @@
+"""Golden checks of frozen encoders: the authors' tensors go in, the authors' features come out."""
+
+import torch
+from torch import Tensor
+
+from jepawm.golden.case import Comparison, GoldenCase, GoldenError, compare
+from jepawm.hub.encoder_weights import RESAMPLING, Resampling, convert_encoder
+from jepawm.models.frozen_encoders import (
+    BackboneShape,
+    FrozenEncoder,
+    FrozenEncoderConfig,
+    FrozenFamily,
+    build_frozen_encoder,
+)
+from jepawm.training.checkpoint import load_weights
+
+_OUTPUTS = ("x_norm_patchtokens", "x_norm_clstoken", "position_table", "features")
+
+
+@torch.no_grad()
+def check_encoder(case: GoldenCase) -> list[Comparison]:
+    """Compare tokens (and the resampled position table) for every image of the file."""
+    images = sorted(key for key in case.arrays if key.endswith("/image"))
+    if not images:
+        raise GoldenError(f"{case.name}: there is no array named <prefix>/image")
+    results: list[Comparison] = []
+    for name in images:
+        image = case.tensor(name)
+        encoder = _build(case, image_size=image.shape[-1])
+        tokens = encoder.all_tokens(image)
+        got = {
+            "x_norm_patchtokens": tokens[:, -encoder.num_tokens :],
+            "x_norm_clstoken": tokens[:, 0],
+            "position_table": encoder.backbone.state_dict().get("embeddings.position_embeddings"),
+            "features": tokens,
+        }
+        prefix = name.removesuffix("/image")
+        stored = [output for output in _OUTPUTS if f"{prefix}/{output}" in case.arrays]
+        if not stored:
+            raise GoldenError(f"{case.name}: no output is stored beside {name}")
+        results += [_compare(case, f"{prefix}/{output}", got[output]) for output in stored]
+    return results
+
+
+def _build(case: GoldenCase, *, image_size: int) -> FrozenEncoder:
+    family, resampling = _family(case, image_size)
+    weights = case.state("encoder")
+    depth, width = case.option("depth", int), case.option("embed_dim", int)
+    if family != "vjepa2" and "blocks.0.ls1.gamma" not in weights:  # a scale of 1 is no scale
+        names = [
+            f"blocks.{block}.{scale}.gamma" for block in range(depth) for scale in ("ls1", "ls2")
+        ]
+        weights |= {name: torch.ones(width) for name in names}
+    shape = BackboneShape(
+        width=width,
+        depth=depth,
+        num_heads=case.option("num_heads", int),
+        mlp_ratio=case.optional("mlp_ratio", float) or 4.0,
+        gated="blocks.0.mlp.w12.weight" in weights,
+        num_registers=case.optional("num_register_tokens", int) or 0,
+        patch_size=case.option("patch_size", int),
+        norm_eps=case.option("norm_eps", float),
+    )
+    size = "L" if family == "vjepa2" else "S"
+    config = FrozenEncoderConfig(family=family, size=size, image_size=image_size)
+    encoder = build_frozen_encoder(config, shape)
+    converted = convert_encoder(family, weights, side=encoder.grid[0], resampling=resampling)
+    load_weights(encoder.backbone, converted, source=case.name)
+    return encoder
+
+
+def _family(case: GoldenCase, image_size: int) -> tuple[FrozenFamily, Resampling | None]:
+    name = case.option("family", str)
+    if name == "vjepa2":
+        if case.optional("rope", bool) is False or (case.optional("tubelet_size", int) or 2) != 2:
+            raise GoldenError(f"{case.name}: only rotary positions and clips of 2 are supported")
+        if case.option("img_size", int) != image_size:
+            raise GoldenError(f"{case.name}: the image is not as large as the model was built for")
+        return "vjepa2", None
+    if name != "dinov2":
+        raise GoldenError(f"{case.name}: unknown family {name!r}")
+    family = "dinov2_reg" if case.optional("num_register_tokens", int) else "dinov2"
+    published = RESAMPLING[family]
+    antialias = case.optional("interpolate_antialias", bool)
+    offset = case.optional("interpolate_offset", float)
+    return family, Resampling(
+        antialias=published.antialias if antialias is None else antialias,
+        offset=published.offset if offset is None else offset,
+    )
+
+
+def _compare(case: GoldenCase, name: str, got: Tensor | None) -> Comparison:
+    if got is None:
+        raise GoldenError(f"{case.name}: this family has no {name}")
+    return compare(name, got, case.tensor(name), atol=case.atol, rtol=case.rtol)
