@@ -15,11 +15,15 @@ from jepawm.models.frozen_encoders import (
     FrozenEncoderConfig,
     build_frozen_encoder,
 )
+from jepawm.models.predictor import Predictor, PredictorConfig
 from jepawm.models.preprocessing import prepare_images
+from jepawm.models.proprio import ProprioConfig
+from jepawm.models.world_model import JEPAWorldModel
 from jepawm.protocols import Encoder
+from jepawm.types import Context, Observation
 
 FAMILIES = ("dinov2", "dinov2_reg", "dinov3", "vjepa2")
-# Parameters of the published files; DINOv2's are those for a table of 518 / 14 patches a side.
+# What follows by hand from the published widths; DINOv2 with its table of 518 / 14 patches a side.
 PARAMETERS = {
     ("dinov2", "S"): 22_056_576,
     ("dinov2", "B"): 86_580_480,
@@ -117,6 +121,23 @@ def test_it_is_frozen_and_stays_in_evaluation_mode(family):
     assert not any(module.training for module in encoder.modules())
     assert not any(weight.requires_grad for weight in encoder.parameters())
     assert encoder(images_of(1)).grad_fn is None
+
+
+def test_a_world_model_takes_one_as_its_encoder():
+    """Gradients reach the predictor and not the encoder; a plan rolls out from its tokens."""
+    encoder = tiny("dinov2_reg")
+    settings = PredictorConfig(window=2, depth=1, num_heads=2, visual_dim=24)
+    predictor = Predictor(
+        settings, ProprioConfig(mode="none"), latent_dim=24, grid=encoder.grid, action_dim=2
+    )
+    model = JEPAWorldModel(encoder, predictor).train()
+    latents = model.encode(Observation(pixels=images_of(2, 1)))
+    context = Context(latents=latents, actions=torch.zeros(2, 0, 2))
+    predicted = model.rollout(context, torch.ones(2, 3, 2))
+    assert predicted.tokens.shape == (2, 3, 9, 24)
+    predicted.tokens.square().mean().backward()
+    trained = {name.split(".")[0] for name, p in model.named_parameters() if p.grad is not None}
+    assert trained == {"predictor"}
 
 
 def test_the_same_seed_gives_the_same_weights():

@@ -21,6 +21,7 @@ from jepawm.models.frozen_encoders import (
     FrozenEncoderConfig,
     FrozenFamily,
     build_frozen_encoder,
+    require_transformers,
 )
 from jepawm.models.positions import resample_table
 from jepawm.training.checkpoint import load_weights
@@ -61,8 +62,9 @@ def load_frozen_encoder(
     Raises:
         UserError: if the weights are not there, damaged or of another model.
     """
-    encoder = build_frozen_encoder(config, shape)
-    side, resampling = encoder.grid[0], RESAMPLING.get(config.family)
+    require_transformers()
+    side = config.image_size // (shape or config.shape).patch_size
+    resampling = RESAMPLING.get(config.family)
     if source is None or source.is_dir():
         place = hub_name(config) if source is None else str(source)
         weights = _resampled(_from_transformers(config, place), side, resampling)
@@ -70,6 +72,7 @@ def load_frozen_encoder(
         place = str(source)
         public = strip_prefixes(read_weight_file(source, "encoder"), "module.", "backbone.")
         weights = convert_encoder(config.family, public, side=side, resampling=resampling)
+    encoder = build_frozen_encoder(config, shape)
     load_weights(encoder.backbone, weights, source=place)
     return encoder
 
