@@ -31,5 +31,5 @@ if ! .venv/bin/python -c 'import pip' 2>/dev/null; then
 fi
 echo "Installing into .venv (about a minute) ..."
 .venv/bin/python -m pip install --quiet --disable-pip-version-check \
-    --constraint constraints/cpu.txt --editable '.[dev,encoders]'
+    --constraint constraints/cpu.txt --editable '.[dev,encoders,mujoco,pusht]'
 .venv/bin/python -m pip check

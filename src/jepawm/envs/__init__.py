@@ -2,5 +2,8 @@
 
 from jepawm.registry import Registry
 
-ENVIRONMENTS = Registry("environment", {"wall": "jepawm.envs.wall:WallBatch"})
+ENVIRONMENTS = Registry(
+    "environment",
+    {"wall": "jepawm.envs.wall:WallBatch", "pusht": "jepawm.envs.pusht:PushTBatch"},
+)
 """Classes that satisfy `protocols.BatchedEnv`, built with `image_size`."""
