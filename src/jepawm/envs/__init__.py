@@ -4,6 +4,10 @@ from jepawm.registry import Registry
 
 ENVIRONMENTS = Registry(
     "environment",
-    {"wall": "jepawm.envs.wall:WallBatch", "pusht": "jepawm.envs.pusht:PushTBatch"},
+    {
+        "wall": "jepawm.envs.wall:WallBatch",
+        "pusht": "jepawm.envs.pusht:PushTBatch",
+        "pointmaze": "jepawm.envs.pointmaze:PointMazeBatch",
+    },
 )
 """Classes that satisfy `protocols.BatchedEnv`, built with `image_size`."""

@@ -18,6 +18,7 @@ CHECKS: dict[str, str] = {
     "wall_start_goal": "jepawm.golden.wall:check_wall_start_goal",
     "pusht_dynamics": "jepawm.golden.pusht:check_pusht_dynamics",
     "pusht_frames": "jepawm.golden.pusht:check_pusht_frames",
+    "pointmaze_dynamics": "jepawm.golden.pointmaze:check_pointmaze_dynamics",
     "data_slicing": "jepawm.golden.data:check_slicing",
     "train_val_split": "jepawm.golden.data:check_split",
     "planning_objectives": "jepawm.golden.planning:check_objectives",
