@@ -24,7 +24,7 @@ def test_action_statistics_match_the_reference():
 def test_state_statistics_match_the_reference():
     _, states = collect()
     np.testing.assert_allclose(states.mean((0, 1)), 31.9, atol=2.0)
-    np.testing.assert_allclose(states.std((0, 1)), 17.5, atol=2.0)  # less: starts at the door
+    np.testing.assert_allclose(states.std((0, 1)), 17.5, atol=3.5)  # less: starts at the door
 
 
 def test_both_rooms_and_the_door_are_visited():
@@ -34,7 +34,7 @@ def test_both_rooms_and_the_door_are_visited():
     in_door = np.abs(x - 32) < 3
     assert in_door.sum() > 1000
     crosses = (x < 29).any(1) & (x > 35).any(1)
-    assert crosses.sum() > 150
+    assert crosses.sum() > 200
 
 
 def test_starts_cover_the_floor_of_both_rooms():
