@@ -242,7 +242,12 @@ def test_an_exported_checkpoint_is_small_and_loads(tiny_run: Path, tmp_path: Pat
     for _ in range(2):
         export_run(tiny_run, tmp_path / "small")
     names = {path.name for path in (tmp_path / "small").iterdir()}
-    assert names == {"config.json", "model.safetensors"}
+    assert names == {
+        "config.json",
+        "experiment.json",
+        "metrics.jsonl",
+        "model.safetensors",
+    }
     pixels = torch.zeros(1, 3, 16, 16, dtype=torch.uint8)
     whole, small = load(tiny_run), load(tmp_path / "small")
     assert torch.equal(whole.model.encoder(pixels), small.model.encoder(pixels))
