@@ -50,7 +50,7 @@ class WallBatch:
                 f"image_size = {image_size} cannot show the dot; use at least {_SMALLEST_IMAGE}"
             )
         self.image_size = image_size
-        self.state_to_pixel = image_size / geometry.world_size
+        self.state_to_pixel: float | None = image_size / geometry.world_size
         self.wall_x = wall_x
         self.door_y = door_y
         self.geometry = geometry
