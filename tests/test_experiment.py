@@ -16,6 +16,7 @@ from jepawm.experiment import (
     experiment_to_json,
     planner_name,
 )
+from jepawm.models.frozen_encoders import FrozenEncoderConfig
 from jepawm.models.predictor import PredictorConfig
 from jepawm.planning.cem import CEM
 from jepawm.planning.random_shooting import RandomShooting
@@ -30,8 +31,9 @@ from jepawm.training.losses import LossConfig
         WALL,
         replace(WALL, seed=7, planner=RandomShooting(num_samples=11)),
         Experiment(planner=CEM(num_iterations=3), predictor=PredictorConfig(visual_dim=64)),
+        Experiment(encoder=FrozenEncoderConfig(family="vjepa2", size="L", weights="random:5")),
     ],
-    ids=["default", "wall", "shooting", "changed"],
+    ids=["default", "wall", "shooting", "changed", "frozen"],
 )
 def test_json_gives_the_same_experiment(experiment: Experiment):
     text = json.dumps(experiment_to_json(experiment))
@@ -66,7 +68,9 @@ def changed(path: str, value: object) -> dict[str, object]:
         ("planner.name", "magic", r"unknown planner 'magic'"),
         ("planner", {}, r"planner needs a name"),
         ("planner", None, r"planner needs a name"),
-        ("encoder", None, r"\$\.encoder"),
+        ("encoder", None, r"None is no family of encoders @ \$\.encoder"),
+        ("encoder.family", "magic", r"'magic' is no family of encoders @ \$\.encoder"),
+        ("encoder.family", "dinov2", r"extra fields .*dim.* @ \$\.encoder"),
         ("protocols", 3, r"\$\.protocols"),
         ("agent.window", 9, r"agent\.window = 9 exceeds"),
     ],
@@ -98,6 +102,10 @@ def test_whole_numbers_are_numbers():
         (
             {"data": DataConfig(num_steps=11)},
             r"data\.num_steps x data\.frameskip = 55 exceeds data\.episode_steps = 50",
+        ),
+        (
+            {"encoder": FrozenEncoderConfig(), "loss": LossConfig(regularizer="vicreg")},
+            r"loss\.regularizer would act on the tokens of the frozen encoder dinov2 S",
         ),
         ({"data": DataConfig(frameskip=4)}, r"data\.frameskip = 4 differs from the frameskip 5"),
     ],

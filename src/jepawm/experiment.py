@@ -1,19 +1,19 @@
 """The whole configuration of a run, what it builds, and its way to JSON and back."""
 
-from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Annotated, cast
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Annotated, cast, get_args, get_type_hints
 
 import cattrs
 import torch
 import tyro
 from cattrs.errors import BaseValidationError, ForbiddenExtraKeysError
-from cattrs.v import format_exception
 
 from jepawm.data.episodes import EpisodeStore
 from jepawm.data.windows import Windows, split_episodes
 from jepawm.errors import UserError
 from jepawm.evaluation.protocols import PROTOCOLS, Protocol
-from jepawm.models.encoders import EncoderConfig
+from jepawm.models.encoders import EncoderConfig, build_encoder
+from jepawm.models.frozen_encoders import FrozenEncoderConfig
 from jepawm.models.predictor import PredictorConfig
 from jepawm.models.proprio import ProprioConfig
 from jepawm.models.world_model import JEPAWorldModel, build_world_model
@@ -21,10 +21,14 @@ from jepawm.planning import PLANNERS
 from jepawm.planning.cem import CEM
 from jepawm.planning.objectives import LatentDistance
 from jepawm.protocols import Planner
+from jepawm.strict_json import problems, strict_converter
 from jepawm.training.checkpoint import JsonValue
 from jepawm.training.losses import LossConfig
 from jepawm.training.optim import OptimConfig
 from jepawm.training.train import LoopConfig
+
+AnyEncoderConfig = EncoderConfig | FrozenEncoderConfig
+"""A learned or a frozen encoder; their field `family` tells which, in JSON too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +73,8 @@ class Experiment:
     """Environment to collect in and to plan in."""
     seed: int = 0
     """Seed of the weights, of the order of the data and of all random numbers of training."""
-    encoder: EncoderConfig = EncoderConfig()
-    """Encoder of images."""
+    encoder: AnyEncoderConfig = EncoderConfig()
+    """Encoder of images, learned or frozen."""
     predictor: PredictorConfig = PredictorConfig()
     """Predictor of latents."""
     proprio: ProprioConfig = ProprioConfig()
@@ -116,6 +120,18 @@ class Experiment:
                 f"exceeds data.episode_steps = {self.data.episode_steps}; a window would be longer "
                 "than the episodes"
             )
+        loss = self.loss
+        useless = {
+            "loss.regularizer": loss.regularizer != "none",
+            "loss.inverse_dynamics_weight": loss.inverse_dynamics_weight > 0,
+            "loss.temporal_weight": loss.temporal_weight > 0,
+        }
+        if isinstance(self.encoder, FrozenEncoderConfig) and any(useless.values()):
+            names = ", ".join(name for name, used in useless.items() if used)
+            raise UserError(
+                f"{names} would act on the tokens of the frozen encoder {self.encoder.name}, which "
+                "do not change; set it to none or 0"
+            )
         for protocol in self.protocols:
             if protocol.frameskip != self.data.frameskip:
                 raise UserError(
@@ -140,20 +156,47 @@ class Experiment:
 def build_model(experiment: Experiment, *, action_dim: int, proprio_dim: int) -> JEPAWorldModel:
     """Build the world model with random weights that depend on the seed alone.
 
+    A frozen encoder has the weights that its configuration names.
+
     Args:
         experiment: the configuration.
         action_dim: width of one environment action; blocks hold frameskip of them.
         proprio_dim: width of the proprioception, 0 if there is none.
+
+    Raises:
+        UserError: if the weights of a frozen encoder are not there, or parts do not fit.
     """
+    from jepawm.hub.encoder_weights import load_frozen_encoder  # the hub itself builds experiments
+
+    config = experiment.encoder
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(experiment.seed)
+        encoder = (
+            load_frozen_encoder(config)
+            if isinstance(config, FrozenEncoderConfig)
+            else build_encoder(config)
+        )
         return build_world_model(
-            experiment.encoder,
+            encoder,
             experiment.predictor,
             proprio=experiment.proprio,
             action_dim=experiment.data.frameskip * action_dim,
             proprio_dim=proprio_dim,
         )
+
+
+def with_encoder_weights(experiment: Experiment, weights: str) -> Experiment:
+    """Return the experiment with the frozen encoder's weights taken from elsewhere.
+
+    Raises:
+        UserError: if its encoder is learned: its weights are those of the checkpoint.
+    """
+    if not isinstance(experiment.encoder, FrozenEncoderConfig):
+        raise UserError(
+            f"encoder weights {weights!r} are given for a model whose encoder is learned; its "
+            "weights are in the checkpoint, leave the option out"
+        )
+    return replace(experiment, encoder=replace(experiment.encoder, weights=weights))
 
 
 def build_windows(experiment: Experiment, store: EpisodeStore) -> tuple[Windows, Windows]:
@@ -189,9 +232,8 @@ def experiment_from_json(data: object, *, source: str) -> Experiment:
     try:
         return _CONVERTER.structure(data, Experiment)
     except (BaseValidationError, ForbiddenExtraKeysError) as error:
-        problems = "; ".join(cattrs.transform_error(error, format_exception=_problem))
         raise UserError(
-            f"{source} is not a configuration of this version: {problems}; mend these fields"
+            f"{source} is not a configuration of this version: {problems(error)}; mend these fields"
         ) from error
 
 
@@ -223,26 +265,19 @@ def _planner_from_json(data: object, _kind: type) -> Planner:
     return cast(Planner, _CONVERTER.structure(settings, cast(type, kind)))
 
 
-def _plain(value: object, kind: type) -> object:
-    """Take a plain value as it is: no text becomes a number, no text becomes true."""
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if type(value) is not kind:
-        raise ValueError(f"{value!r} is no {kind.__name__}")
-    return value
-
-
-def _problem(error: BaseException, kind: object) -> str:
-    """Say what is wrong with one field."""
-    if isinstance(error, UserError | ValueError) or " not in literal " in str(error):
-        return str(error)
-    return format_exception(error, cast(type, kind))
+def _encoder_from_json(data: object, _kind: object) -> AnyEncoderConfig:
+    family = data.get("family") if isinstance(data, dict) else None
+    for kind in get_args(AnyEncoderConfig):
+        if family in get_args(get_type_hints(kind)["family"]):
+            return _CONVERTER.structure(data, kind)
+    raise ValueError(f"{family!r} is no family of encoders")
 
 
 def _converter() -> cattrs.Converter:
-    converter = cattrs.Converter(forbid_extra_keys=True)
-    for kind in (bool, int, float, str):
-        converter.register_structure_hook(kind, _plain)
+    converter = strict_converter()
+    converter.register_structure_hook_func(
+        lambda kind: kind == AnyEncoderConfig, _encoder_from_json
+    )
     converter.register_unstructure_hook_func(lambda kind: kind is Planner, _planner_to_json)
     converter.register_structure_hook_func(lambda kind: kind is Planner, _planner_from_json)
     return converter

@@ -5,7 +5,7 @@ from typing import Literal, Protocol
 
 import pytest
 
-from jepawm.cli.parsing import close_protocols, first_name, open_protocols, parse, take_option
+from jepawm.cli.parsing import close_choices, first_name, open_choices, parse, take_option
 from jepawm.errors import UserError
 
 
@@ -56,11 +56,11 @@ RECIPE = Recipe(seed=7, loss=Loss(rollout_steps=3))
 
 
 def parse_recipe(*argv: str) -> tuple[Switches, Recipe]:
-    parts = {"": open_protocols(RECIPE)}
+    parts = {"": open_choices(RECIPE)}
     switches, parsed = parse(Switches, argv, verb="train x", description="Train.", parts=parts)
     recipe = parsed[""]
     assert isinstance(recipe, Recipe)
-    return switches, close_protocols(recipe, Recipe)
+    return switches, close_choices(recipe, Recipe)
 
 
 def test_without_options_the_recipe_stays_as_it_is():

@@ -18,7 +18,8 @@ from jepawm.hub.encoder_weights import (
     hub_name,
     load_frozen_encoder,
 )
-from jepawm.models.frozen_encoders import BackboneShape, FrozenEncoderConfig, build_frozen_encoder
+from jepawm.models.frozen_backbones import BackboneShape
+from jepawm.models.frozen_encoders import FrozenEncoderConfig, build_frozen_encoder
 from jepawm.models.positions import resample_table
 
 transformers = pytest.importorskip("transformers")
@@ -49,7 +50,7 @@ def test_the_authors_files_give_the_authors_features(family, suffix, golden_dir,
         num_registers=case.optional("num_register_tokens", int) or 0,
     )
     config = FrozenEncoderConfig(family=family, size="L", image_size=256 if video else 224)
-    encoder = load_frozen_encoder(config, path, shape=shape)
+    encoder = load_frozen_encoder(replace(config, weights=str(path)), shape=shape)
     prefix, output = ("duplicated", "features") if video else ("S224", "x_norm_patchtokens")
     tokens = encoder.encode_images(case.tensor(f"{prefix}/image"))
     expected = case.tensor(f"{prefix}/{output}")
@@ -139,7 +140,7 @@ def test_a_dinov3_file_loads_whole(tmp_path: Path):
     torch.save(random_dinov3(), path)
     shape = replace(TINY, patch_size=16, num_registers=4, norm_eps=1e-5)
     config = FrozenEncoderConfig(family="dinov3", image_size=32)
-    encoder = load_frozen_encoder(config, path, shape=shape)
+    encoder = load_frozen_encoder(replace(config, weights=str(path)), shape=shape)
     up = encoder.backbone.state_dict()["model.layer.0.mlp.up_proj.weight"]
     assert torch.equal(up, random_dinov3()["blocks.0.mlp.fc1.weight"])
 
@@ -153,7 +154,9 @@ def folder_of_transformers(path: Path, *, image_size: int) -> dict[str, torch.Te
 
 def test_a_folder_of_transformers_is_resampled_as_the_authors_do(tmp_path: Path):
     saved = folder_of_transformers(tmp_path, image_size=70)
-    encoder = load_frozen_encoder(FrozenEncoderConfig(image_size=42), tmp_path, shape=TINY)
+    encoder = load_frozen_encoder(
+        FrozenEncoderConfig(image_size=42, weights=str(tmp_path)), shape=TINY
+    )
     name = "embeddings.position_embeddings"
     loaded = dict(encoder.backbone.state_dict())
     table = resample_table(saved[name][0, 1:], 3, antialias=False, offset=0.1)
@@ -179,7 +182,7 @@ def test_a_folder_of_the_whole_v_jepa_2_gives_its_encoder(tmp_path: Path):
         )
     )
     whole.save_pretrained(tmp_path)
-    encoder = load_frozen_encoder(config, tmp_path, shape=shape)
+    encoder = load_frozen_encoder(replace(config, weights=str(tmp_path)), shape=shape)
     images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     clips = images[:, None].repeat(1, 2, 1, 1, 1)
     expected = whole.eval()(clips, skip_predictor=True).last_hidden_state
@@ -192,18 +195,20 @@ def test_a_folder_that_lacks_weights_is_refused(tmp_path: Path):
     weights.pop("layernorm.bias")
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(UserError, match=r"lacks weights of dinov2 S: layernorm\.bias"):
-        load_frozen_encoder(FrozenEncoderConfig(image_size=28), tmp_path, shape=TINY)
+        load_frozen_encoder(FrozenEncoderConfig(image_size=28, weights=str(tmp_path)), shape=TINY)
 
 
 def test_weights_of_another_model_are_refused(tmp_path: Path):
     path = tmp_path / "dinov3.pth"
     torch.save(random_dinov3(), path)
     with pytest.raises(UserError, match=r"dinov3\.pth does not fit .*missing embeddings"):
-        load_frozen_encoder(FrozenEncoderConfig(image_size=28), path, shape=TINY)
+        load_frozen_encoder(FrozenEncoderConfig(image_size=28, weights=str(path)), shape=TINY)
     folder_of_transformers(tmp_path / "narrow", image_size=28)
     wide = replace(TINY, width=48)
     with pytest.raises(UserError, match=r"\(1, 1, 24\) instead of \(1, 1, 48\)"):
-        load_frozen_encoder(FrozenEncoderConfig(image_size=28), tmp_path / "narrow", shape=wide)
+        load_frozen_encoder(
+            FrozenEncoderConfig(image_size=28, weights=str(tmp_path / "narrow")), shape=wide
+        )
 
 
 def test_without_file_and_network_the_file_is_named(monkeypatch, tmp_path: Path):
@@ -216,7 +221,7 @@ def test_without_file_and_network_the_file_is_named(monkeypatch, tmp_path: Path)
         load_frozen_encoder(FrozenEncoderConfig(image_size=28), shape=TINY)
     with pytest.raises(UserError, match=r"nowhere\.pth is missing"):
         load_frozen_encoder(
-            FrozenEncoderConfig(image_size=28), tmp_path / "nowhere.pth", shape=TINY
+            FrozenEncoderConfig(image_size=28, weights=str(tmp_path / "nowhere.pth")), shape=TINY
         )
 
 

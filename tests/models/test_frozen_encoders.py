@@ -8,12 +8,12 @@ import torch
 from torch import nn
 
 from jepawm.errors import UserError
+from jepawm.models.frozen_backbones import SHAPES, BackboneShape
 from jepawm.models.frozen_encoders import (
-    SHAPES,
-    BackboneShape,
     FrozenEncoder,
     FrozenEncoderConfig,
     build_frozen_encoder,
+    weights_hash,
 )
 from jepawm.models.predictor import Predictor, PredictorConfig
 from jepawm.models.preprocessing import prepare_images
@@ -179,3 +179,29 @@ def test_transformers_is_not_imported_before_it_is_needed():
         "sys.exit(sum(name in sys.modules for name in ('transformers', 'torchvision')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_tokens_can_be_normed_once_more():
+    """V-JEPA-2-AC: a layer norm without weights over the channels."""
+    pixels = images_of(2)
+    tokens = tiny("vjepa2", normalize_output=True)(pixels)
+    plain = tiny("vjepa2")(pixels)
+    torch.testing.assert_close(tokens, nn.functional.layer_norm(plain, (24,), eps=1e-5))
+
+
+def test_random_weights_name_their_seed():
+    seeds = {text: FrozenEncoderConfig(weights=text).random_seed for text in ("hub", "a/random:3")}
+    assert seeds == {"hub": None, "a/random:3": None}
+    assert FrozenEncoderConfig(weights="random").random_seed == 0
+    assert FrozenEncoderConfig(weights="random:12").random_seed == 12
+    with pytest.raises(UserError, match="'random:x' has no whole number"):
+        FrozenEncoderConfig(weights="random:x")
+
+
+def test_the_hash_leaves_out_what_is_resampled():
+    one, other = tiny("dinov2"), tiny("dinov2")
+    assert one.identity == other.identity
+    other.backbone.get_parameter("embeddings.position_embeddings").data.add_(1)
+    assert weights_hash(one.backbone) == weights_hash(other.backbone) == one.identity.sha256
+    other.backbone.get_parameter("layernorm.bias").data.add_(1)
+    assert weights_hash(one.backbone) != weights_hash(other.backbone)

@@ -49,3 +49,17 @@ def test_inverse_dynamics_learns_a_difference():
         loss.backward()
         optimizer.step()
     assert loss.item() < 0.05 * actions.square().mean().item()
+
+
+def test_a_probe_of_more_features_than_samples_is_the_same_ridge_regression():
+    """Both systems of equations have one solution; tokens of a vision transformer need the dual."""
+    latents = latents_of(12, 4, 10)
+    states = torch.randn(12, 2, generator=torch.Generator().manual_seed(3))
+    probe = LinearProbe.fit(latents, states, ridge=0.1)
+    features = latents.tokens.flatten(1).double()
+    features = features - features.mean(0)
+    covariance = features.T @ features / 12
+    penalty = 0.1 * covariance.diagonal().mean()
+    cross = features.T @ (states.double() - states.double().mean(0)) / 12
+    weight = torch.linalg.solve(covariance + penalty * torch.eye(40, dtype=torch.float64), cross).T
+    torch.testing.assert_close(probe.weight, weight.float(), atol=1e-5, rtol=1e-4)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from jepawm.errors import UserError
-from jepawm.models.encoders import EncoderConfig
+from jepawm.models.encoders import EncoderConfig, build_encoder
 from jepawm.models.predictor import PredictorConfig
 from jepawm.models.proprio import ProprioConfig
 from jepawm.models.world_model import JEPAWorldModel, build_world_model
@@ -18,7 +18,7 @@ def model_of(mode: str = "none", *, grid: int = 1, **fields) -> JEPAWorldModel:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = build_world_model(
-            EncoderConfig(dim=8, grid=grid, image_size=32),
+            build_encoder(EncoderConfig(dim=8, grid=grid, image_size=32)),
             PredictorConfig(**(settings | fields)),
             proprio=ProprioConfig(mode=mode, dim=4),
             action_dim=ACTION,
@@ -152,7 +152,7 @@ def test_missing_proprioception_is_refused():
         model_of("token").encode(observations(2, proprio=False))
     with pytest.raises(UserError, match=r"proprio\.mode = 'feature' but the data has no"):
         build_world_model(
-            EncoderConfig(),
+            build_encoder(EncoderConfig()),
             PredictorConfig(num_heads=4),
             proprio=ProprioConfig(mode="feature"),
             action_dim=2,

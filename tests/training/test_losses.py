@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from jepawm.errors import UserError
-from jepawm.models.encoders import EncoderConfig
+from jepawm.models.encoders import EncoderConfig, build_encoder
 from jepawm.models.predictor import PredictorConfig
 from jepawm.models.proprio import ProprioConfig
 from jepawm.models.world_model import JEPAWorldModel, build_world_model
@@ -19,7 +19,7 @@ SURPRISES = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
 
 def toy_model(predict: Callable[[Latent, Tensor], Latent], *, window: int = 8) -> JEPAWorldModel:
     model = build_world_model(
-        EncoderConfig(dim=1, image_size=16),
+        build_encoder(EncoderConfig(dim=1, image_size=16)),
         PredictorConfig(window=window, depth=1, num_heads=1, visual_dim=8),
         proprio=ProprioConfig(),
         action_dim=1,

@@ -1,8 +1,8 @@
 """Parse a command line in stages: names of parts first, then the fields of the parts they name."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field, fields, make_dataclass
-from typing import Annotated, Any, TypeVar, get_type_hints
+from dataclasses import field, fields, is_dataclass, make_dataclass
+from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 import tyro
 
@@ -74,16 +74,17 @@ def wants_help(argv: Sequence[str]) -> bool:
     return "-h" in argv or "--help" in argv
 
 
-def open_protocols(config: Config) -> Config:
-    """Return an equal config whose Protocol-typed fields take the type of what they hold.
+def open_choices(config: Config) -> Config:
+    """Return an equal config whose fields of several types take the type of what they hold.
 
-    The command line can then set the fields of, for example, the planner that a recipe holds.
+    Such a field is typed by a Protocol or by a union of dataclasses. The command line can then set
+    the fields of, for example, the planner that a recipe holds.
     """
     hints = get_type_hints(type(config))
     columns = [
         (name, type(getattr(config, name)), field(default=getattr(config, name)))
         for name, hint in hints.items()
-        if getattr(hint, "_is_protocol", False)
+        if getattr(hint, "_is_protocol", False) or all(map(is_dataclass, get_args(hint) or [0]))
     ]
     opened = make_dataclass(
         type(config).__name__, columns, bases=(type(config),), frozen=True, kw_only=True
@@ -91,8 +92,8 @@ def open_protocols(config: Config) -> Config:
     return opened(**_shallow(config))
 
 
-def close_protocols(config: object, kind: type[Config]) -> Config:
-    """Return the config that `open_protocols` opened to its own type."""
+def close_choices(config: object, kind: type[Config]) -> Config:
+    """Return the config that `open_choices` opened to its own type."""
     return kind(**_shallow(config))
 
 

@@ -8,11 +8,12 @@ import tyro
 
 from jepawm.cli.command import Command, Outcome
 from jepawm.cli.device import DeviceName, choose_device
+from jepawm.cli.encoder_choice import choose_encoder, encoder_names
 from jepawm.cli.output import render_fields
 from jepawm.cli.parsing import (
-    close_protocols,
+    close_choices,
     first_name,
-    open_protocols,
+    open_choices,
     parse,
     take_option,
     wants_help,
@@ -52,20 +53,26 @@ def prepare_train(argv: list[str]) -> Command:
             parse(TrainOptions, ["--help"], verb="train", description=text, parts={})
         raise UserError(f"name a recipe: jepawm train RECIPE (known: {', '.join(known)})")
     planner_name, rest = take_option("--planner", argv)
+    encoder_name, rest = take_option("--encoder", rest)
     recipe = RECIPES.get(name)
     from jepawm.experiment import Experiment
 
     if not isinstance(recipe, Experiment):
         raise UserError(f"recipe {name!r} is no Experiment; mend the package that registers it")
-    planner = recipe.planner if planner_name is None else new_planner(planner_name)
+    start = recipe
+    if planner_name is not None:
+        start = replace(start, planner=new_planner(planner_name))
+    if encoder_name is not None:
+        start = choose_encoder(start, encoder_name)
     options, parts = parse(
         TrainOptions,
         rest,
         verb=f"train {name}",
-        description=f"Train the recipe {name}; --planner NAME chooses among {planner_names()}.",
-        parts={"": open_protocols(replace(recipe, planner=planner))},
+        description=f"Train the recipe {name}; --planner NAME chooses among {planner_names()}, "
+        f"--encoder FAMILY among {encoder_names()}.",
+        parts={"": open_choices(start)},
     )
-    experiment = close_protocols(parts[""], Experiment)
+    experiment = close_choices(parts[""], Experiment)
     out = options.out or Path("runs") / f"{name}-seed{experiment.seed}"
 
     def run() -> Outcome:

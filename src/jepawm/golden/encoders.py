@@ -5,11 +5,10 @@ from torch import Tensor
 
 from jepawm.golden.case import Comparison, GoldenCase, GoldenError, compare
 from jepawm.hub.encoder_weights import RESAMPLING, Resampling, convert_encoder
+from jepawm.models.frozen_backbones import BackboneShape, FrozenFamily
 from jepawm.models.frozen_encoders import (
-    BackboneShape,
     FrozenEncoder,
     FrozenEncoderConfig,
-    FrozenFamily,
     build_frozen_encoder,
 )
 from jepawm.training.checkpoint import load_weights

@@ -6,7 +6,7 @@ hub carry those of transformers. Position tables are resampled as the authors' c
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -15,20 +15,17 @@ from torch import Tensor
 
 from jepawm.errors import UserError
 from jepawm.hub.weight_files import read_weight_file, strip_prefixes
+from jepawm.models.frozen_backbones import BackboneShape, FrozenFamily, require_transformers
 from jepawm.models.frozen_encoders import (
-    BackboneShape,
+    POSITION_TABLE,
     FrozenEncoder,
     FrozenEncoderConfig,
-    FrozenFamily,
     build_frozen_encoder,
-    require_transformers,
 )
 from jepawm.models.positions import resample_table
 from jepawm.training.checkpoint import load_weights
 
 Weights = Mapping[str, Float[Tensor, "..."]]
-
-_TABLE = "embeddings.position_embeddings"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,32 +46,49 @@ RESAMPLING: dict[FrozenFamily, Resampling] = {
 
 
 def load_frozen_encoder(
-    config: FrozenEncoderConfig, source: Path | None = None, *, shape: BackboneShape | None = None
+    config: FrozenEncoderConfig, *, shape: BackboneShape | None = None
 ) -> FrozenEncoder:
-    """Build a frozen encoder and load weights that others published.
+    """Build a frozen encoder with the weights that `config.weights` names.
+
+    Random weights depend on their seed alone, and no random number of the caller is used.
 
     Args:
-        config: which encoder.
-        source: the authors' file, or a folder of transformers (`config.json` and
-            `model.safetensors`); None: the Hugging Face hub and its cache.
+        config: which encoder, and where its weights are.
         shape: sizes of the transformer; None: the published ones.
 
     Raises:
         UserError: if the weights are not there, damaged or of another model.
     """
     require_transformers()
-    side = config.image_size // (shape or config.shape).patch_size
-    resampling = RESAMPLING.get(config.family)
-    if source is None or source.is_dir():
-        place = hub_name(config) if source is None else str(source)
-        weights = _resampled(_from_transformers(config, place), side, resampling)
-    else:
-        place = str(source)
-        public = strip_prefixes(read_weight_file(source, "encoder"), "module.", "backbone.")
-        weights = convert_encoder(config.family, public, side=side, resampling=resampling)
-    encoder = build_frozen_encoder(config, shape)
-    load_weights(encoder.backbone, weights, source=place)
+    seed, side = config.random_seed, config.image_size // (shape or config.shape).patch_size
+    published = _published(config, side=side) if seed is None else None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed or 0)
+        encoder = build_frozen_encoder(config, shape)
+    if published is not None:
+        load_weights(encoder.backbone, published[1], source=published[0])
     return encoder
+
+
+def require_same_encoder(encoder: FrozenEncoder, saved: object, *, source: str) -> None:
+    """Check that an encoder is the one whose identity `source` holds, as plain JSON.
+
+    Raises:
+        UserError: if it is another; the message says what differs.
+    """
+    here = asdict(encoder.identity)
+    there = saved if isinstance(saved, Mapping) else {}
+    differing = [
+        f"{name} {there.get(name)!r} there, {value!r} here"
+        for name, value in here.items()
+        if name != "weights" and there.get(name) != value
+    ]
+    if differing:
+        raise UserError(
+            f"{source} belongs to another frozen encoder: {'; '.join(differing)}; weights there "
+            f"were {there.get('weights')!r}, here {here['weights']!r}; set encoder.weights to the "
+            "same weights"
+        )
 
 
 def convert_encoder(
@@ -125,6 +139,23 @@ def file_name(config: FrozenEncoderConfig) -> str:
     return names[config.family]
 
 
+def _published(config: FrozenEncoderConfig, *, side: int) -> tuple[str, dict[str, Tensor]]:
+    """Return where the published weights lie, and the weights by the backbone's names."""
+    resampling = RESAMPLING.get(config.family)
+    source = Path(config.weights).expanduser()
+    if config.weights == "hub" or source.is_dir():
+        place = hub_name(config) if config.weights == "hub" else str(source)
+        return place, _resampled(_from_transformers(config, place), side, resampling)
+    if not source.is_file():
+        raise UserError(
+            f"encoder.weights: {source} is missing; give the path of {file_name(config)}, or hub "
+            f"to fetch {hub_name(config)}"
+        )
+    public = strip_prefixes(read_weight_file(source, "encoder"), "module.", "backbone.")
+    weights = convert_encoder(config.family, public, side=side, resampling=resampling)
+    return str(source), weights
+
+
 def _from_transformers(config: FrozenEncoderConfig, place: str) -> dict[str, Tensor]:
     from transformers import AutoModel
 
@@ -136,8 +167,8 @@ def _from_transformers(config: FrozenEncoderConfig, place: str) -> dict[str, Ten
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
             f"no weights of {config.family} {config.size}: cannot load model.safetensors of "
-            f"{place} ({first_line}); fetch it where there is a network, or give the path of "
-            f"{file_name(config)}"
+            f"{place} ({first_line}); fetch it where there is a network, or set encoder.weights to "
+            f"the path of {file_name(config)}"
         ) from error
     part = _SUBMODULE[config.family]
     missing = sorted(name for name in report["missing_keys"] if name.startswith(part))
@@ -151,13 +182,13 @@ def _from_transformers(config: FrozenEncoderConfig, place: str) -> dict[str, Ten
 def _resampled(
     weights: dict[str, Tensor], side: int, resampling: Resampling | None
 ) -> dict[str, Tensor]:
-    if resampling is None or _TABLE not in weights:
+    if resampling is None or POSITION_TABLE not in weights:
         return weights
-    table = weights[_TABLE][0]  # [1 + old patches, D]: the class token's row comes first
+    table = weights[POSITION_TABLE][0]  # [1 + old patches, D]: the class token's row comes first
     patches = resample_table(
         table[1:], side, antialias=resampling.antialias, offset=resampling.offset
     )
-    return weights | {_TABLE: torch.cat([table[:1], patches])[None]}
+    return weights | {POSITION_TABLE: torch.cat([table[:1], patches])[None]}
 
 
 def _rename(name: str, rules: tuple["_Rule", ...]) -> tuple[str, ...]:
@@ -176,7 +207,7 @@ an empty one is dropped."""
 _BLOCK = r"blocks\.(\d+)\."
 _DINOV2: tuple[_Rule, ...] = (
     (r"(cls_token|mask_token|register_tokens)$", (r"embeddings.\1",)),
-    (r"pos_embed$", (_TABLE,)),
+    (r"pos_embed$", (POSITION_TABLE,)),
     (r"patch_embed\.proj\.", ("embeddings.patch_embeddings.projection.",)),
     (
         _BLOCK + r"attn\.qkv\.",

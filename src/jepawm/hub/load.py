@@ -8,7 +8,14 @@ from pathlib import Path
 import torch
 
 from jepawm.errors import UserError
-from jepawm.experiment import Experiment, build_model, experiment_from_json
+from jepawm.experiment import (
+    Experiment,
+    build_model,
+    experiment_from_json,
+    with_encoder_weights,
+)
+from jepawm.hub.encoder_weights import require_same_encoder
+from jepawm.models.frozen_encoders import FrozenEncoder
 from jepawm.models.heads import LinearProbe
 from jepawm.models.world_model import JEPAWorldModel
 from jepawm.normalizer import Normalizer
@@ -36,22 +43,35 @@ class LoadedModel:
     """Linear map from latents to simulator states; None if the data had none."""
 
 
-def load(source: str | Path, *, device: str = "cpu") -> LoadedModel:
+def load(
+    source: str | Path, *, device: str = "cpu", encoder_weights: str | None = None
+) -> LoadedModel:
     """Load a model by bundled name, run folder or checkpoint folder.
 
+    Args:
+        source: name or folder.
+        device: where the model goes.
+        encoder_weights: where the weights of its frozen encoder are here, as `encoder.weights`;
+            None: where its training found them.
+
     Raises:
-        UserError: if there is no such model, or its files are damaged.
+        UserError: if there is no such model, its files are damaged, or the frozen encoder here is
+            not the one that it was trained with.
     """
     folder = _resolve(source)
     checkpoint = load_checkpoint(folder)
     config, where = checkpoint.config, str(folder / "config.json")
     experiment = experiment_from_json(config.get("experiment"), source=where)
+    if encoder_weights is not None:
+        experiment = with_encoder_weights(experiment, encoder_weights)
     dims = _section(config, "dims", where)
     model = build_model(
         experiment,
         action_dim=_count(dims, "action_dim", where),
         proprio_dim=_count(dims, "proprio_dim", where),
     )
+    if isinstance(model.encoder, FrozenEncoder):
+        require_same_encoder(model.encoder, config.get("encoder"), source=where)
     weights = {k: v for k, v in checkpoint.tensors.items() if not k.startswith(PROBE)}
     load_weights(torch.nn.ModuleDict({"model": model}), weights, source=str(folder))
     probe = _probe({k: v for k, v in checkpoint.tensors.items() if k.startswith(PROBE)}, folder)

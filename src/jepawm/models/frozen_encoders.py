@@ -4,46 +4,33 @@ Here they have random weights; `hub/encoder_weights.py` loads the published ones
 are the patch tokens after the last layer norm, without class token and registers.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Literal
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
 
+import torch
+import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from jepawm.errors import UserError
+from jepawm.models.frozen_backbones import (
+    SHAPES,
+    BackboneShape,
+    FrozenFamily,
+    FrozenSize,
+    build_backbone,
+    run_backbone,
+)
 from jepawm.models.preprocessing import Normalization, prepare_images
 
-FrozenFamily = Literal["dinov2", "dinov2_reg", "dinov3", "vjepa2"]
-"""`dinov2_reg` is DINOv2 with registers; `vjepa2` sees each frame as a clip of two equal ones."""
-FrozenSize = Literal["S", "B", "L", "H", "g"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class BackboneShape:
-    """Sizes of a vision transformer."""
-
-    width: int
-    """Width D of a token."""
-    depth: int
-    """Blocks."""
-    num_heads: int
-    """Attention heads."""
-    mlp_ratio: float = 4.0
-    """Hidden width of the feed-forward part over the width."""
-    gated: bool = False
-    """Feed-forward part with SwiGLU instead of GELU; its hidden width is two thirds."""
-    num_registers: int = 0
-    """Tokens beside class token and patches."""
-    patch_size: int = 16
-    """Side of a patch in pixels."""
-    norm_eps: float = 1e-6
-    """Epsilon of the layer norms."""
+POSITION_TABLE = "embeddings.position_embeddings"
+"""Name of a backbone's learned position table, which follows the image size."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FrozenEncoderConfig:
-    """Which published encoder maps images to tokens, and at which resolution."""
+    """Which published encoder maps images to tokens, at which resolution, with which weights."""
 
     family: FrozenFamily = "dinov2"
     """Who trained it, and how."""
@@ -54,19 +41,62 @@ class FrozenEncoderConfig:
     16). The released world models use 224 with DINOv2 and 256 with the others: 16 x 16 tokens."""
     normalization: Normalization = "imagenet"
     """Mean and standard deviation of the input; `half` in the released DINO-WM models."""
+    normalize_output: bool = False
+    """Pass tokens through a layer norm without weights, as V-JEPA-2-AC does."""
+    weights: str = "hub"
+    """`hub`: the published weights, from the Hugging Face hub or its cache; or the path of the
+    authors' file or of a folder of transformers; or `random`, `random:SEED`: random weights."""
 
     def __post_init__(self) -> None:
-        """Check that this family was published in this size."""
+        """Check that this family was published in this size and takes this image."""
         if (self.family, self.size) not in SHAPES:
             sizes = ", ".join(size for family, size in SHAPES if family == self.family)
             raise UserError(
                 f"there is no {self.family} of size {self.size!r}; choose encoder.size from {sizes}"
             )
+        if self.weights.startswith("random:") and self.random_seed is None:
+            raise UserError(
+                f"encoder.weights = {self.weights!r} has no whole number as seed; write random:0"
+            )
+
+    @property
+    def name(self) -> str:
+        """Return family and size."""
+        return f"{self.family} {self.size}"
 
     @property
     def shape(self) -> BackboneShape:
         """Return the published sizes."""
         return SHAPES[self.family, self.size]
+
+    @property
+    def random_seed(self) -> int | None:
+        """Return the seed of random weights; None where weights are read."""
+        if self.weights == "random":
+            return 0
+        seed = self.weights.removeprefix("random:")
+        return int(seed) if seed != self.weights and seed.isdecimal() else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderIdentity:
+    """All that decides the tokens of a frozen encoder: two of one identity give the same tokens.
+
+    Checkpoints and feature caches hold it in place of the weights.
+    """
+
+    name: str
+    """Family and size."""
+    image_size: int
+    """Side in pixels of the images."""
+    normalization: Normalization
+    """Mean and standard deviation of the input."""
+    normalize_output: bool
+    """Whether tokens pass through a layer norm without weights."""
+    sha256: str
+    """Hash of the weights, whatever file they came from; see `weights_hash`."""
+    weights: str = field(compare=False)
+    """Where they came from: `hub`, a path, `random:SEED`; no part of the identity."""
 
 
 class FrozenEncoder(nn.Module):
@@ -75,7 +105,7 @@ class FrozenEncoder(nn.Module):
     def __init__(
         self, config: FrozenEncoderConfig, backbone: nn.Module, *, shape: BackboneShape
     ) -> None:
-        """Take a backbone of transformers with these sizes."""
+        """Take a backbone with these sizes and its final weights."""
         super().__init__()
         side = config.image_size // shape.patch_size
         self.config = config
@@ -85,10 +115,24 @@ class FrozenEncoder(nn.Module):
         self.num_tokens = side * side
         self.train(mode=False)
 
+    @cached_property
+    def identity(self) -> EncoderIdentity:
+        """Return what tells this encoder from others; hashes the weights at the first call."""
+        seed = self.config.random_seed
+        return EncoderIdentity(
+            name=self.config.name,
+            image_size=self.config.image_size,
+            normalization=self.config.normalization,
+            normalize_output=self.config.normalize_output,
+            sha256=weights_hash(self.backbone),
+            weights=self.config.weights if seed is None else f"random:{seed}",
+        )
+
     def train(self, mode: bool = True) -> "FrozenEncoder":  # noqa: ARG002
         """Stay in evaluation mode, whatever the model around it does."""
         return super().train(mode=False)
 
+    @torch.no_grad()  # nothing before the tokens is ever trained
     def forward(self, pixels: UInt8[Tensor, "*b 3 height width"]) -> Float[Tensor, "*b N D"]:
         """Encode images `[*b, 3, Hpx, Wpx]`, uint8, into tokens `[*b, N, D]`."""
         flat = pixels.reshape(-1, *pixels.shape[-3:])
@@ -97,6 +141,8 @@ class FrozenEncoder(nn.Module):
             flat, self.config.image_size, normalization=self.config.normalization, dtype=dtype
         )
         tokens = self.encode_images(images)
+        if self.config.normalize_output:
+            tokens = F.layer_norm(tokens, tokens.shape[-1:], eps=1e-5)
         return tokens.view(*pixels.shape[:-3], self.num_tokens, self.dim)
 
     def encode_images(self, images: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B N D"]:
@@ -105,13 +151,13 @@ class FrozenEncoder(nn.Module):
 
     def all_tokens(self, images: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B n D"]:
         """Encode normalised images; class token and registers, where there are any, come first."""
-        return _FAMILIES[self.config.family].run(self.backbone, images)
+        return run_backbone(self.config.family, self.backbone, images=images)
 
 
 def build_frozen_encoder(
     config: FrozenEncoderConfig, shape: BackboneShape | None = None
 ) -> FrozenEncoder:
-    """Build an encoder with random weights.
+    """Build an encoder with random weights, whatever `config.weights` says.
 
     Args:
         config: which encoder.
@@ -126,141 +172,19 @@ def build_frozen_encoder(
             f"encoder.image_size = {config.image_size} is no multiple of the patch size "
             f"{shape.patch_size} of {config.family}; choose for example {16 * shape.patch_size}"
         )
-    require_transformers()
-    backbone = _FAMILIES[config.family].build(shape, config.image_size)
+    backbone = build_backbone(config.family, shape, image_size=config.image_size)
     return FrozenEncoder(config, backbone, shape=shape)
 
 
-def require_transformers() -> None:
-    """Check that the extra of the frozen encoders is installed.
+def weights_hash(backbone: nn.Module) -> str:
+    """Return the sha256 of all weights but the position table, by name, in float32.
 
-    Raises:
-        UserError: if it is not.
+    The table is left out because it is resampled when it is loaded, which may round differently
+    elsewhere; the other weights tell the file.
     """
-    try:
-        import transformers  # noqa: F401
-    except ImportError as error:
-        raise UserError(
-            f"frozen encoders need the extra 'encoders' ({error}); "
-            "install it with: pip install 'jepawm[encoders]'"
-        ) from error
-
-
-def _dinov2(shape: BackboneShape, image_size: int) -> nn.Module:
-    from transformers import Dinov2Config, Dinov2Model
-
-    return Dinov2Model(
-        Dinov2Config(
-            hidden_size=shape.width,
-            num_hidden_layers=shape.depth,
-            num_attention_heads=shape.num_heads,
-            mlp_ratio=int(shape.mlp_ratio),
-            use_swiglu_ffn=shape.gated,
-            patch_size=shape.patch_size,
-            image_size=image_size,  # the position table has this size: nothing is resampled later
-            layer_norm_eps=shape.norm_eps,
-        )
-    )
-
-
-def _dinov2_registers(shape: BackboneShape, image_size: int) -> nn.Module:
-    from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
-
-    return Dinov2WithRegistersModel(
-        Dinov2WithRegistersConfig(
-            hidden_size=shape.width,
-            num_hidden_layers=shape.depth,
-            num_attention_heads=shape.num_heads,
-            mlp_ratio=int(shape.mlp_ratio),
-            use_swiglu_ffn=shape.gated,
-            num_register_tokens=shape.num_registers,
-            patch_size=shape.patch_size,
-            image_size=image_size,
-            layer_norm_eps=shape.norm_eps,
-        )
-    )
-
-
-def _dinov3(shape: BackboneShape, image_size: int) -> nn.Module:
-    from transformers import DINOv3ViTConfig, DINOv3ViTModel
-
-    return DINOv3ViTModel(
-        DINOv3ViTConfig(
-            hidden_size=shape.width,
-            num_hidden_layers=shape.depth,
-            num_attention_heads=shape.num_heads,
-            intermediate_size=int(shape.width * shape.mlp_ratio),
-            num_register_tokens=shape.num_registers,
-            patch_size=shape.patch_size,
-            image_size=image_size,
-            layer_norm_eps=shape.norm_eps,
-        )
-    )
-
-
-def _vjepa2(shape: BackboneShape, image_size: int) -> nn.Module:
-    from transformers import VJEPA2Config, VJEPA2Model
-
-    config = VJEPA2Config(
-        hidden_size=shape.width,
-        num_hidden_layers=shape.depth,
-        num_attention_heads=shape.num_heads,
-        mlp_ratio=shape.mlp_ratio,
-        patch_size=shape.patch_size,
-        crop_size=image_size,
-        frames_per_clip=_CLIP,
-        tubelet_size=_CLIP,
-        layer_norm_eps=shape.norm_eps,
-        pred_num_hidden_layers=0,  # of the whole model only the encoder is kept
-    )
-    return VJEPA2Model(config).encoder
-
-
-def _run_on_images(backbone: nn.Module, images: Tensor) -> Tensor:
-    return backbone(pixel_values=images).last_hidden_state
-
-
-def _run_on_clips(backbone: nn.Module, images: Tensor) -> Tensor:
-    clips = images.unsqueeze(1).expand(-1, _CLIP, -1, -1, -1)  # [B, 2, 3, S, S]
-    return backbone(pixel_values_videos=clips).last_hidden_state
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Family:
-    build: Callable[[BackboneShape, int], nn.Module]
-    run: Callable[[nn.Module, Tensor], Tensor] = _run_on_images
-
-
-_CLIP = 2
-_FAMILIES: dict[FrozenFamily, _Family] = {
-    "dinov2": _Family(build=_dinov2),
-    "dinov2_reg": _Family(build=_dinov2_registers),
-    "dinov3": _Family(build=_dinov3),
-    "vjepa2": _Family(build=_vjepa2, run=_run_on_clips),
-}
-
-
-_ViT = dict[FrozenSize, BackboneShape]
-_SMALL: _ViT = {
-    "S": BackboneShape(width=384, depth=12, num_heads=6),
-    "B": BackboneShape(width=768, depth=12, num_heads=12),
-    "L": BackboneShape(width=1024, depth=24, num_heads=16),
-}
-_GIANT: _ViT = {"g": BackboneShape(width=1536, depth=40, num_heads=24, gated=True)}
-_VIDEO: _ViT = {
-    "L": _SMALL["L"],
-    "H": BackboneShape(width=1280, depth=32, num_heads=16),
-    "g": BackboneShape(width=1408, depth=40, num_heads=22, mlp_ratio=48 / 11),
-}
-_PUBLISHED: dict[FrozenFamily, _ViT] = {
-    "dinov2": {k: replace(v, patch_size=14) for k, v in (_SMALL | _GIANT).items()},
-    "dinov2_reg": {
-        k: replace(v, patch_size=14, num_registers=4) for k, v in (_SMALL | _GIANT).items()
-    },
-    "dinov3": {k: replace(v, num_registers=4, norm_eps=1e-5) for k, v in _SMALL.items()},
-    "vjepa2": _VIDEO,
-}
-SHAPES: dict[tuple[FrozenFamily, FrozenSize], BackboneShape] = {
-    (family, size): shape for family, sizes in _PUBLISHED.items() for size, shape in sizes.items()
-}
-"""Published sizes by family and size."""
+    digest = hashlib.sha256()
+    for name, value in sorted(backbone.state_dict().items()):
+        if name != POSITION_TABLE:
+            digest.update(f"{name} {tuple(value.shape)}".encode())
+            digest.update(value.detach().float().cpu().contiguous().numpy().data)
+    return digest.hexdigest()

@@ -44,12 +44,25 @@ class LinearProbe(nn.Module):
         features = latents.tokens.flatten(-2).double()
         targets = states.double()
         center, offset = features.mean(0), targets.mean(0)
-        covariance = (features - center).T @ (features - center) / len(features)
-        cross = (features - center).T @ (targets - offset) / len(features)
-        penalty = ridge * covariance.diagonal().mean() + 1e-12  # collapsed latents: not singular
-        identity = torch.eye(len(covariance), dtype=torch.float64, device=covariance.device)
-        weight = torch.linalg.solve(covariance + penalty * identity, cross).T
+        weight = _ridge(features.sub_(center), targets - offset, ridge=ridge)
         probe = cls(latent_width=features.shape[1], state_dim=targets.shape[1])
         probe.weight.data = weight.float()
         probe.bias.data = (offset - weight @ center).float()
         return probe
+
+
+def _ridge(
+    features: Float[Tensor, "n D"], targets: Float[Tensor, "n S"], *, ridge: float
+) -> Float[Tensor, "S D"]:
+    """Return the ridge regression of centred targets on centred features.
+
+    The smaller of the two systems of equations is solved, D x D or n x n; both have one solution.
+    """
+    count, width = features.shape
+    penalty = ridge * features.square().mean() + 1e-12  # collapsed latents: not singular
+    wide = width > count
+    gram = (features @ features.T if wide else features.T @ features) / count
+    gram.diagonal().add_(penalty)
+    if wide:
+        return (features.T @ torch.linalg.solve(gram, targets / count)).T
+    return torch.linalg.solve(gram, features.T @ targets / count).T

@@ -7,7 +7,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from jepawm.errors import UserError
-from jepawm.models.encoders import EncoderConfig, build_encoder
 from jepawm.models.predictor import Predictor, PredictorConfig
 from jepawm.models.proprio import ProprioConfig, ProprioEncoder
 from jepawm.protocols import Encoder
@@ -99,17 +98,17 @@ class JEPAWorldModel(nn.Module):
 
 
 def build_world_model(
-    encoder: EncoderConfig,
+    encoder: Encoder,
     predictor: PredictorConfig,
     *,
     proprio: ProprioConfig,
     action_dim: int,
     proprio_dim: int,
 ) -> JEPAWorldModel:
-    """Build a world model with random weights.
+    """Build the predictor and the proprio encoder that fit an encoder, with random weights.
 
     Args:
-        encoder: encoder of images.
+        encoder: encoder of images, a module; learned or frozen.
         predictor: predictor of latents.
         proprio: how proprioception enters.
         action_dim: width `A` of an action block (frameskip x environment action).
@@ -122,10 +121,9 @@ def build_world_model(
         raise UserError(
             f"proprio.mode = {proprio.mode!r} but the data has no proprioception; use none"
         )
-    built = build_encoder(encoder)
     network = Predictor(
-        predictor, proprio, latent_dim=built.dim, grid=built.grid, action_dim=action_dim
+        predictor, proprio, latent_dim=encoder.dim, grid=encoder.grid, action_dim=action_dim
     )
     code = proprio.dim if proprio.mode == "feature" else network.layout.width
     proprio_encoder = None if proprio.mode == "none" else ProprioEncoder(proprio_dim, code)
-    return JEPAWorldModel(built, network, proprio_encoder=proprio_encoder)
+    return JEPAWorldModel(encoder, network, proprio_encoder=proprio_encoder)

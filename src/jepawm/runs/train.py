@@ -5,6 +5,7 @@ import logging
 import shlex
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
 
@@ -21,8 +22,10 @@ from jepawm.experiment import (
     experiment_from_json,
     experiment_to_json,
 )
+from jepawm.hub.encoder_weights import require_same_encoder
 from jepawm.hub.load import MODEL, PROBE
 from jepawm.metrics_log import MetricsLog, TrainingProgress
+from jepawm.models.frozen_encoders import FrozenEncoder
 from jepawm.models.heads import LinearProbe
 from jepawm.runs.collect import find_or_collect
 from jepawm.runs.interrupt import StopRequest
@@ -33,6 +36,7 @@ from jepawm.training.checkpoint import (
     load_checkpoint,
     load_weights,
     save_checkpoint,
+    stored_weights,
 )
 from jepawm.training.objective import Learner
 from jepawm.training.optim import build_optimizer
@@ -176,6 +180,10 @@ def _restore(state: TrainState, out: Path) -> None:
     checkpoint = load_checkpoint(out / "checkpoint", with_training=True)
     weights = {name: x for name, x in checkpoint.tensors.items() if not name.startswith(PROBE)}
     module = torch.nn.ModuleDict({"model": state.learner.model})
+    encoder = state.learner.model.encoder
+    if isinstance(encoder, FrozenEncoder):
+        saved = checkpoint.config.get("encoder")
+        require_same_encoder(encoder, saved, source=str(out / "checkpoint"))
     load_weights(module, weights, source=str(out / "checkpoint"))
     assert checkpoint.training is not None
     restore_training(state, checkpoint.training)
@@ -190,7 +198,8 @@ def _save(
     *,
     probe: LinearProbe | None,
 ) -> None:
-    tensors = {MODEL + k: v for k, v in state.learner.model.state_dict().items()}
+    model = state.learner.model
+    tensors = {MODEL + k: v for k, v in stored_weights(model).items()}
     if probe is not None:
         tensors |= {PROBE + k: v for k, v in probe.state_dict().items()}
     proprio_dim = 0 if store.proprio is None else store.proprio.shape[1]
@@ -201,6 +210,8 @@ def _save(
         "step": state.step,
         **provenance(),
     }
+    if isinstance(model.encoder, FrozenEncoder):
+        config["encoder"] = asdict(model.encoder.identity)
     checkpoint = Checkpoint(config=config, tensors=tensors, training=training_tensors(state))
     save_checkpoint(out / "checkpoint", checkpoint)
 

@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from jepawm.errors import UserError
+from jepawm.models.frozen_encoders import FrozenEncoder
 
 JsonValue = str | int | float | bool | None | list["JsonValue"] | dict[str, "JsonValue"]
 
@@ -110,13 +111,21 @@ def load_checkpoint(folder: Path, *, with_training: bool = False) -> Checkpoint:
     return Checkpoint(config=config, tensors=tensors, training=training)
 
 
+def stored_weights(module: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors that a checkpoint stores, by name: all but those of frozen encoders."""
+    frozen = tuple(
+        f"{name}." for name, part in module.named_modules() if isinstance(part, FrozenEncoder)
+    )
+    return {k: value for k, value in module.state_dict().items() if not k.startswith(frozen)}
+
+
 def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], *, source: str) -> None:
-    """Load weights by name, all of them and nothing else.
+    """Load stored weights by name, all of them and nothing else; frozen encoders keep theirs.
 
     Raises:
         UserError: if a tensor is missing, extra or of another shape; the message lists all.
     """
-    expected = dict(module.state_dict())
+    expected = stored_weights(module)
     problems = [f"missing {name}" for name in expected if name not in tensors]
     problems += [f"unexpected {name}" for name in tensors if name not in expected]
     problems += [
@@ -129,7 +138,7 @@ def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], *, source: st
             f"; and {len(problems) - 8} more" if problems[8:] else ""
         )
         raise UserError(f"{source} does not fit its configuration: {shown}")
-    module.load_state_dict(dict(tensors))
+    module.load_state_dict(dict(tensors), strict=False)  # checked above
 
 
 def _write_files(folder: Path, checkpoint: Checkpoint) -> None:

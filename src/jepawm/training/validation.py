@@ -15,6 +15,8 @@ from jepawm.types import Context, Latent, concatenate
 _LOG = logging.getLogger(__name__)
 _BATCH = 64
 _COLLAPSED_RANK = 2.0
+_NUMBERS = 2**25
+"""Latent numbers that the rank and the probe are computed from at most: 256 MB in float64."""
 
 
 @torch.no_grad()
@@ -28,24 +30,33 @@ def validate(
     latents have collapsed (effective rank below 2).
     """
     model.eval()
-    latents, actions = encode_windows(model, windows, num_windows=num_windows, device=device)
-    context = Context(latents=latents[:, :1], actions=actions[:, :0])
-    predicted = model.rollout(context, actions)  # [n, T]
-    error = (predicted.tokens - latents.tokens[:, 1:]).square().mean((0, 2, 3))  # [T]
-    flat = latents.tokens.flatten(0, 1).flatten(1)  # [n (T+1), N D]
-    variance = flat.var(0).mean()
+    index = spaced_indices(windows, num_windows)
+    frames = len(index) * (windows.num_steps + 1)
+    error, total, squares = (torch.zeros((), device=device, dtype=torch.float64) for _ in range(3))
+    kept: list[Tensor] = []
+    for part in index.split(_BATCH):
+        batch = windows.batch(part).to(device)
+        latents = model.encode(batch.obs)  # [b, T+1]
+        context = Context(latents=latents[:, :1], actions=batch.actions[:, :0])
+        predicted = model.rollout(context, batch.actions)  # [b, T]
+        distance = (predicted.tokens - latents.tokens[:, 1:]).square().mean((2, 3))  # [b, T]
+        error = error + distance.sum(0) / len(index)
+        flat = latents.tokens.flatten(0, 1).flatten(1)  # [b (T+1), N D]
+        total, squares = total + flat.double().sum(0), squares + flat.double().square().sum(0)
+        kept.append(flat[:: 1 + frames * flat.shape[1] // _NUMBERS])
+    variance = ((squares - total.square() / frames) / (frames - 1)).mean().clamp(min=0)
     metrics = {
         f"val/prediction_k{step}": (value / variance).item()
         for step, value in enumerate(error, start=1)
     }
-    rank = effective_rank(flat)
+    rank = effective_rank(torch.cat(kept))
     metrics |= {"val/effective_rank": rank, "val/latent_std": variance.sqrt().item()}
     if rank < _COLLAPSED_RANK:
         _LOG.warning(
             "the latents have collapsed: effective rank %.2f of %d; "
             "raise loss.regularizer_weight or choose loss.regularizer sigreg",
             rank,
-            flat.shape[1],
+            len(total),
         )
     return metrics
 
@@ -91,6 +102,8 @@ def spaced_indices(windows: Windows, num_windows: int) -> Tensor:
 def _latents_and_states(
     model: JEPAWorldModel, windows: Windows, num_windows: int, device: torch.device
 ) -> tuple[Latent, Tensor]:
+    width = (windows.num_steps + 1) * model.encoder.num_tokens * model.encoder.dim
+    num_windows = max(1, min(num_windows, _NUMBERS // width))
     latents, _ = encode_windows(model, windows, num_windows=num_windows, device=device)
     states = torch.from_numpy(windows.states(spaced_indices(windows, num_windows)))
     flat = latents.map(lambda tensor: tensor.flatten(0, 1))  # [n (T+1)]

@@ -1,0 +1,116 @@
+"""Training with a frozen encoder: what is trained, what is stored, and which encoder is refused."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from jepawm.errors import UserError
+from jepawm.experiment import Experiment, build_model
+from jepawm.hub.load import load
+from jepawm.models.frozen_encoders import FrozenEncoder, FrozenEncoderConfig
+from jepawm.runs.train import train_run
+from jepawm.training.checkpoint import load_checkpoint
+from jepawm.training.losses import LossConfig
+from jepawm.types import Observation
+
+pytest.importorskip("transformers")
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:transformers")
+
+
+@pytest.fixture(scope="module")
+def frozen_experiment(tiny_experiment: Experiment) -> Experiment:
+    """Return an experiment on 2 x 2 tokens of a small DINOv2 with random weights."""
+    return replace(
+        tiny_experiment,
+        encoder=FrozenEncoderConfig(image_size=28, weights="random:3"),
+        loss=LossConfig(),
+        optim=replace(tiny_experiment.optim, num_steps=2, batch_size=4),
+        loop=replace(tiny_experiment.loop, num_validation_windows=8),
+    )
+
+
+@pytest.fixture(scope="module")
+def frozen_run(frozen_experiment, wall_data_root, tmp_path_factory, module_patch) -> Path:
+    """Return a finished run."""
+    out = tmp_path_factory.mktemp("frozen") / "run"
+    train_run(frozen_experiment, out=out, data_root=wall_data_root, device="cpu", resume=False)
+    return out
+
+
+@pytest.fixture(scope="module")
+def module_patch():
+    """Fit the probe to few windows."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jepawm.runs.train._PROBE_WINDOWS", 8)
+        yield patch
+
+
+def test_the_checkpoint_holds_the_encoders_identity_and_not_its_weights(frozen_run: Path):
+    checkpoint = load_checkpoint(frozen_run / "checkpoint", with_training=True)
+    assert {name.split(".")[1] for name in checkpoint.tensors if name.startswith("model.")} == {
+        "predictor"
+    }
+    assert not any("encoder.backbone" in name for name in checkpoint.training)
+    assert checkpoint.config["encoder"]["name"] == "dinov2 S"
+    assert checkpoint.config["encoder"]["weights"] == "random:3"
+    assert len(checkpoint.config["encoder"]["sha256"]) == 64
+
+
+def test_training_moves_the_predictor_alone(frozen_run: Path, frozen_experiment: Experiment):
+    start = build_model(frozen_experiment, action_dim=2, proprio_dim=2)
+    trained = load(frozen_run)
+    assert isinstance(trained.model.encoder, FrozenEncoder)
+    assert trained.model.encoder.identity == start.encoder.identity
+    before, after = dict(start.named_parameters()), dict(trained.model.named_parameters())
+    for name, value in before.items():
+        assert torch.equal(value, after[name]) == name.startswith("encoder."), name
+    assert trained.experiment == frozen_experiment
+    assert trained.probe is not None
+
+
+def test_a_loaded_model_plans(frozen_run: Path):
+    model = load(frozen_run).model
+    latents = model.encode(Observation(pixels=torch.zeros(1, 1, 3, 16, 16, dtype=torch.uint8)))
+    assert latents.tokens.shape == (1, 1, 4, 384)
+
+
+def test_another_encoder_is_refused(frozen_run: Path, frozen_experiment: Experiment, tmp_path):
+    with pytest.raises(UserError, match=r"another frozen encoder: sha256 .*'random:3', here 'rand"):
+        load(frozen_run, encoder_weights="random:4")
+    with pytest.raises(UserError, match=r"gone\.pth is missing; give .*dinov2_vits14_pretrain"):
+        load(frozen_run, encoder_weights=str(tmp_path / "gone.pth"))
+    with pytest.raises(UserError, match="encoder is learned"):
+        load("wall", encoder_weights="hub")
+
+
+def test_an_altered_identity_is_refused_on_resuming(
+    frozen_experiment, wall_data_root, tmp_path: Path, module_patch
+):
+    options = {"data_root": wall_data_root, "device": "cpu"}
+    train_run(frozen_experiment, out=tmp_path / "run", resume=False, **options)
+    path = tmp_path / "run" / "checkpoint" / "config.json"
+    config = json.loads(path.read_text())
+    config["encoder"]["image_size"] = 42
+    path.write_text(json.dumps(config))
+    with pytest.raises(UserError, match="belongs to another frozen encoder: image_size 42 there"):
+        train_run(frozen_experiment, out=tmp_path / "run", resume=True, **options)
+
+
+def test_the_predictors_start_does_not_depend_on_the_encoder(frozen_experiment: Experiment):
+    """Nor does drawing random weights for the encoder use up random numbers of the caller."""
+    encoders = [replace(frozen_experiment.encoder, weights=f"random:{n}") for n in (0, 1)]
+    state = torch.get_rng_state()
+    models = [
+        build_model(replace(frozen_experiment, encoder=one), action_dim=2, proprio_dim=2)
+        for one in encoders
+    ]
+    assert torch.equal(torch.get_rng_state(), state)
+    first, second = (model.predictor.state_dict() for model in models)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    one, other = (model.encoder.identity for model in models)
+    assert one != other
+    assert one == replace(one, weights="elsewhere")
+    assert asdict(one)["name"] == "dinov2 S"
