@@ -1,15 +1,21 @@
 import io
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.console import Console
 
-from jepawm.collect import Script, collect, collect_environment, random_wall
+from jepawm.collect import collect, collect_environment
 from jepawm.data.episodes import EpisodeStore
+from jepawm.data.writer import EpisodeWriter
 from jepawm.envs.wall import WallBatch
+from jepawm.envs.wall_policy import RandomWall
 from jepawm.errors import UserError
-from jepawm.protocols import Task
+from jepawm.protocols import Script, Task
+
+QUIET = Console(file=io.StringIO())
 
 
 def _collect(path: Path, *, seed: int = 3, num_episodes: int = 5) -> EpisodeStore:
@@ -20,7 +26,7 @@ def _collect(path: Path, *, seed: int = 3, num_episodes: int = 5) -> EpisodeStor
         num_steps=7,
         image_size=32,
         seed=seed,
-        console=Console(file=io.StringIO()),
+        console=QUIET,
     )
 
 
@@ -49,9 +55,9 @@ def test_same_seed_same_bytes_other_seed_other(tmp_path: Path):
     assert _files(tmp_path / "one")["actions.npy"] != _files(tmp_path / "three")["actions.npy"]
 
 
-def test_chunks_do_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_parts_do_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     _collect(tmp_path / "one")
-    monkeypatch.setattr("jepawm.collect._CHUNK", 2)
+    monkeypatch.setattr("jepawm.collect_parts._PART_EPISODES", 2)
     _collect(tmp_path / "two")
     assert _files(tmp_path / "one") == _files(tmp_path / "two")
 
@@ -60,7 +66,12 @@ def test_manifest_says_what_was_done(tmp_path: Path):
     manifest = _collect(tmp_path / "store").manifest
     assert (manifest.environment, manifest.seed, manifest.image_size) == ("wall", 3, 32)
     assert (manifest.num_episodes, manifest.num_frames, manifest.num_actions) == (5, 40, 35)
-    assert manifest.settings == {"policy": "wall", "num_episodes": 5, "num_steps": 7}
+    settings = asdict(RandomWall())
+    assert manifest.settings == {
+        "policy": {"kind": "RandomWall", **settings},
+        "num_episodes": 5,
+        "num_steps": 7,
+    }
 
 
 def test_proprio_is_the_position(tmp_path: Path):
@@ -70,16 +81,17 @@ def test_proprio_is_the_position(tmp_path: Path):
 
 def test_wall_statistics_match_the_reference(tmp_path: Path):
     """Section 2.2: action std 0.75, position mean about 32; the std is less, for starts at the door."""
-    script = random_wall(np.random.default_rng(0), num_episodes=400, num_steps=50)
-    env = WallBatch(image_size=16)
+    script = RandomWall().script(
+        np.random.default_rng(0), num_episodes=400, num_steps=50, data_root=tmp_path
+    )
     store = collect(
-        env,
+        partial(WallBatch, image_size=16),
         script,
         path=tmp_path / "store",
         environment="wall",
         seed=0,
         settings={},
-        console=Console(file=io.StringIO()),
+        console=QUIET,
     )
     statistics = store.manifest.statistics
     assert statistics.action_mean == pytest.approx([0, 0], abs=0.05)
@@ -108,16 +120,81 @@ def test_unknown_environment_and_bad_numbers(tmp_path: Path):
 
 def test_script_with_nan_actions_leaves_nothing(tmp_path: Path):
     script = Script(
-        tasks=[Task(start=(10.0, 10.0), goal=(10.0, 10.0))], actions=np.full((1, 3, 2), np.nan)
+        tasks=[Task(start=(10.0, 10.0), goal=(10.0, 10.0))], commands=[np.full((3, 2), np.nan)]
     )
     with pytest.raises(UserError, match=r"not finite|NaN"):
         collect(
-            WallBatch(image_size=32),
+            partial(WallBatch, image_size=32),
             script,
             path=tmp_path / "store",
             environment="wall",
             seed=None,
             settings={},
-            console=Console(file=io.StringIO()),
+            console=QUIET,
         )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_two_processes_give_the_bytes_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("jepawm.collect_parts._PART_EPISODES", 3)
+    settings = {"num_episodes": 8, "num_steps": 6, "image_size": 32, "seed": 2}
+    for name in ("pointmaze", "wall"):
+        for processes in (1, 2):
+            path = tmp_path / f"{name}{processes}"
+            collect_environment(name, path=path, processes=processes, console=QUIET, **settings)
+        assert _files(tmp_path / f"{name}1") == _files(tmp_path / f"{name}2")
+
+
+def test_killed_collection_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("jepawm.collect_parts._PART_EPISODES", 2)
+    whole = _collect(tmp_path / "whole", num_episodes=6)
+    rolled = []
+    real = EpisodeWriter.append
+
+    def die_in_the_third_part(writer: EpisodeWriter, *args: object, **kwargs: object) -> None:
+        rolled.append(writer.path)
+        if writer.path.name == "0000004":
+            raise KeyboardInterrupt
+        real(writer, *args, **kwargs)
+
+    path = tmp_path / "store"
+    monkeypatch.setattr(EpisodeWriter, "append", die_in_the_third_part)
+    with pytest.raises(KeyboardInterrupt):
+        _collect(path, num_episodes=6)
+    monkeypatch.setattr(EpisodeWriter, "append", real)
+    assert sorted(part.name for part in (tmp_path / "store.parts").iterdir()) == [
+        "0000000",
+        "0000002",
+    ]
+    before = (tmp_path / "store.parts" / "0000000" / "manifest.json").stat().st_mtime_ns
+    (tmp_path / "store.parts" / "0000004.partial-12345678").mkdir()  # what a kill leaves
+    with pytest.raises(UserError, match="parts of another collection"):
+        _collect(path, num_episodes=6, seed=4)
+    assert (tmp_path / "store.parts" / "0000000" / "manifest.json").stat().st_mtime_ns == before
+    again = _collect(path, num_episodes=6)
+    assert _files(again.path) == _files(whole.path)
+    assert not (tmp_path / "store.parts").exists()
+
+
+def test_episodes_of_different_lengths_and_feedback(tmp_path: Path):
+    start = Task(start=(15.0, 15.0), goal=(15.0, 15.0))
+    places = [np.full((4, 2), 17.0), np.full((2, 2), 12.0)]
+    script = Script(tasks=[start, start], commands=places, feedback=_half_way)
+    store = collect(
+        partial(WallBatch, image_size=32),
+        script,
+        path=tmp_path / "store",
+        environment="wall",
+        seed=None,
+        settings={},
+        console=QUIET,
+    )
+    assert (store.lengths.tolist(), store.num_actions.tolist()) == ([5, 3], [4, 2])
+    assert store.state is not None
+    # a step moves by 2 x action: half of the rest of the way each time
+    np.testing.assert_allclose(store.state[:5, 0], [15, 16, 16.5, 16.75, 16.875])
+    np.testing.assert_allclose(store.state[5:, 0], [15, 13.5, 12.75])
+
+
+def _half_way(states: np.ndarray, places: np.ndarray) -> np.ndarray:
+    return (places - states) / 4

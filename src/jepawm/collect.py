@@ -1,71 +1,78 @@
-"""Collect episodes: roll given actions through many copies of an environment into a store."""
+"""Collect episodes: roll a script through many copies of an environment into a store.
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+A collection is cut into parts of a fixed size. Each part is a store of its own below
+`<path>.parts`, made by whichever process is free; complete parts survive a kill, and the last
+step joins them. So neither the number of processes nor an interruption shows in the result.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, is_dataclass
+from functools import partial
 from pathlib import Path
-from typing import Protocol, cast
+from typing import cast
 
 import numpy as np
-import torch
-from jaxtyping import Float
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from jepawm.collect_parts import (
+    Record,
+    cut_script,
+    is_done,
+    join_parts,
+    num_frames,
+    roll_parts,
+)
+from jepawm.data.array_file import require_free_bytes
 from jepawm.data.episodes import EpisodeStore, open_store
-from jepawm.data.writer import EpisodeWriter
-from jepawm.envs import ENVIRONMENTS
+from jepawm.data.root import data_root as default_data_root
+from jepawm.envs import ENVIRONMENTS, POLICIES
 from jepawm.errors import UserError
-from jepawm.protocols import BatchedEnv, Task
-from jepawm.registry import Registry
-
-_CHUNK = 128
-"""Episodes rolled at once; 128 episodes of 51 frames of 64 pixels take 80 MB of memory."""
+from jepawm.protocols import BatchedEnv, CollectionPolicy, Script
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Script:
-    """What to do in each episode of a collection."""
+def new_policy(name: str) -> CollectionPolicy:
+    """Build the policy called `name` with its defaults.
 
-    tasks: list[Task]
-    """Start and layout of each episode `[E]`; goals play no part."""
-    actions: Float[np.ndarray, "E T a"]
-    """Actions `[E, T, a]`, environment units."""
-
-
-class CollectionPolicy(Protocol):
-    """Decide starts and actions of a whole collection."""
-
-    def __call__(
-        self, generator: np.random.Generator, *, num_episodes: int, num_steps: int
-    ) -> Script:
-        """Draw the script of `num_episodes` episodes of `num_steps` steps."""
-        ...
-
-
-POLICIES = Registry("collection policy", {"wall": "jepawm.collect:random_wall"})
-"""How each environment is explored, by the name of the environment."""
+    Raises:
+        UserError: if there is none, or it is not a policy.
+    """
+    kind = POLICIES.get(name)
+    policy = kind() if isinstance(kind, type) else None
+    if not isinstance(policy, CollectionPolicy):
+        raise UserError(f"collection policy {name!r} is no class with a method script; mend it")
+    return policy
 
 
 def collect_environment(
     name: str,
     *,
     path: Path,
+    policy: CollectionPolicy | None = None,
     num_episodes: int = 1920,
     num_steps: int = 50,
     image_size: int = 64,
     seed: int,
+    processes: int = 1,
+    data_root: Path | None = None,
     console: Console | None = None,
 ) -> EpisodeStore:
-    """Collect episodes of an environment by its own policy; the same seed gives the same bytes.
+    """Collect episodes of an environment by a policy; the same seed gives the same bytes.
+
+    A collection that was killed goes on where it stopped when it is started again.
 
     Args:
         name: name of the environment.
         path: folder of the store to create.
+        policy: where episodes start and what is done; None means the environment's own.
         num_episodes: number of episodes.
-        num_steps: environment steps of each, one less than its frames.
+        num_steps: environment steps of each (at most, if the policy replays recordings).
         image_size: height and width of the frames in pixels.
         seed: seed of starts and actions.
+        processes: processes that simulate and draw; with more than 1, scripts need the usual
+            `if __name__ == "__main__"`.
+        data_root: folder of recordings that the policy may replay; None means the default one.
         console: where progress is shown; None means stderr.
 
     Raises:
@@ -73,7 +80,7 @@ def collect_environment(
             disk is full.
     """
     build = cast(Callable[..., BatchedEnv], ENVIRONMENTS.get(name))
-    policy = cast(CollectionPolicy, POLICIES.get(name))
+    policy = new_policy(name) if policy is None else policy
     for field, value, lowest in (
         ("num_episodes", num_episodes, 1),
         ("num_steps", num_steps, 1),
@@ -81,111 +88,90 @@ def collect_environment(
     ):
         if value < lowest:
             raise UserError(f"{field} = {value} is too small; it must be at least {lowest}")
-    generator = np.random.default_rng(seed)
+    script = policy.script(
+        np.random.default_rng(seed),
+        num_episodes=num_episodes,
+        num_steps=num_steps,
+        data_root=default_data_root(data_root),
+    )
+    record = asdict(policy) if is_dataclass(policy) else {}
+    settings = {
+        "policy": {"kind": type(policy).__name__, **record},
+        "num_episodes": num_episodes,
+        "num_steps": num_steps,
+        **script.sources,
+    }
     return collect(
-        build(image_size=image_size),
-        policy(generator, num_episodes=num_episodes, num_steps=num_steps),
+        partial(build, image_size=image_size),
+        script,
         path=path,
         environment=name,
         seed=seed,
-        settings={"policy": name, "num_episodes": num_episodes, "num_steps": num_steps},
+        settings=settings,
+        processes=processes,
         console=console,
     )
 
 
 def collect(
-    env: BatchedEnv,
+    build: Callable[[], BatchedEnv],
     script: Script,
     *,
     path: Path,
     environment: str,
     seed: int | None,
     settings: Mapping[str, object],
+    processes: int = 1,
     console: Console | None = None,
 ) -> EpisodeStore:
-    """Roll a script through the environment in chunks, in lockstep, and store the episodes.
+    """Roll a script through an environment part by part, in lockstep, and store the episodes.
 
     Actions are rounded to float32 before they are executed, so that the stored actions replay to
     the stored states exactly.
 
     Args:
-        env: environment; its number of copies changes.
+        build: makes the environment, in each process anew.
         script: starts and actions.
         path: folder of the store to create.
         environment: name of the environment for the manifest.
         seed: seed that made the script, for the manifest.
-        settings: how the script was made, for the manifest.
+        settings: how the script was made, as JSON values, for the manifest.
+        processes: processes that simulate and draw.
         console: where progress is shown; None means stderr.
+
+    Raises:
+        UserError: if `path` or parts of another collection exist, the script does not fit the
+            environment, the disk is full, or a process died.
     """
-    actions = script.actions.astype(np.float32)
-    num_episodes, num_steps, _ = actions.shape
-    if len(script.tasks) != num_episodes:
-        raise UserError(f"the script has {len(script.tasks)} starts for {num_episodes} episodes")
-    image_size = env.reset(script.tasks[:1]).pixels.shape[-1]
-    writer = EpisodeWriter(
-        path,
-        environment=environment,
-        image_size=image_size,
-        settings=settings,
-        seed=seed,
-        expected_frames=num_episodes * (num_steps + 1),
-    )
-    with _one_thread(), _progress(console) as progress, writer:
-        bar = progress.add_task(f"collecting {environment}", total=num_episodes)
-        for first in range(0, num_episodes, _CHUNK):
-            chunk = slice(first, first + _CHUNK)
-            _roll(env, script.tasks[chunk], actions=actions[chunk], writer=writer)
-            progress.update(bar, completed=min(first + _CHUNK, num_episodes))
-    return open_store(path)
-
-
-def random_wall(generator: np.random.Generator, *, num_episodes: int, num_steps: int) -> Script:
-    """Wander through Wall: starts anywhere on the floor, headings that persist for a while."""
-    from jepawm.envs.wall_policy import random_wall_actions, random_wall_starts
-
-    starts = random_wall_starts(generator, num_episodes=num_episodes)
-    actions = random_wall_actions(generator, num_episodes=num_episodes, num_steps=num_steps)
-    tasks = [Task(start=tuple(start), goal=tuple(start)) for start in starts.tolist()]
-    return Script(tasks=tasks, actions=actions)
-
-
-def _roll(
-    env: BatchedEnv,
-    tasks: Sequence[Task],
-    *,
-    actions: Float[np.ndarray, "B T a"],
-    writer: EpisodeWriter,
-) -> None:
-    batch, num_steps, _ = actions.shape
-    obs = env.reset(tasks)
-    pixels = np.empty((batch, num_steps + 1, *obs.pixels.shape[1:]), dtype=np.uint8)
-    proprio = np.empty((batch, num_steps + 1, env.proprio_dim), dtype=np.float32)
-    states = np.empty((batch, num_steps + 1, env.state_dim))
-    for t in range(num_steps + 1):
-        if t > 0:
-            obs = env.step(actions[:, t - 1])
-        pixels[:, t] = obs.pixels.numpy()
-        states[:, t] = env.states()
-        if obs.proprio is not None:
-            proprio[:, t] = obs.proprio.numpy()
-    for i in range(batch):
-        writer.append(
-            pixels[i],
-            actions[i],
-            proprio=None if obs.proprio is None else proprio[i],
-            state=states[i],
+    num_episodes = len(script.commands)
+    if len(script.tasks) != num_episodes or not num_episodes or processes < 1:
+        raise UserError(
+            f"the script has {len(script.tasks)} starts for {num_episodes} episodes, to be rolled "
+            f"by {processes} processes; there must be one start for each, and at least one of all"
         )
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Run small tensor operations on one thread: two that wait for each other are far slower."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    if path.exists():
+        raise UserError(f"{path} exists already; choose another folder or delete it first")
+    image_size = build().reset(script.tasks[:1]).pixels.shape[-1]
+    plain = json.loads(json.dumps(dict(settings)))
+    record = Record(environment=environment, image_size=image_size, settings=plain, seed=seed)
+    folder = path.with_name(path.name + ".parts")
+    parts = cut_script(script, folder, image_size=image_size)
+    missing = {
+        part: piece for part, piece in parts.items() if not is_done(part, piece, record=record)
+    }
+    frames_to_write = num_frames(script) + sum(map(num_frames, missing.values()))
+    require_free_bytes(path, num_bytes=3 * image_size**2 * frames_to_write)
     try:
-        yield
+        with _progress(console) as progress:
+            done = sum(len(piece.tasks) for part, piece in parts.items() if part not in missing)
+            bar = progress.add_task(f"collecting {environment}", total=num_episodes, completed=done)
+            for part in roll_parts(build, missing, record=record, processes=processes):
+                progress.advance(bar, len(missing[part].tasks))
+        join_parts(list(parts), path, record=record)
     finally:
-        torch.set_num_threads(before)
+        if folder.exists() and not any(folder.iterdir()):  # nothing to go on from
+            folder.rmdir()
+    return open_store(path)
 
 
 def _progress(console: Console | None) -> Progress:

@@ -1,6 +1,6 @@
 """The whole configuration of a run, what it builds, and its way to JSON and back."""
 
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, cast, get_args, get_type_hints
 
 import cattrs
@@ -10,6 +10,8 @@ from cattrs.errors import BaseValidationError, ForbiddenExtraKeysError
 
 from jepawm.data.episodes import EpisodeStore
 from jepawm.data.windows import Windows, split_episodes
+from jepawm.envs import POLICIES
+from jepawm.envs.wall_policy import RandomWall
 from jepawm.errors import UserError
 from jepawm.evaluation.protocols import PROTOCOLS, Protocol
 from jepawm.models.encoders import EncoderConfig, build_encoder
@@ -20,8 +22,8 @@ from jepawm.models.world_model import JEPAWorldModel, build_world_model
 from jepawm.planning import PLANNERS
 from jepawm.planning.cem import CEM
 from jepawm.planning.objectives import LatentDistance
-from jepawm.protocols import Planner
-from jepawm.strict_json import problems, strict_converter
+from jepawm.protocols import CollectionPolicy, Planner
+from jepawm.strict_json import problems, register_named, registered_name, strict_converter
 from jepawm.training.checkpoint import JsonValue
 from jepawm.training.losses import LossConfig
 from jepawm.training.optim import OptimConfig
@@ -51,6 +53,8 @@ class DataConfig:
     """Part of the episodes used for training; the rest is for validation."""
     split_seed: int = 234
     """Seed of the split by episode."""
+    policy: CollectionPolicy = RandomWall()
+    """Where collected episodes start and what is done in them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,26 +247,7 @@ def planner_name(planner: Planner) -> str:
     Raises:
         UserError: if its class is not registered.
     """
-    for name in PLANNERS.names():
-        if PLANNERS.get(name) is type(planner):
-            return name
-    raise UserError(
-        f"planner {type(planner).__name__} has no name; register it under jepawm.planner"
-    )
-
-
-def _planner_to_json(planner: Planner) -> dict[str, JsonValue]:
-    assert is_dataclass(planner)
-    settings = {one.name: getattr(planner, one.name) for one in fields(planner)}
-    return {"name": planner_name(planner), **settings}
-
-
-def _planner_from_json(data: object, _kind: type) -> Planner:
-    if not isinstance(data, dict) or not isinstance(data.get("name"), str):
-        raise ValueError("planner needs a name")
-    kind = PLANNERS.get(data["name"])
-    settings = {key: value for key, value in data.items() if key != "name"}
-    return cast(Planner, _CONVERTER.structure(settings, cast(type, kind)))
+    return registered_name(planner, PLANNERS)
 
 
 def _encoder_from_json(data: object, _kind: object) -> AnyEncoderConfig:
@@ -278,8 +263,8 @@ def _converter() -> cattrs.Converter:
     converter.register_structure_hook_func(
         lambda kind: kind == AnyEncoderConfig, _encoder_from_json
     )
-    converter.register_unstructure_hook_func(lambda kind: kind is Planner, _planner_to_json)
-    converter.register_structure_hook_func(lambda kind: kind is Planner, _planner_from_json)
+    register_named(converter, Planner, registry=PLANNERS)
+    register_named(converter, CollectionPolicy, registry=POLICIES)
     return converter
 
 

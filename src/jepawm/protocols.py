@@ -1,7 +1,8 @@
 """Contracts between the parts; any object that satisfies one can be plugged in."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -152,4 +153,44 @@ class BatchedEnv(Protocol):
 
     def goal_distance(self, states: Float[np.ndarray, "B K S"]) -> Float[np.ndarray, "B K"]:
         """Return the oracle's cost of states: the squared distance to each goal in task space."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Script:
+    """What to do in each episode of a collection."""
+
+    tasks: list[Task]
+    """Start and layout of each episode `[E]`; goals play no part."""
+    commands: list[Float[np.ndarray, "_ a"]]
+    """Actions of each episode `[E][T, a]` in environment units, or what `feedback` turns into them."""
+    feedback: Callable[[Float[np.ndarray, "B S"], Float[np.ndarray, "B a"]], np.ndarray] | None = (
+        None
+    )
+    """Actions `[B, a]` of states `[B, S]` and commands `[B, a]`, a function of a module; None:
+    commands are actions."""
+    sources: dict[str, str] = field(default_factory=dict)
+    """Name and hash of the files that the script was made from, for the record."""
+
+    def __getitem__(self, episodes: slice) -> "Script":
+        """Return the script of some of the episodes."""
+        return replace(self, tasks=self.tasks[episodes], commands=self.commands[episodes])
+
+
+@runtime_checkable
+class CollectionPolicy(Protocol):
+    """Decide starts and actions of a whole collection; its fields are its settings."""
+
+    def script(
+        self,
+        generator: np.random.Generator,
+        *,
+        num_episodes: int,
+        num_steps: int,
+        data_root: Path,
+    ) -> Script:
+        """Draw the script of `num_episodes` episodes of at most `num_steps` steps.
+
+        `data_root` is the folder of recordings that a policy may replay.
+        """
         ...

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from jepawm.cli.verbs import prepare
+from jepawm.envs.wall_policy import RandomWall
 from jepawm.planning.cem import CEM
 from jepawm.planning.random_shooting import RandomShooting
 from jepawm.recipes.wall import WALL
@@ -50,6 +51,7 @@ def test_train_hands_over_the_recipe_with_its_changes(
         "device": "cpu",
         "resume": False,
         "explicit": True,
+        "processes": None,
     }
     argv = ["train", "wall", "--planner", "random_shooting", "--planner.num-samples", "9"]
     experiment, _ = call(monkeypatch, "train_run", *argv)
@@ -109,16 +111,13 @@ def test_eval_starts_from_the_planner_of_the_run(monkeypatch: pytest.MonkeyPatch
 
 def test_collect_hands_over_sizes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     argv = ["collect", "wall", "--num-episodes", "5", "--num-steps", "6", "--image-size", "65"]
+    argv += ["--policy.near-door", "0.25", "--processes", "3"]
     name, arguments = call(monkeypatch, "collect_run", *argv, "--data-root", str(tmp_path))
     assert name == "wall"
-    assert arguments == {
-        "out": None,
-        "data_root": tmp_path,
-        "num_episodes": 5,
-        "num_steps": 6,
-        "image_size": 65,
-        "seed": 0,
-    }
+    data = arguments.pop("data")
+    assert (data.num_episodes, data.episode_steps, data.image_size, data.seed) == (5, 6, 65, 0)
+    assert data.policy == RandomWall(near_door=0.25)
+    assert arguments == {"out": None, "data_root": tmp_path, "processes": 3}
 
 
 def test_plan_hands_over_the_seed(monkeypatch: pytest.MonkeyPatch):

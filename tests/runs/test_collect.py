@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from jepawm.envs.pointmaze_policy import RandomPointMaze
+from jepawm.envs.wall_policy import RandomWall
 from jepawm.experiment import DataConfig
 from jepawm.runs import collect_run
 from jepawm.runs.collect import find_or_collect, store_path
@@ -13,15 +15,7 @@ DATA = DataConfig(num_episodes=3, episode_steps=7, image_size=16, seed=4)
 
 
 def test_a_collected_set_is_found_again(tmp_path: Path):
-    result = collect_run(
-        "wall",
-        out=None,
-        data_root=tmp_path,
-        num_episodes=3,
-        num_steps=7,
-        image_size=16,
-        seed=4,
-    )
+    result = collect_run("wall", data=DATA, out=None, data_root=tmp_path, processes=1)
     assert result == {"store": tmp_path / "wall-3x7-16px-seed4", "episodes": 3, "frames": 24}
     before = (tmp_path / "wall-3x7-16px-seed4" / "manifest.json").stat().st_mtime_ns
     store = find_or_collect("wall", DATA, data_root=tmp_path)
@@ -37,5 +31,6 @@ def test_a_missing_set_is_collected_the_same(tmp_path: Path):
 
 def test_all_that_decides_the_content_is_in_the_name(tmp_path: Path):
     changes = [{"num_episodes": 4}, {"episode_steps": 8}, {"image_size": 64}, {"seed": 5}]
+    changes += [{"policy": RandomWall(near_door=0.1)}, {"policy": RandomPointMaze()}]
     names = {store_path("wall", replace(DATA, **change), data_root=tmp_path) for change in changes}
-    assert len(names | {store_path("wall", DATA, data_root=tmp_path)}) == 5
+    assert len(names | {store_path("wall", DATA, data_root=tmp_path)}) == 7

@@ -80,21 +80,39 @@ def open_choices(config: Config) -> Config:
     Such a field is typed by a Protocol or by a union of dataclasses. The command line can then set
     the fields of, for example, the planner that a recipe holds.
     """
-    hints = get_type_hints(type(config))
-    columns = [
-        (name, type(getattr(config, name)), field(default=getattr(config, name)))
-        for name, hint in hints.items()
-        if getattr(hint, "_is_protocol", False) or all(map(is_dataclass, get_args(hint) or [0]))
-    ]
-    opened = make_dataclass(
+    opened = {name: _opened(getattr(config, name), hint) for name, hint in _open_hints(config)}
+    columns = [(name, type(value), field(default=value)) for name, value in opened.items()]
+    kind = make_dataclass(
         type(config).__name__, columns, bases=(type(config),), frozen=True, kw_only=True
     )
-    return opened(**_shallow(config))
+    return kind(**_shallow(config) | opened)
 
 
 def close_choices(config: object, kind: type[Config]) -> Config:
     """Return the config that `open_choices` opened to its own type."""
-    return kind(**_shallow(config))
+    values = _shallow(config)
+    for name, hint in get_type_hints(kind).items():
+        if is_dataclass(hint) and isinstance(hint, type) and type(values.get(name)) is not hint:
+            values[name] = close_choices(values[name], hint)
+    return kind(**values)
+
+
+def _open_hints(config: object) -> list[tuple[str, object]]:
+    """List the fields that are, or contain, a choice."""
+    return [
+        (name, hint)
+        for name, hint in get_type_hints(type(config)).items()
+        if _is_choice(hint) or (is_dataclass(hint) and _open_hints(getattr(config, name)))
+    ]
+
+
+def _opened(value: object, hint: object) -> object:
+    return value if _is_choice(hint) else open_choices(value)
+
+
+def _is_choice(hint: object) -> bool:
+    """Return whether a field is typed by a Protocol or by a union of dataclasses."""
+    return getattr(hint, "_is_protocol", False) or all(map(is_dataclass, get_args(hint) or [0]))
 
 
 def _shallow(config: object) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import tyro
 
@@ -19,8 +19,12 @@ from jepawm.cli.parsing import (
     wants_help,
 )
 from jepawm.cli.planner_choice import new_planner, planner_names
+from jepawm.envs import POLICIES
 from jepawm.errors import UserError
 from jepawm.recipes import RECIPES
+
+if TYPE_CHECKING:
+    from jepawm.protocols import CollectionPolicy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +41,8 @@ class TrainOptions:
     """Device to compute on."""
     resume: bool = False
     """Go on with the run in `--out`."""
+    processes: int | None = None
+    """Processes that collect a missing data set; one for each thread if not given."""
     json: bool = False
     """Print the result as one JSON object."""
 
@@ -86,6 +92,7 @@ def prepare_train(argv: list[str]) -> Command:
             device=choose_device(options.device),
             resume=options.resume,
             explicit=experiment != recipe,
+            processes=options.processes,
         )
         return Outcome(result=result, text=render_fields(result))
 
@@ -101,11 +108,13 @@ class CollectOptions:
     num_episodes: int = 1920
     """Episodes."""
     num_steps: int = 50
-    """Environment steps in each episode."""
+    """Environment steps in each episode; at most, where recordings are replayed."""
     image_size: int = 64
     """Side of the frames in pixels."""
     seed: int = 0
     """Seed of starts and actions."""
+    processes: int | None = None
+    """Processes that simulate and draw; one for each thread if not given."""
     out: Path | None = None
     """Folder of the store; below the data root if not given."""
     data_root: Path | None = None
@@ -116,21 +125,34 @@ class CollectOptions:
 
 def prepare_collect(argv: list[str]) -> Command:
     """Parse `jepawm collect`."""
-    text = "Collect episodes of a random policy into a store."
-    options, _ = parse(CollectOptions, argv, verb="collect", description=text, parts={})
+    known = POLICIES.names()
+    name = first_name(argv, known=known)
+    text = f"Collect episodes of an environment ({', '.join(known)}) by its own policy."
+    parts = {}
+    if name is not None:
+        from jepawm.collect import new_policy
+
+        parts["policy"] = new_policy(name)
+    options, chosen = parse(CollectOptions, argv, verb="collect", description=text, parts=parts)
 
     def run() -> Outcome:
         from jepawm.data.root import data_root
+        from jepawm.experiment import DataConfig
         from jepawm.runs import collect_run
 
-        result = collect_run(
-            options.environment,
-            out=options.out,
-            data_root=data_root(options.data_root),
+        data = DataConfig(
             num_episodes=options.num_episodes,
-            num_steps=options.num_steps,
+            episode_steps=options.num_steps,
             image_size=options.image_size,
             seed=options.seed,
+            policy=cast("CollectionPolicy", chosen["policy"]),
+        )
+        result = collect_run(
+            options.environment,
+            data=data,
+            out=options.out,
+            data_root=data_root(options.data_root),
+            processes=options.processes,
         )
         return Outcome(result=result, text=render_fields(result))
 

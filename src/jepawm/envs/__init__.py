@@ -11,3 +11,14 @@ ENVIRONMENTS = Registry(
     },
 )
 """Classes that satisfy `protocols.BatchedEnv`, built with `image_size`."""
+
+POLICIES = Registry(
+    "collection policy",
+    {
+        "pointmaze": "jepawm.envs.pointmaze_policy:RandomPointMaze",
+        "pusht": "jepawm.envs.pusht_policy:PushTReplays",
+        "wall": "jepawm.envs.wall_policy:RandomWall",
+    },
+)
+"""How each environment is explored, by the name of the environment: classes that satisfy
+`protocols.CollectionPolicy`, built with their settings."""

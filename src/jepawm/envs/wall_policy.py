@@ -5,15 +5,47 @@ keeps its direction varies between episodes, so that both jitter in place and lo
 a part of the episodes starts around the door, which a random walk seldom finds.
 """
 
+from dataclasses import dataclass
+from pathlib import Path
+
 import numpy as np
 from jaxtyping import Float
 
+from jepawm.envs.persistence import persistent
 from jepawm.envs.wall_dynamics import DEFAULT_GEOMETRY, WallGeometry
 from jepawm.envs.wall_tasks import DEFAULT_DOOR_Y, DEFAULT_WALL_X
+from jepawm.protocols import Script, Task
 
 _ACTION_STD = 0.75
 _MARGIN = 0.5  # pixels between a start and the limits of its room
 _DOOR_REACH = 12.0  # pixels around the door that count as near
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomWall:
+    """Wander through Wall: starts anywhere or at the door, headings that persist for a while."""
+
+    persistence_low: float = 0.0
+    """Lowest correlation of neighbouring actions; each episode draws its own."""
+    persistence_high: float = 0.9
+    """Highest correlation of neighbouring actions."""
+    near_door: float = 0.5
+    """Part of the episodes that starts around the door."""
+
+    def script(
+        self, generator: np.random.Generator, *, num_episodes: int, num_steps: int, data_root: Path
+    ) -> Script:
+        """Draw starts and actions; `data_root` plays no part."""
+        del data_root
+        starts = random_wall_starts(generator, num_episodes=num_episodes, near_door=self.near_door)
+        actions = random_wall_actions(
+            generator,
+            num_episodes=num_episodes,
+            num_steps=num_steps,
+            persistence_range=(self.persistence_low, self.persistence_high),
+        )
+        tasks = [Task(start=tuple(start), goal=tuple(start)) for start in starts.tolist()]
+        return Script(tasks=tasks, commands=list(actions))
 
 
 def random_wall_actions(
@@ -30,12 +62,8 @@ def random_wall_actions(
     """
     persistence = generator.uniform(*persistence_range, (num_episodes, 1))
     noise = generator.standard_normal((num_episodes, num_steps, 2))
-    actions = np.empty_like(noise)
-    actions[:, 0] = noise[:, 0]
-    fresh = np.sqrt(1 - persistence**2)
-    for step in range(1, num_steps):
-        actions[:, step] = persistence * actions[:, step - 1] + fresh * noise[:, step]
-    return (_ACTION_STD * actions).astype(np.float32)  # as stored: an episode replays bit for bit
+    actions = _ACTION_STD * persistent(noise, persistence)
+    return actions.astype(np.float32)  # as stored: an episode replays bit for bit
 
 
 def random_wall_starts(

@@ -1,54 +1,92 @@
 """Find a data set, or collect it."""
 
+import hashlib
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 
-from jepawm.collect import collect_environment
+import torch
+from filelock import FileLock, Timeout
+
+from jepawm.collect import collect_environment, new_policy
 from jepawm.data.episodes import EpisodeStore, open_store
 from jepawm.experiment import DataConfig
 
+_LOG = logging.getLogger(__name__)
+
 
 def collect_run(
-    name: str,
-    *,
-    out: Path | None,
-    data_root: Path,
-    num_episodes: int,
-    num_steps: int,
-    image_size: int,
-    seed: int,
+    name: str, *, data: DataConfig, out: Path | None, data_root: Path, processes: int | None = None
 ) -> dict[str, object]:
-    """Collect episodes of an environment; returns what was written."""
-    data = DataConfig(
-        num_episodes=num_episodes, episode_steps=num_steps, image_size=image_size, seed=seed
-    )
+    """Collect episodes of an environment; returns what was written.
+
+    Args:
+        name: name of the environment.
+        data: what to collect.
+        out: folder of the store; None means below the data root, by what decides its content.
+        data_root: folder of data sets, and of recordings to replay.
+        processes: processes that simulate and draw; None means as many as PyTorch has threads.
+    """
     path = out or store_path(name, data, data_root=data_root)
-    store = collect_environment(
-        name,
-        path=path,
-        num_episodes=num_episodes,
-        num_steps=num_steps,
-        image_size=image_size,
-        seed=seed,
-    )
+    with _alone(path):
+        store = _collect(name, data, path=path, data_root=data_root, processes=processes)
     return {"store": path, "episodes": len(store), "frames": int(store.lengths.sum())}
 
 
-def find_or_collect(name: str, data: DataConfig, *, data_root: Path) -> EpisodeStore:
+def find_or_collect(
+    name: str, data: DataConfig, *, data_root: Path, processes: int | None = None
+) -> EpisodeStore:
     """Open the data set of a configuration, collecting it first where it does not exist."""
     path = store_path(name, data, data_root=data_root)
     if path.exists():
         return open_store(path)
-    return collect_environment(
-        name,
-        path=path,
-        num_episodes=data.num_episodes,
-        num_steps=data.episode_steps,
-        image_size=data.image_size,
-        seed=data.seed,
-    )
+    with _alone(path):
+        if path.exists():  # while this process waited
+            return open_store(path)
+        return _collect(name, data, path=path, data_root=data_root, processes=processes)
 
 
 def store_path(name: str, data: DataConfig, *, data_root: Path) -> Path:
     """Return where a data set lies: its name tells all that decides its content."""
     size = f"{data.num_episodes}x{data.episode_steps}"
-    return data_root / f"{name}-{size}-{data.image_size}px-seed{data.seed}"
+    stem = f"{name}-{size}-{data.image_size}px-seed{data.seed}"
+    if data.policy == new_policy(name):
+        return data_root / stem
+    settings = asdict(data.policy) if is_dataclass(data.policy) else {}
+    text = json.dumps([type(data.policy).__name__, settings], sort_keys=True)
+    return data_root / f"{stem}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _collect(
+    name: str, data: DataConfig, *, path: Path, data_root: Path, processes: int | None
+) -> EpisodeStore:
+    return collect_environment(
+        name,
+        path=path,
+        policy=data.policy,
+        num_episodes=data.num_episodes,
+        num_steps=data.episode_steps,
+        image_size=data.image_size,
+        seed=data.seed,
+        processes=torch.get_num_threads() if processes is None else processes,
+        data_root=data_root,
+    )
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Wait until no other process collects into `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        _LOG.warning("another process is collecting %s; waiting for it", path)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

@@ -56,6 +56,7 @@ def train_run(
     device: str,
     resume: bool,
     explicit: bool = True,
+    processes: int | None = None,
 ) -> dict[str, object]:
     """Train an experiment into the run folder `out`; returns figures of the run.
 
@@ -66,6 +67,7 @@ def train_run(
         device: device to train on.
         resume: go on from the last checkpoint in `out`, from step 0 where there is none yet.
         explicit: whether the user set fields; if not, a resumed run keeps its own configuration.
+        processes: processes that collect a missing data set; None means one for each thread.
 
     Raises:
         UserError: if the folder is taken, files are damaged, or the loss is not finite.
@@ -74,7 +76,9 @@ def train_run(
     torch.set_flush_denormal(True)
     experiment = _open_run(experiment, out, resume=resume, explicit=explicit)
     _write_experiment(experiment, out)  # first: a run killed while collecting can be resumed
-    store = find_or_collect(experiment.env, experiment.data, data_root=data_root)
+    store = find_or_collect(
+        experiment.env, experiment.data, data_root=data_root, processes=processes
+    )
     train_windows, val_windows = build_windows(experiment, store)
     state = _build_state(experiment, store, torch.device(device))
     if find_checkpoint(out / "checkpoint") is not None:

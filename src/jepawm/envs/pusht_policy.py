@@ -1,0 +1,133 @@
+"""Noisy replays of human demonstrations of Push-T, the behaviour that its data sets consist of.
+
+A demonstration tells where the agent was asked to go at each step. A replay asks for the same
+places plus noise, from a start near the demonstration's: the agent keeps to the demonstrated way
+and pushes the block a little differently each time.
+"""
+
+import hashlib
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from jepawm.envs.persistence import persistent
+from jepawm.errors import UserError
+from jepawm.protocols import Script, Task
+
+_COLUMNS = {"action": 2, "state": 5}
+_ACTION_SCALE = 100.0  # pixels per unit of action
+_BLOCK_REACH = (60.0, 452.0)  # where starts keep the block's place, in pixels
+
+
+@dataclass(frozen=True, kw_only=True)
+class PushTReplays:
+    """Replay human demonstrations with noise; needs a file of demonstrations."""
+
+    demos: str = "pusht_demos.npz"
+    """File of demonstrations (docs/pusht.md): a path, or a name below the data root."""
+    num_held_out: int = 20
+    """Demonstrations at the end of the file that are never replayed, for tests."""
+    noise: float = 20.0
+    """Standard deviation of what is added to the places asked for, in pixels, at most: each replay
+    draws its own below this."""
+    persistence_high: float = 0.9
+    """Highest correlation of the noise of neighbouring steps; each replay draws its own."""
+    start_jitter: float = 10.0
+    """Standard deviation of what is added to the places of agent and block at the start, in pixels."""
+    angle_jitter: float = 0.1
+    """Standard deviation of what is added to the angle of the block at the start, in radians."""
+
+    def script(
+        self, generator: np.random.Generator, *, num_episodes: int, num_steps: int, data_root: Path
+    ) -> Script:
+        """Draw replays of at most `num_steps` steps; of longer demonstrations a random stretch.
+
+        Each demonstration is replayed about equally often.
+
+        Raises:
+            UserError: if the file of demonstrations is missing or is none.
+        """
+        path = _find(self.demos, data_root)
+        actions, states, ends = read_demonstrations(path)
+        num_demos = len(ends) - self.num_held_out
+        if num_demos < 1:
+            raise UserError(
+                f"num_held_out = {self.num_held_out} leaves none of the {len(ends)} demonstrations "
+                f"of {path}; lower it"
+            )
+        starts = np.concatenate([[0], ends[:-1]])
+        tasks, commands = [], []
+        order = generator.permutation(np.arange(num_episodes) % num_demos)
+        for demo in order:
+            length = min(num_steps, int(ends[demo] - starts[demo]))
+            first = int(generator.integers(starts[demo], ends[demo] - length + 1))
+            tasks.append(self._start(generator, states[first]))
+            noise = self._noise(generator, num_steps=length)
+            commands.append(actions[first : first + length] + noise)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        sources = {"demos_sha256": digest}
+        return Script(tasks=tasks, commands=commands, feedback=steer_to_places, sources=sources)
+
+    def _start(self, generator: np.random.Generator, state: Float[np.ndarray, " 5"]) -> Task:
+        jitter = generator.standard_normal(5) * ([self.start_jitter] * 4 + [self.angle_jitter])
+        start = state + jitter
+        start[2:4] = start[2:4].clip(*_BLOCK_REACH)
+        full = (*start.tolist(), 0.0, 0.0)
+        return Task(start=full, goal=full)
+
+    def _noise(self, generator: np.random.Generator, *, num_steps: int) -> Float[np.ndarray, "T 2"]:
+        std = generator.uniform(0.0, self.noise)
+        persistence = generator.uniform(0.0, self.persistence_high)
+        noise = generator.standard_normal((1, num_steps, 2))
+        return std * persistent(noise, np.array([[persistence]]))[0]
+
+
+def steer_to_places(
+    states: Float[np.ndarray, "B 7"], places: Float[np.ndarray, "B 2"]
+) -> Float[np.ndarray, "B 2"]:
+    """Return the actions `[B, 2]` that ask agents in states `[B, 7]` to go to places `[B, 2]`."""
+    return (places - states[:, :2]) / _ACTION_SCALE
+
+
+def read_demonstrations(
+    path: Path,
+) -> tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, "n 5"], np.ndarray]:
+    """Read places asked for `[n, 2]`, states `[n, 5]` and ends `[demos]` (exclusive), float64.
+
+    Raises:
+        UserError: if the file is no file of demonstrations; the message says what is wrong.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: np.asarray(file[name]) for name in (*_COLUMNS, "episode_ends")}
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"{path} is no file of Push-T demonstrations ({error}); it needs the arrays action, "
+            "state and episode_ends"
+        ) from error
+    ends = arrays["episode_ends"]
+    for name, width in _COLUMNS.items():
+        rows = arrays[name]
+        if rows.ndim != 2 or rows.shape != (int(ends[-1]) if ends.size else 0, width):
+            raise UserError(
+                f"{path}: {name} has shape {rows.shape}, but its episodes end at {ends[-1:]} and a "
+                f"row has {width} numbers; the file is damaged"
+            )
+        if not np.isfinite(rows).all():
+            raise UserError(f"{path}: {name} holds NaN or infinite values; the file is damaged")
+    if ends.ndim != 1 or (np.diff(ends, prepend=0) < 1).any():
+        raise UserError(f"{path}: episode_ends does not rise; the file is damaged")
+    return arrays["action"].astype(np.float64), arrays["state"].astype(np.float64), ends
+
+
+def _find(demos: str, data_root: Path) -> Path:
+    for path in (Path(demos).expanduser(), data_root / demos):
+        if path.is_file():
+            return path
+    raise UserError(
+        f"there is no file of Push-T demonstrations {demos}, neither here nor in the data root "
+        f"{data_root}; name one by the policy's option demos (docs/pusht.md tells where to get it)"
+    )

@@ -1,0 +1,112 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jepawm.envs.pusht_dynamics import PushTWorld
+from jepawm.envs.pusht_policy import PushTReplays, read_demonstrations, steer_to_places
+from jepawm.errors import UserError
+from jepawm.protocols import Script
+
+LENGTHS = (12, 9, 15)
+EXACT = {"noise": 0.0, "start_jitter": 0.0, "angle_jitter": 0.0}
+
+
+def write_demos(folder: Path) -> Path:
+    """Write three demonstrations: random pushes, as the simulator answers them."""
+    generator = np.random.default_rng(0)
+    actions, states = [], []
+    for length in LENGTHS:
+        world = PushTWorld()
+        world.reset(np.array([200.0, 250.0, 256.0, 300.0, 0.5, 0.0, 0.0]))
+        for _ in range(length):
+            state = world.state()
+            place = state[:2] + generator.normal(20.0, 20.0, 2)
+            states.append(state[:5])
+            actions.append(place)
+            world.step(steer_to_places(state[None], place[None])[0])
+    path = folder / "demos.npz"
+    ends = np.cumsum(LENGTHS)
+    np.savez(path, action=np.array(actions), state=np.array(states), episode_ends=ends)
+    return path
+
+
+def draw(policy: PushTReplays, folder: Path, *, num_episodes: int, num_steps: int) -> Script:
+    generator = np.random.default_rng(1)
+    return policy.script(
+        generator, num_episodes=num_episodes, num_steps=num_steps, data_root=folder
+    )
+
+
+def roll(script: Script, episode: int) -> np.ndarray:
+    assert script.feedback is not None
+    world = PushTWorld()
+    world.reset(np.array(script.tasks[episode].start))
+    states = [world.state()]
+    for place in script.commands[episode]:
+        world.step(script.feedback(states[-1][None], place[None])[0])
+        states.append(world.state())
+    return np.array(states)
+
+
+def test_without_noise_a_replay_is_the_demonstration(tmp_path: Path):
+    path = write_demos(tmp_path)
+    _, states, ends = read_demonstrations(path)
+    policy = PushTReplays(demos="demos.npz", num_held_out=0, **EXACT)
+    script = draw(policy, tmp_path, num_episodes=6, num_steps=100)
+    assert sorted(map(len, script.commands)) == sorted(2 * LENGTHS)
+    episode = [len(commands) for commands in script.commands].index(15)
+    np.testing.assert_allclose(roll(script, episode)[:15, :5], states[ends[1] :], atol=1e-9)
+
+
+def test_noise_changes_the_way_but_the_agent_follows(tmp_path: Path):
+    path = write_demos(tmp_path)
+    _, states, ends = read_demonstrations(path)
+    policy = PushTReplays(demos=str(path), num_held_out=0, noise=20.0)
+    script = draw(policy, Path("nowhere"), num_episodes=9, num_steps=100)
+    episode = [len(commands) for commands in script.commands].index(15)
+    found = roll(script, episode)[:15, :2]
+    error = np.linalg.norm(found - states[ends[1] :, :2], axis=1)
+    assert 0.5 < error[-1] < 60
+
+
+def test_long_demonstrations_are_cut_and_held_out_ones_left(tmp_path: Path):
+    path = write_demos(tmp_path)
+    policy = PushTReplays(demos=str(path), num_held_out=1, **EXACT)
+    script = draw(policy, tmp_path, num_episodes=20, num_steps=10)
+    assert sorted(map(len, script.commands)) == [9] * 10 + [10] * 10
+    assert len(script.sources["demos_sha256"]) == 64
+
+
+def test_bad_files_are_named(tmp_path: Path):
+    path = write_demos(tmp_path)
+    with pytest.raises(UserError, match=r"there is no file of Push-T demonstrations none\.npz"):
+        draw(PushTReplays(demos="none.npz"), tmp_path, num_episodes=1, num_steps=5)
+    with pytest.raises(UserError, match="num_held_out = 20 leaves none of the 3"):
+        draw(PushTReplays(demos=str(path)), tmp_path, num_episodes=1, num_steps=5)
+    for name, arrays in {
+        "a": {"action": np.zeros((3, 2))},
+        "b": {"action": np.zeros((3, 2)), "state": np.zeros((4, 5)), "episode_ends": [3]},
+        "c": {"action": np.zeros((3, 2)), "state": np.full((3, 5), np.nan), "episode_ends": [3]},
+        "d": {"action": np.zeros((3, 2)), "state": np.zeros((3, 5)), "episode_ends": [2, 1, 3]},
+    }.items():
+        np.savez(tmp_path / f"{name}.npz", **arrays)
+        with pytest.raises(UserError, match=rf"{name}\.npz"):
+            read_demonstrations(tmp_path / f"{name}.npz")
+    (tmp_path / "e.npz").write_bytes(path.read_bytes()[:300])
+    with pytest.raises(UserError, match="no file of Push-T demonstrations"):
+        read_demonstrations(tmp_path / "e.npz")
+
+
+def test_the_published_demonstrations_replay():
+    path = Path(__file__).parents[3] / "shared" / "data" / "pusht_demos.npz"
+    if not path.is_file():
+        pytest.skip(f"{path} is not here; the first test does the same on its own data")
+    _, states, ends = read_demonstrations(path)
+    script = draw(PushTReplays(demos=str(path), **EXACT), path, num_episodes=186, num_steps=300)
+    found = roll(script, 0)[: len(script.commands[0])]
+    starts = np.concatenate([[0], ends[:-1]])
+    demo = next(i for i, start in enumerate(starts) if np.array_equal(states[start], found[0, :5]))
+    assert demo < 186
+    expected = states[starts[demo] : ends[demo]]
+    np.testing.assert_allclose(found[:, :4], expected[:, :4], atol=0.5)
