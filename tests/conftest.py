@@ -44,6 +44,15 @@ def golden_dir() -> Path:
 
 
 @pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Return the folder of real recordings `../shared/data`; skip where this machine has none."""
+    folder = PROJECT_ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("no real recordings: there is no ../shared/data")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def tiny_experiment() -> "Experiment":
     """Return an experiment that trains in a second: 12 Wall episodes of small frames."""
     from jepawm.experiment import DataConfig, Experiment

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from jepawm.cli.command import Command
+from jepawm.cli.data import prepare_data
 from jepawm.cli.evaluate import prepare_eval, prepare_plan
 from jepawm.cli.inspect import prepare_check, prepare_list, prepare_report
 from jepawm.cli.train import prepare_collect, prepare_train
@@ -25,6 +26,7 @@ VERBS: Mapping[str, Verb] = {
     "eval": Verb(summary="measure success beside the baselines", prepare=prepare_eval),
     "plan": Verb(summary="plan one task and show it", prepare=prepare_plan),
     "collect": Verb(summary="collect episodes into a store", prepare=prepare_collect),
+    "data": Verb(summary="import, inspect, check, export data sets", prepare=prepare_data),
     "report": Verb(summary="write the report of a run", prepare=prepare_report),
     "list": Verb(summary="list environments, recipes, planners, checkpoints", prepare=prepare_list),
     "check": Verb(summary="reproduce golden numbers (check golden DIR)", prepare=prepare_check),

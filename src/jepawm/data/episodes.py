@@ -1,7 +1,7 @@
 """The one native store of episodes: a folder of memory-mapped arrays, an index and a manifest.
 
     manifest.json    counts, statistics, provenance, size and SHA-256 of the other files
-    index.parquet    episode, start, num_frames, num_actions: one row for each episode
+    index.parquet    episode, start, num_frames, num_actions (and task): one row for each episode
     pixels.npy       uint8   [F, 3, H, W]  the frames of all episodes, one after the other
     actions.npy      float32 [F, a]        row t leads frame t to frame t + 1 of the same episode
     proprio.npy      float32 [F, P]        optional
@@ -26,6 +26,7 @@ from jepawm.errors import UserError
 from jepawm.normalizer import Normalizer
 
 INDEX_NAME = "index.parquet"
+TASK_COLUMN = "task"
 INDEX_COLUMNS = ("episode", "start", "num_frames", "num_actions")
 PARTIAL_MARK = ".partial-"
 _HASHED_WHEN_OPENED = 2 * 2**30
@@ -54,6 +55,8 @@ class EpisodeStore:
     """Proprioception `[F, P]`, float32, environment units; None if there is none."""
     state: Float[np.ndarray, "F S"] | None
     """Simulator state `[F, S]`, float64; None if there is none."""
+    tasks: tuple[str, ...]
+    """What each episode is about, in words `[E]`; empty texts if nothing is said."""
 
     def __len__(self) -> int:
         """Count the episodes."""
@@ -98,7 +101,7 @@ def open_store(path: Path) -> EpisodeStore:
         check_size(path / name, record)
         if record.num_bytes <= _HASHED_WHEN_OPENED:
             check_hash(path / name, record)
-    index = _read_index(path, manifest)
+    index, tasks = _read_index(path, manifest)
     size = manifest.image_size
     actions = _read_array(path, "actions", (manifest.num_frames, manifest.action_dim), "<f4")
     _require_finite(path / "actions.npy", actions, index)
@@ -112,6 +115,7 @@ def open_store(path: Path) -> EpisodeStore:
         actions=actions,
         proprio=_read_optional(path, "proprio", (manifest.num_frames, manifest.proprio_dim), "<f4"),
         state=_read_optional(path, "state", (manifest.num_frames, manifest.state_dim), "<f8"),
+        tasks=tasks,
     )
 
 
@@ -138,7 +142,9 @@ def _require_folder(path: Path) -> None:
     raise UserError(f"there is no episode store at {path}; collect one with `jepawm collect`")
 
 
-def _read_index(path: Path, manifest: Manifest) -> Mapping[str, Int64[np.ndarray, " E"]]:
+def _read_index(
+    path: Path, manifest: Manifest
+) -> tuple[Mapping[str, Int64[np.ndarray, " E"]], tuple[str, ...]]:
     file = path / INDEX_NAME
     try:
         table = pq.read_table(file)
@@ -159,7 +165,9 @@ def _read_index(path: Path, manifest: Manifest) -> Mapping[str, Int64[np.ndarray
     )
     if not agrees:
         raise UserError(f"{file} disagrees with the manifest; collect the store anew")
-    return index
+    if TASK_COLUMN in table.column_names:
+        return index, tuple(table[TASK_COLUMN].to_pylist())
+    return index, ("",) * len(lengths)
 
 
 def _read_array(path: Path, name: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:

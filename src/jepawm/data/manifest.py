@@ -13,6 +13,8 @@ from jepawm.errors import UserError
 MANIFEST_NAME = "manifest.json"
 FORMAT = "jepawm-episodes"
 FORMAT_VERSION = 1
+_LATER = {"fps", "source"}
+"""Fields that the first stores did not have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,20 @@ class Statistics:
     """Mean of the proprioception `[P]` over all frames; None if there is none."""
     proprio_std: list[float] | None
     """Standard deviation of the proprioception `[P]` over all frames."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceRecord:
+    """Which foreign data set a store was imported from."""
+
+    format: str
+    """Name of the format."""
+    name: str
+    """Name of its folder or file."""
+    sha256: str
+    """SHA-256 over names and hashes of all its files, hexadecimal."""
+    camera: str
+    """Camera that was read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +85,10 @@ class Manifest:
     """How the episodes were made, in the words of the program that made them; JSON values."""
     files: dict[str, FileRecord]
     """Size and hash of every other file in the folder."""
+    fps: float | None = None
+    """Frames per second; None for simulators that have no clock, or where nobody says."""
+    source: SourceRecord | None = None
+    """What it was imported from; None for a collection."""
 
     def to_text(self) -> str:
         """Return the JSON text, closed by the hash of its own content."""
@@ -99,10 +119,13 @@ def read_manifest(folder: Path) -> Manifest:
         )
     expected = content.pop("sha256", None)
     names = {field.name for field in fields(Manifest)} | {"format", "version"}
-    if _content_hash(content) != expected or set(content) != names:
+    known = names - _LATER <= set(content) <= names
+    if _content_hash(content) != expected or not known:
         raise UserError(f"{path} was altered: its own hash does not match; {_REMEDY}")
     del content["format"], content["version"]
     content["statistics"] = Statistics(**content["statistics"])
+    if content.get("source") is not None:
+        content["source"] = SourceRecord(**content["source"])
     content["files"] = {name: FileRecord(**record) for name, record in content["files"].items()}
     return Manifest(**content)
 

@@ -18,11 +18,13 @@ from jepawm.data.episodes import (
     INDEX_COLUMNS,
     INDEX_NAME,
     PARTIAL_MARK,
+    TASK_COLUMN,
     partial_folders,
 )
 from jepawm.data.manifest import (
     MANIFEST_NAME,
     Manifest,
+    SourceRecord,
     Statistics,
     column_statistics,
     record_file,
@@ -50,6 +52,8 @@ class EpisodeWriter:
         settings: Mapping[str, object],
         seed: int | None = None,
         expected_frames: int = 0,
+        fps: float | None = None,
+        source: SourceRecord | None = None,
     ) -> None:
         """Take the folder to create and the provenance for the manifest.
 
@@ -61,6 +65,8 @@ class EpisodeWriter:
             seed: seed that makes them; None for recordings.
             expected_frames: number of frames to come, if known; a disk without room for them is
                 refused before the first is written.
+            fps: frames per second, if known.
+            source: what the episodes are imported from; None if they are collected.
 
         Raises:
             UserError: if `path` exists, or the disk has too little room.
@@ -71,6 +77,9 @@ class EpisodeWriter:
         self._settings = dict(settings)
         self._seed = seed
         self._frames_left = expected_frames
+        self._fps = fps
+        self._source = source
+        self._tasks: list[str] = []
         self._files: dict[str, ArrayFile] = {}
         self._index: list[tuple[int, int, int, int]] = []
         if _is_taken(path):
@@ -89,8 +98,11 @@ class EpisodeWriter:
         *,
         proprio: Float[np.ndarray, "_ P"] | None = None,
         state: Float[np.ndarray, "_ S"] | None = None,
+        task: str = "",
     ) -> None:
         """Add one episode of `L` frames and `L - 1` or `L` actions, in environment units.
+
+        `task` says in words what it is about.
 
         Raises:
             UserError: if shapes disagree, a number is NaN or infinite, or the disk is full.
@@ -109,6 +121,7 @@ class EpisodeWriter:
                     self._files[name] = self._create(name, rows.shape[1:])
                 self._files[name].append(rows)
         self._index.append((len(self._index), start, num_frames, num_actions))
+        self._tasks.append(task)
         self._frames_left = max(0, self._frames_left - num_frames)
 
     def __enter__(self) -> "EpisodeWriter":
@@ -139,7 +152,11 @@ class EpisodeWriter:
         with telling_full_disk(self.path, num_bytes=64 * len(self._index) + 2**16):
             for file in self._files.values():
                 file.close()
-            columns = dict(zip(INDEX_COLUMNS, np.array(self._index, dtype=np.int64).T, strict=True))
+            columns: dict[str, object] = dict(
+                zip(INDEX_COLUMNS, np.array(self._index, dtype=np.int64).T, strict=True)
+            )
+            if any(self._tasks):
+                columns[TASK_COLUMN] = self._tasks
             pq.write_table(pa.table(columns), self._folder / INDEX_NAME)
             (self._folder / MANIFEST_NAME).write_text(self._manifest().to_text(), encoding="utf-8")
             for path in (self._folder / INDEX_NAME, self._folder / MANIFEST_NAME, self._folder):
@@ -170,6 +187,8 @@ class EpisodeWriter:
             state_dim=self._width("state"),
             statistics=self._statistics(num_frames, num_actions),
             seed=self._seed,
+            fps=self._fps,
+            source=self._source,
             settings=self._settings,
             files={path.name: record_file(path) for path in sorted(self._folder.iterdir())},
         )

@@ -1,15 +1,19 @@
 """What each verb of the command line does, as functions."""
 
 from jepawm.runs.collect import collect_run
+from jepawm.runs.data import check_data, import_data, inspect_data
 from jepawm.runs.evaluate import default_planner, evaluate_run
 from jepawm.runs.look import list_all, report_run
 from jepawm.runs.plan import plan_run
 from jepawm.runs.train import train_run
 
 __all__ = [
+    "check_data",
     "collect_run",
     "default_planner",
     "evaluate_run",
+    "import_data",
+    "inspect_data",
     "list_all",
     "plan_run",
     "report_run",

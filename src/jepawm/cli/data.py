@@ -1,0 +1,156 @@
+"""`jepawm data import|inspect|check`: data sets of others, and stores."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+import tyro
+
+from jepawm.cli.command import Command, Outcome
+from jepawm.cli.output import Result, render_fields
+from jepawm.cli.parsing import parse, wants_help
+from jepawm.errors import UserError
+
+Config = TypeVar("Config")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceOptions:
+    """Options that say what is read, and how."""
+
+    path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SRC")]
+    """Data set of any known format; `inspect` and `check` take stores too."""
+    format: str | None = None
+    """Format of the source; recognised if not given."""
+    camera: str | None = None
+    """Camera to read, where there are several."""
+    action_key: str | None = None
+    """Name of the actions in the source, where it is not the usual one."""
+    proprio_key: str | None = None
+    """Names of the proprioception in the source, joined by commas; `none` leaves it out."""
+    json: bool = False
+    """Print the result as one JSON object."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckOptions(SourceOptions):
+    """Options of `data check`: also what episodes have to satisfy."""
+
+    fps: float | None = None
+    """Frames per second to keep; all if not given. Must divide those of the source."""
+    combine_actions: Literal["concat", "sum", "last"] | None = None
+    """How actions between two kept frames become one, where frames are left out."""
+    min_frames: int = 2
+    """Shortest episode, in frames that are kept: T x frameskip + 1 for training windows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportOptions(CheckOptions):
+    """Options of `data import`: also how the store is written."""
+
+    out: Path
+    """Folder of the store to create."""
+    image_size: int = 64
+    """Side of the frames in pixels."""
+    fit: Literal["crop", "stretch"] = "crop"
+    """How frames become square: `crop` cuts out the centre as the reference does, or `stretch`."""
+    skip_bad_episodes: bool = False
+    """Leave bad episodes out instead of stopping at the first; says how many."""
+
+
+def prepare_data(argv: list[str]) -> Command:
+    """Parse `jepawm data import|inspect|check`."""
+    if not argv or argv[0] not in _VERBS:
+        usage = f"jepawm data {'|'.join(_VERBS)} ... (--help after one of them tells its options)"
+        if wants_help(argv):
+            return Command(run=lambda: Outcome(result={"usage": usage}, text=usage), as_json=False)
+        raise UserError(f"say what to do: {usage}")
+    return _VERBS[argv[0]](argv[1:])
+
+
+def _prepare_import(argv: list[str]) -> Command:
+    text = f"Import a data set into a store. Formats: {_format_names()}."
+    options, _ = parse(ImportOptions, argv, verb="data import", description=text, parts={})
+
+    def run() -> Outcome:
+        from jepawm.data import checking, importing
+        from jepawm.data.recording import ReadOptions
+        from jepawm.runs import import_data
+
+        result = import_data(
+            options.path,
+            options.out,
+            format_name=options.format,
+            read_options=_part(options, ReadOptions),
+            requirements=_part(options, checking.Requirements),
+            options=_part(options, importing.ImportOptions),
+        )
+        return _outcome(result)
+
+    return Command(run=run, as_json=options.json)
+
+
+def _prepare_inspect(argv: list[str]) -> Command:
+    text = f"Describe a store or a data set. Formats: {_format_names()}."
+    options, _ = parse(SourceOptions, argv, verb="data inspect", description=text, parts={})
+
+    def run() -> Outcome:
+        from jepawm.data.recording import ReadOptions
+        from jepawm.runs import inspect_data
+
+        read_options = _part(options, ReadOptions)
+        return _outcome(
+            inspect_data(options.path, format_name=options.format, read_options=read_options)
+        )
+
+    return Command(run=run, as_json=options.json)
+
+
+def _prepare_check(argv: list[str]) -> Command:
+    text = f"List all problems at once; exit code 2 if there are any. Formats: {_format_names()}."
+    options, _ = parse(CheckOptions, argv, verb="data check", description=text, parts={})
+
+    def run() -> Outcome:
+        from jepawm.data import checking
+        from jepawm.data.recording import ReadOptions
+        from jepawm.runs import check_data
+
+        result = check_data(
+            options.path,
+            format_name=options.format,
+            read_options=_part(options, ReadOptions),
+            requirements=_part(options, checking.Requirements),
+        )
+        return _outcome(result, exit_code=0 if result["good"] else 2)
+
+    return Command(run=run, as_json=options.json)
+
+
+_VERBS: Mapping[str, Callable[[list[str]], Command]] = {
+    "import": _prepare_import,
+    "inspect": _prepare_inspect,
+    "check": _prepare_check,
+}
+
+
+def _part(options: SourceOptions, kind: Callable[..., Config]) -> Config:
+    """Build the dataclass `kind` from the options of the same names."""
+    names = [field.name for field in fields(kind)]  # pyright: ignore[reportArgumentType]
+    return kind(**{name: getattr(options, name) for name in names})
+
+
+def _outcome(result: Result, *, exit_code: int = 0) -> Outcome:
+    lists = {key: result[key] for key in ("problems", "notes") if key in result}
+    plain = {key: value for key, value in result.items() if key not in lists}
+    lines = [render_fields(plain)]
+    for key, texts in lists.items():
+        if isinstance(texts, list) and texts:
+            lines += [f"{key}:", *(f"  {text}" for text in texts)]
+    return Outcome(result=result, text="\n".join(lines), exit_code=exit_code)
+
+
+def _format_names() -> str:
+    from jepawm.data.formats import FORMATS
+
+    return ", ".join(FORMATS.names())

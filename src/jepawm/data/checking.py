@@ -1,0 +1,157 @@
+"""Find what is wrong with a source, episode by episode, before anything is written."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from jepawm.data.recording import Episode, Problem, Recording, Source
+from jepawm.data.resample import Combine, frame_step, subsample
+from jepawm.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Requirements:
+    """What episodes have to satisfy."""
+
+    fps: float | None = None
+    """Frames per second to keep; all if not given. Must divide those of the source."""
+    combine_actions: Combine | None = None
+    """How actions between two kept frames become one, where frames are left out."""
+    min_frames: int = 2
+    """Shortest episode, in frames that are kept: T x frameskip + 1 for training windows."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Examined:
+    """One episode of a source after all checks that need no whole decoding."""
+
+    episode: Episode
+    """The episode."""
+    recording: Recording | None
+    """What was read, at the frame rate that is kept; None if it cannot be read."""
+    problems: tuple[Problem, ...]
+    """All that is wrong with it; empty if it is good."""
+
+
+def examine(source: Source, requirements: Requirements) -> Iterator[Examined]:
+    """Read and check every episode; only its first frame is decoded.
+
+    Raises:
+        UserError: if the frame rate does not divide.
+    """
+    step = frame_step(source.fps, requirements.fps)
+    if not source.episodes:
+        raise UserError(f"{source.path} holds no episodes; check the path")
+    first: tuple[str, dict[str, object]] | None = None
+    for episode in source.episodes:
+        try:
+            recording = episode.read()
+        except UserError as error:
+            yield Examined(
+                episode=episode, recording=None, problems=(problem_of(episode, str(error)),)
+            )
+            continue
+        recording = subsample(recording, step, combine=requirements.combine_actions)
+        found = [
+            *_number_problems(recording),
+            *_length_problems(recording, requirements.min_frames),
+        ]
+        shapes, damage = _shapes(recording)
+        found += damage
+        if first is None and not found:
+            first = (episode.name, shapes)
+        if first is not None:
+            found += _shape_problems(shapes, first[1], name=first[0])
+        problems = tuple(problem_of(episode, text) for text in found)
+        yield Examined(episode=episode, recording=recording, problems=problems)
+
+
+def constant_columns(path: Path, stds: Mapping[str, Sequence[float] | None]) -> list[Problem]:
+    """Note the columns that never change, given all standard deviations by name."""
+    notes = []
+    for name, std in stds.items():
+        constant = [column for column, value in enumerate(std or ()) if value == 0]
+        if std is not None and constant:
+            text = (
+                f"{name}: {len(constant)} of {len(std)} columns are constant (standard deviation "
+                f"0): {constant}; they are normalised to 0 and tell the model nothing"
+            )
+            notes.append(Problem(file=str(path), episode="all episodes", message=text, fatal=False))
+    return notes
+
+
+def problem_of(episode: Episode, message: str) -> Problem:
+    """Say what is wrong with an episode."""
+    return Problem(file=str(episode.file), episode=episode.name, message=message)
+
+
+def _number_problems(recording: Recording) -> Iterator[str]:
+    num_frames = recording.num_frames
+    if len(recording.actions) not in (num_frames - 1, num_frames):
+        yield (
+            f"{len(recording.actions)} actions for {num_frames} frames; there must be as many, or "
+            "one less: mend the table, or leave the episode out"
+        )
+    columns = {
+        "actions": recording.actions,
+        "proprio": recording.proprio,
+        "state": recording.state,
+    }
+    for name, rows in columns.items():
+        if rows is None:
+            continue
+        if name != "actions" and len(rows) != num_frames:
+            yield f"{len(rows)} rows of {name} for {num_frames} frames; mend the table"
+        bad = ~np.isfinite(rows)
+        if bad.any():
+            step, column = np.argwhere(bad)[0].tolist()
+            yield (
+                f"{name} is NaN or infinite at step {step}, column {column} ({int(bad.sum())} "
+                "numbers in all); repair the recording, or leave the episode out"
+            )
+
+
+def _length_problems(recording: Recording, min_frames: int) -> Iterator[str]:
+    if recording.num_frames < max(2, min_frames):
+        yield (
+            f"{recording.num_frames} frames are fewer than the {max(2, min_frames)} of a window; "
+            "use shorter windows (--min-frames), or leave the episode out"
+        )
+
+
+def _shapes(recording: Recording) -> tuple[dict[str, object], list[str]]:
+    shapes: dict[str, object] = {"actions": recording.actions.shape[1]}
+    if recording.proprio is not None:
+        shapes["proprio"] = recording.proprio.shape[1]
+    if recording.state is not None:
+        shapes["state"] = recording.state.shape[1]
+    video = f"the video {recording.video}" if recording.video else "the episode"
+    try:
+        count = recording.count_frames()
+        if count != recording.num_frames:
+            word = "fewer" if count < recording.num_frames else "more"
+            return shapes, [
+                f"{video} has {count} frames, {word} than the {recording.num_frames} of its table; "
+                "it is truncated or not the right one: copy it again, or leave the episode out"
+            ]
+        frame = next(recording.frames(), None)
+    except UserError as error:
+        return shapes, [str(error)]
+    if frame is not None:
+        shapes["frames"] = frame.shape[:2]
+    return shapes, []
+
+
+def _shape_problems(
+    shapes: dict[str, object], expected: dict[str, object], *, name: str
+) -> Iterator[str]:
+    for key in sorted(shapes.keys() | expected.keys()):
+        if key == "frames" and key not in shapes:
+            continue  # they cannot be decoded, which is a problem of its own
+        if shapes.get(key) != expected.get(key):
+            yield (
+                f"{key} have shape {shapes.get(key)}, those of {name} have {expected.get(key)}; "
+                "import episodes of different shapes into stores of their own"
+            )

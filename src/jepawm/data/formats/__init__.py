@@ -1,0 +1,44 @@
+"""Foreign formats: one module each, behind one registry."""
+
+from pathlib import Path
+from typing import cast
+
+from jepawm.data.recording import Format, ReadOptions, Source
+from jepawm.errors import UserError
+from jepawm.registry import Registry
+
+FORMATS = Registry(
+    "data format",
+    {"lerobot": "jepawm.data.formats.lerobot:FORMAT"},
+)
+"""Every format by name."""
+
+
+def open_source(path: Path, *, name: str | None, options: ReadOptions) -> Source:
+    """Open a foreign data set; without a `name` the format is recognised.
+
+    Raises:
+        UserError: if nothing is there, the format is unknown, or its files are wrong.
+    """
+    if not path.exists():
+        raise UserError(f"there is nothing at {path}; check the path")
+    return get_format(name or recognise(path)).open(path, options)
+
+
+def get_format(name: str) -> Format:
+    """Return a format by name."""
+    return cast(Format, FORMATS.get(name))
+
+
+def recognise(path: Path) -> str:
+    """Return the name of the format that `path` has.
+
+    Raises:
+        UserError: if none or several fit.
+    """
+    names = [name for name in FORMATS.names() if get_format(name).recognises(path)]
+    if len(names) == 1:
+        return names[0]
+    known = ", ".join(names or FORMATS.names())
+    what = "fits several formats" if names else "is of no known format"
+    raise UserError(f"{path} {what}; name one by --format: {known}")

@@ -1,0 +1,168 @@
+"""Import a source into the native store, or check all of it without writing."""
+
+import hashlib
+import logging
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from jepawm.data.checking import Examined, Requirements, constant_columns, examine, problem_of
+from jepawm.data.episodes import EpisodeStore, open_store
+from jepawm.data.manifest import SourceRecord, column_statistics, hash_file
+from jepawm.data.recording import Problem, ReadOptions, Source
+from jepawm.data.resample import Fit, frame_step, square_frames
+from jepawm.data.writer import EpisodeWriter
+from jepawm.errors import UserError
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportOptions:
+    """How a source becomes a store."""
+
+    image_size: int = 64
+    """Side of the frames in pixels."""
+    fit: Fit = "crop"
+    """How frames become square: `crop` cuts out the centre as the reference does, or `stretch`."""
+    skip_bad_episodes: bool = False
+    """Leave bad episodes out instead of stopping at the first; says how many."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Imported:
+    """What an import did."""
+
+    store: EpisodeStore
+    """The store, opened."""
+    problems: tuple[Problem, ...]
+    """Why episodes were left out, and what is worth knowing about the rest."""
+    num_skipped: int
+    """Number of episodes left out."""
+
+
+def import_source(
+    source: Source,
+    out: Path,
+    *,
+    options: ImportOptions,
+    requirements: Requirements,
+    read_options: ReadOptions,
+    console: Console | None = None,
+) -> Imported:
+    """Write all episodes of a source into a new store at `out`; complete or absent.
+
+    Args:
+        source: the source.
+        out: folder to create.
+        options: how frames are stored and what happens to bad episodes.
+        requirements: frame rate and shortest length.
+        read_options: how the source was opened, for the manifest.
+        console: where progress is shown; None means stderr.
+
+    Raises:
+        UserError: at the first bad episode unless they are skipped; if none is good; if `out`
+            exists or the disk is full.
+    """
+    step = frame_step(source.fps, requirements.fps)
+    problems: list[Problem] = []
+    num_skipped = 0
+    writer = EpisodeWriter(
+        out,
+        environment=source.environment,
+        image_size=options.image_size,
+        settings={**asdict(options), **asdict(requirements), **asdict(read_options)},
+        fps=None if source.fps is None else source.fps / step,
+        source=source_record(source),
+    )
+    with writer:
+        for examined in track(
+            examine(source, requirements),
+            description=f"importing {source.path.name}",
+            total=len(source.episodes),
+            console=console or Console(stderr=True),
+        ):
+            found = _append(examined, writer, options)
+            if found and not options.skip_bad_episodes:
+                raise UserError(
+                    f"{found[0].to_text()} (nothing was written; --skip-bad-episodes leaves such "
+                    "episodes out, `jepawm data check` lists all problems)"
+                )
+            for problem in found:
+                _LOG.warning("left out: %s", problem.to_text())
+            num_skipped += bool(found)
+            problems += found
+        if num_skipped == len(source.episodes):
+            raise UserError(f"no episode of {source.path} is good; `jepawm data check` tells why")
+    store = open_store(out)
+    statistics = store.manifest.statistics
+    stds = {"actions": statistics.action_std, "proprio": statistics.proprio_std}
+    notes = constant_columns(source.path, stds)
+    for note in notes:
+        _LOG.warning("%s", note.to_text())
+    if num_skipped:
+        _LOG.warning("%d of %d episodes were left out", num_skipped, len(source.episodes))
+    return Imported(store=store, problems=tuple(problems + notes), num_skipped=num_skipped)
+
+
+def check_source(source: Source, requirements: Requirements) -> list[Problem]:
+    """List all problems of all episodes, then the columns that never change.
+
+    Raises:
+        UserError: if the frame rate does not divide.
+    """
+    problems: list[Problem] = []
+    rows: dict[str, list[np.ndarray]] = {"actions": [], "proprio": []}
+    for examined in examine(source, requirements):
+        problems += examined.problems
+        if examined.recording is not None and not examined.problems:
+            rows["actions"].append(examined.recording.actions)
+            if examined.recording.proprio is not None:
+                rows["proprio"].append(examined.recording.proprio)
+    stds = {
+        name: column_statistics(np.concatenate(parts))[1] for name, parts in rows.items() if parts
+    }
+    return problems + constant_columns(source.path, stds)
+
+
+def _append(examined: Examined, writer: EpisodeWriter, options: ImportOptions) -> list[Problem]:
+    """Write a good episode; returns what is wrong with a bad one, damaged frames too."""
+    recording = examined.recording
+    if examined.problems or recording is None:
+        return list(examined.problems)
+    try:
+        pixels = square_frames(recording.frames(), options.image_size, fit=options.fit)
+        if len(pixels) != recording.num_frames:
+            raise UserError(
+                f"only {len(pixels)} of {recording.num_frames} frames can be decoded; copy the "
+                "video again, or leave the episode out"
+            )
+    except UserError as error:
+        return [problem_of(examined.episode, str(error))]
+    writer.append(
+        pixels,
+        recording.actions,
+        proprio=recording.proprio,
+        state=recording.state,
+        task=recording.task,
+    )
+    return []
+
+
+def source_record(source: Source) -> SourceRecord:
+    """Describe a source for the manifest: format, camera, and one hash of all its files."""
+    root = source.path if source.path.is_dir() else source.path.parent
+    lines = [
+        f"{Path(os.path.relpath(file, root)).as_posix()} {hash_file(file)}\n"
+        for file in source.files
+    ]
+    return SourceRecord(
+        format=source.format,
+        name=source.path.resolve().name,
+        sha256=hashlib.sha256("".join(lines).encode()).hexdigest(),
+        camera=source.camera,
+    )

@@ -1,0 +1,142 @@
+"""What every foreign format is read into: a source of recordings, one for each episode.
+
+A format is a module in `data/formats/` that turns a path into a `Source`. Everything after that
+(choosing a frame rate, resizing, checking, writing) is the same for all formats.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from jepawm.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """What to read from a source."""
+
+    camera: str | None = None
+    """Camera to read; needed only where there are several."""
+    action_key: str | None = None
+    """Name of the actions in the source, where it is not the usual one."""
+    proprio_key: str | None = None
+    """Names of the proprioception in the source, joined by commas; `none` leaves it out."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Recording:
+    """One episode of a source; its frames are decoded when they are asked for."""
+
+    num_frames: int
+    """Number of frames `L`."""
+    actions: Float[np.ndarray, "n a"]
+    """Actions `[n, a]`, `n` is `L` or `L - 1`; row t leads frame t to frame t + 1."""
+    proprio: Float[np.ndarray, "L P"] | None = None
+    """Proprioception `[L, P]`; None if there is none."""
+    state: Float[np.ndarray, "L S"] | None = None
+    """Simulator state `[L, S]`; None if there is none."""
+    task: str = ""
+    """What the episode is about, in words; empty if nothing is said."""
+    video: Path | None = None
+    """File that holds the frames, for messages; None if it is the file of the episode."""
+    frames: Callable[[], Iterator[UInt8[np.ndarray, "height width 3"]]]
+    """Decode the frames one after the other."""
+    count_frames: Callable[[], int]
+    """Count the frames there really are, without decoding them."""
+    pose_actions: bool = False
+    """Whether actions are differences of the proprioception, a pose (see `poses.py`)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Episode:
+    """One episode of a source, before it is read."""
+
+    name: str
+    """How messages call it."""
+    file: Path
+    """File or folder that holds it."""
+    read: Callable[[], Recording]
+    """Read everything but the frames; raises `UserError` for what is wrong with it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A foreign data set, opened."""
+
+    format: str
+    """Name of the format."""
+    path: Path
+    """What was opened."""
+    environment: str
+    """Name of the environment or robot."""
+    fps: float | None
+    """Frames per second; None if the source does not say."""
+    cameras: Sequence[str]
+    """All cameras there are."""
+    camera: str
+    """The one that is read."""
+    episodes: Sequence[Episode]
+    """All episodes, in order."""
+    files: Sequence[Path]
+    """All files that the source consists of, sorted."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """What else there is, by name, with its type and shape in words."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """A foreign format."""
+
+    summary: str
+    """What it is, in a line."""
+    recognises: Callable[[Path], bool]
+    """Return whether a path looks like this format."""
+    open: Callable[[Path, ReadOptions], Source]
+    """Open a source; raises `UserError` for what concerns all episodes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """Something wrong with a source."""
+
+    file: str
+    """File that holds it."""
+    episode: str
+    """Episode, in words."""
+    message: str
+    """What is wrong and what to do."""
+    fatal: bool = True
+    """Whether the episode cannot be imported; if not, it is worth knowing only."""
+
+    def to_text(self) -> str:
+        """Return one line for a person."""
+        where = self.episode if self.file in self.message else f"{self.file}, {self.episode}"
+        return f"{where}: {self.message}"
+
+
+def choose_camera(wanted: str | None, cameras: Sequence[str], *, where: Path) -> str:
+    """Return the camera to read.
+
+    Raises:
+        UserError: if there is none, several and none is chosen, or no such one; lists them.
+    """
+    known = ", ".join(cameras)
+    if not cameras:
+        raise UserError(f"{where} holds no camera; record or render images first")
+    if wanted is None and len(cameras) == 1:
+        return cameras[0]
+    if wanted is None:
+        raise UserError(f"{where} holds several cameras; choose one by --camera: {known}")
+    if wanted not in cameras:
+        raise UserError(f"{where} has no camera {wanted!r}; by --camera choose among: {known}")
+    return wanted
+
+
+def all_files(folder: Path) -> list[Path]:
+    """List all files below a folder, sorted; a file is its own list."""
+    if folder.is_file():
+        return [folder]
+    return sorted(path for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,154 @@
+"""Read and write videos by PyAV: times without decoding, frames at given times, short clips."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+from io import BytesIO
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float, Int64, UInt8
+
+from jepawm.errors import UserError
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+
+VideoFile = Path | bytes
+"""A video file, or the content of one."""
+
+
+def video_times(video: VideoFile, *, name: str) -> tuple[Int64[np.ndarray, " n"], Fraction]:
+    """Return the times `[n]` of all frames, sorted, and the seconds of one unit; decodes nothing.
+
+    A truncated file gives the times of the frames that are left.
+
+    Raises:
+        UserError: if the file, called `name` in messages, is missing or no video.
+    """
+    with _opened(video, name) as container:
+        stream = container.streams.video[0]
+        times = [
+            packet.pts
+            for packet in container.demux(stream)
+            if packet.pts is not None and not packet.is_corrupt and not packet.is_discard
+        ]
+        return np.sort(np.array(times, dtype=np.int64)), Fraction(stream.time_base or 1)
+
+
+def video_rate(video: VideoFile, *, name: str) -> float:
+    """Return the frames per second that the video states."""
+    with _opened(video, name) as container:
+        return float(container.streams.video[0].average_rate or 0)
+
+
+def read_video(
+    video: VideoFile, *, name: str, times: Int64[np.ndarray, " n"] | None = None
+) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
+    """Decode the frames at `times` (rising; units of `video_times`), or all of them, as RGB.
+
+    Decoding starts at the key frame before the first and stops after the last.
+
+    Raises:
+        UserError: if the file, called `name` in messages, is missing, damaged, or ends too early.
+    """
+    left = None if times is None else [int(time) for time in times]
+    with _opened(video, name) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        if left:
+            container.seek(left[0], stream=stream)
+        position = 0
+        for frame in container.decode(stream):
+            if left is not None:
+                if position == len(left):
+                    break
+                if frame.pts is None or frame.pts < left[position]:
+                    continue
+                if frame.pts > left[position]:
+                    break
+            position += 1
+            yield frame.to_ndarray(format="rgb24")
+    if left is not None and position < len(left):
+        raise UserError(
+            f"{name}: only {position} of {len(left)} frames can be decoded; the video is damaged, "
+            "copy it again"
+        )
+
+
+def pick_times(
+    times: Int64[np.ndarray, " n"], wanted: Float[np.ndarray, " k"], *, unit: Fraction
+) -> Int64[np.ndarray, " m"]:
+    """Choose the times of frames that belong to `wanted` seconds; ends with the first that is absent.
+
+    A frame belongs to a moment if no other is nearer and it is less than half the smallest
+    distance of `wanted` moments away. The result has `m <= k` entries.
+    """
+    if len(times) == 0 or len(wanted) == 0:
+        return times[:0]
+    seconds = times * float(unit)
+    right = np.clip(np.searchsorted(seconds, wanted), 1, max(len(times) - 1, 1))
+    left = right - 1
+    right = np.minimum(right, len(times) - 1)
+    nearest = np.where(wanted - seconds[left] <= seconds[right] - wanted, left, right)
+    distance = np.diff(wanted).min() if len(wanted) > 1 else np.inf
+    absent = np.abs(seconds[nearest] - wanted) >= distance / 2
+    end = int(np.argmax(absent)) if absent.any() else len(wanted)
+    return times[nearest[:end]]
+
+
+def write_video(
+    path: Path,
+    frames: Sequence[UInt8[np.ndarray, "height width 3"]] | UInt8[np.ndarray, "n height width 3"],
+    *,
+    fps: Fraction,
+    codec: str = "libx264",
+    options: dict[str, str] | None = None,
+) -> None:
+    """Write RGB frames as an mp4 with a key frame every two frames, so that clips decode fast.
+
+    Raises:
+        UserError: if the frames have odd sides, which the codec does not take.
+    """
+    av = require_av()
+    height, width = frames[0].shape[:2]
+    if height % 2 or width % 2:
+        raise UserError(f"{path}: video needs even sides, frames are {height} x {width}; use png")
+    with av.open(str(path), "w") as container:
+        settings = {"g": "2", "crf": "18"} if options is None else options
+        stream = container.add_stream(codec, rate=fps, options=settings)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for pixels in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode(None))
+
+
+def require_av() -> ModuleType:
+    """Import PyAV.
+
+    Raises:
+        UserError: if it is not installed.
+    """
+    try:
+        import av
+    except ImportError as error:
+        raise UserError("videos need PyAV: pip install 'jepawm[data]'") from error
+    return av
+
+
+@contextmanager
+def _opened(video: VideoFile, name: str) -> "Iterator[InputContainer]":
+    av = require_av()
+    if isinstance(video, Path) and not video.is_file():
+        raise UserError(f"the video {name} is missing; copy it again")
+    try:
+        with av.open(BytesIO(video) if isinstance(video, bytes) else str(video)) as container:
+            if not container.streams.video:
+                raise UserError(f"{name} holds no video; copy it again")
+            yield container
+    except av.error.FFmpegError as error:
+        raise UserError(
+            f"the video {name} is truncated or damaged ({error.strerror}); copy it again"
+        ) from error
