@@ -31,7 +31,7 @@ if ! .venv/bin/python -c 'import pip' 2>/dev/null; then
 fi
 echo "Installing into .venv (about a minute) ..."
 .venv/bin/python -m pip install --quiet --disable-pip-version-check \
-    --constraint constraints/cpu.txt --editable '.[data,dev,encoders,mujoco,pusht]'
+    --constraint constraints/cpu.txt --editable '.[dev,data,encoders,hub,mujoco,pusht]'
 .venv/bin/python -m pip check
 
 # PointMaze draws by OpenGL; without it everything else works and its tests are skipped.

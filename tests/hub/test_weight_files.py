@@ -46,7 +46,7 @@ def test_what_is_no_weight_file_is_refused(tmp_path: Path):
     torch.save(WEIGHTS, whole)
     cut.write_bytes(whole.read_bytes()[:-100])
     page.write_text("<!DOCTYPE html><html>not found</html>")
-    with pytest.raises(UserError, match=r"cut\.pth: it is truncated"):
+    with pytest.raises(UserError, match=r"cut\.pth: it is .*truncated"):
         read_weight_file(cut)
     with pytest.raises(UserError, match=r"page\.pth: it is a web page"):
         read_weight_file(page)
@@ -54,7 +54,12 @@ def test_what_is_no_weight_file_is_refused(tmp_path: Path):
     with pytest.raises(UserError, match=r"page\.safetensors: it is a web page"):
         read_weight_file(tmp_path / "page.safetensors")
     torch.save({"model": Payload()}, whole)
-    with pytest.raises(UserError, match="more than tensors"):
+    with pytest.raises(
+        UserError, match=r"more than tensors: Python objects \(\S*test_weight_files"
+    ):
+        read_weight_file(whole)
+    torch.save({"model": Payload()}, whole, _use_new_zipfile_serialization=False)
+    with pytest.raises(UserError, match="pickles are never run"):
         read_weight_file(whole)
     torch.save([1, 2], whole)
     with pytest.raises(UserError, match="holds a list"):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from jepawm.golden.case import Comparison, GoldenCase, GoldenError, compare
-from jepawm.hub.reference import convert_decoder
+from jepawm.hub.reference import convert_decoder, flat_names
 from jepawm.models.decoder import DecoderConfig, ImageDecoder, StateDecoder
 from jepawm.models.preprocessing import Normalization, prepare_images
 
@@ -42,7 +42,7 @@ def check_image_head(case: GoldenCase) -> list[Comparison]:
         patch_size=case.option("patch_size", int),
         normalization=_normalization(case, given),
     )
-    decoder.load_state_dict(convert_decoder(weights))
+    decoder.load_state_dict(convert_decoder(flat_names({"model": weights})))
     tokens = case.tensor("z_in").flatten(2, 3)  # [B, T, N, D]
     patches = case.tensor("patches_out")
     frames = decoder.eval().pixels(tokens).movedim(-3, -1)  # [B, T, Hpx, Wpx, 3]
@@ -65,7 +65,7 @@ def check_state_head(case: GoldenCase) -> list[Comparison]:
         grid=(side, side),
         state_dim=case.option("state_dim", int),
     )
-    decoder.load_state_dict(convert_decoder(weights))
+    decoder.load_state_dict(convert_decoder(flat_names({"model": weights})))
     states = decoder.eval()(case.tensor("z_in").flatten(2, 3))
     return [
         _compare(case, "decoder_pos_embed", decoder.table, weights["decoder_pos_embed"][0]),

@@ -1,5 +1,8 @@
 """Golden checks of predictors and of their autoregressive unroll."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import cast, get_args
 
 import torch
@@ -7,10 +10,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from jepawm.golden.case import Comparison, GoldenCase, GoldenError, compare
-from jepawm.hub.reference import Family, convert_predictor, convert_proprio, predictor_config
-from jepawm.models.predictor import Predictor
-from jepawm.models.proprio import ProprioConfig, ProprioEncoder
-from jepawm.models.world_model import JEPAWorldModel
+from jepawm.hub.reference import (
+    GROUPS,
+    Family,
+    convert_world_model,
+    flat_names,
+    predictor_config,
+)
+from jepawm.models.proprio import ProprioConfig
+from jepawm.models.world_model import JEPAWorldModel, build_world_model
+from jepawm.training.checkpoint import load_weights
 from jepawm.types import Context, Latent, concatenate
 
 
@@ -39,15 +48,23 @@ def check_predictor(case: GoldenCase) -> list[Comparison]:
         latents = Latent(
             tokens=tokens, proprio=_encode_proprio(model, case, f"{prefix}/proprio_in")
         )
-        predicted = model.predict(latents, actions)
-        got = {"pred_visual": predicted.tokens.reshape(case.array(f"{prefix}/pred_visual").shape)}
+        with _unfinished_outputs(model) as unfinished:
+            predicted = model.predict(latents, actions)
+        shape = case.array(f"{prefix}/pred_visual").shape
+        got = {"pred_visual": predicted.tokens.reshape(shape)}
+        if "visual" in unfinished:
+            got["pred_visual_unnormalised"] = unfinished["visual"].reshape(shape)
+        if model.predictor.layout.action_token:
+            frames = unfinished["sequence"].unflatten(1, (actions.shape[1], -1))
+            got["pred_action_token"] = frames[:, :, :1]
         if predicted.proprio is not None:
             got["pred_proprio"] = predicted.proprio
         if f"{prefix}/action_code" in case.arrays:
             got["action_code"] = model.predictor.action_encoder(actions)
         if f"{prefix}/proprio_code" in case.arrays and latents.proprio is not None:
             got["proprio_code"] = latents.proprio[:, :, 0]
-        results += [_compare(case, f"{prefix}/{name}", value) for name, value in got.items()]
+        stored = [name for name in got if f"{prefix}/{name}" in case.arrays]
+        results += [_compare(case, f"{prefix}/{name}", got[name]) for name in stored]
     return results
 
 
@@ -69,56 +86,92 @@ def check_unroll(case: GoldenCase) -> list[Comparison]:
         both = concatenate([start, rolled], dim=1).map(lambda tensor: tensor.transpose(0, 1))
         expected = case.array(f"{prefix}/pred_visual")
         results.append(_compare(case, f"{prefix}/pred_visual", both.tokens.reshape(expected.shape)))
-        if both.proprio is not None:
+        if both.proprio is not None and f"{prefix}/pred_proprio" in case.arrays:
             results.append(_compare(case, f"{prefix}/pred_proprio", both.proprio))
     return results
 
 
 def build_model(case: GoldenCase) -> JEPAWorldModel:
-    """Build the reference predictor of a case with the case's weights, in evaluation mode."""
-    family = case.option("family", str)
-    if family not in get_args(Family):
-        raise GoldenError(f"{case.name}: unknown family {family!r}")
-    family = cast(Family, family)
-    weights = case.state("predictor")
-    proprio = _proprio_config(case)
+    """Build the reference predictor of a case with the case's weights, in evaluation mode.
+
+    What widths the parts have, and whether a code is a token or joins the channels, is read from
+    the weights.
+    """
+    family = case_family(case)
+    tensors = case_tensors(case)
+    weights = convert_world_model(family, tensors)
     latent_dim, grid = case.option("embed_dim", int), case.option("grid", int)
+    visual_dim = latent_dim if family == "dino_wm" else case.option("pred_embed_dim", int)
+    width = _size(case, weights, "predictor.norm.weight")
+    code = weights.get("proprio_encoder.proj.weight")
+    proprio = _proprio_config(code, extra=width - visual_dim)
+    feature_dim = proprio.dim if proprio.mode == "feature" else 0
     config = predictor_config(
         family,
         depth=case.option("depth", int),
         num_heads=case.option("num_heads", int),
         head_dim=case.option("head_dim", int),
-        visual_dim=latent_dim if family == "dino_wm" else case.option("pred_embed_dim", int),
+        visual_dim=visual_dim,
         window=case.option("num_frames_pred", int),
-        action_code_dim=case.optional("action_emb_dim", int) or 0,
-        hidden_dim=case.optional("mlp_dim", int),
+        action_code_dim=width - visual_dim - feature_dim,
+        hidden_dim=_size(case, weights, "predictor.blocks.0.mlp.fc1.weight"),
     )
-    predictor = Predictor(
-        config,
-        proprio,
-        latent_dim=latent_dim,
-        grid=(grid, grid),
-        action_dim=case.option("action_dim", int),
-    )
-    predictor.load_state_dict(
-        convert_predictor(family, weights, action_encoder=case.state("action_encoder"))
-    )
-    encoder = None
-    if proprio.mode != "none":
-        code = proprio.dim if proprio.mode == "feature" else predictor.layout.width
-        encoder = ProprioEncoder(case.option("proprio_dim", int), code)
-        encoder.load_state_dict(
-            convert_proprio(weights, proprio_encoder=case.state("proprio_encoder"))
-        )
+    if case.optional("normalize_reps", bool) is not None:
+        config = replace(config, normalize_output=case.option("normalize_reps", bool))
     given = GivenTokens(dim=latent_dim, grid=(grid, grid))
-    return JEPAWorldModel(given, predictor, proprio_encoder=encoder).eval()
+    model = build_world_model(
+        given,
+        config,
+        proprio=proprio,
+        action_dim=case.option("action_dim", int),
+        proprio_dim=0 if code is None else code.shape[1],
+    )
+    load_weights(model, weights, source=case.name)
+    return model.eval()
 
 
-def _proprio_config(case: GoldenCase) -> ProprioConfig:
-    if case.optional("proprio_tokens", int):
+def case_family(case: GoldenCase) -> Family:
+    """Return the family of predictors that a case is about."""
+    family = case.option("family", str)
+    if family not in get_args(Family):
+        raise GoldenError(f"{case.name}: unknown family {family!r}")
+    return cast(Family, family)
+
+
+def case_tensors(case: GoldenCase) -> dict[str, Tensor]:
+    """Return the weights of a case by `<group>.<tensor>`."""
+    return flat_names({group: case.state(group) for group in GROUPS})
+
+
+def _size(case: GoldenCase, weights: dict[str, Tensor], name: str) -> int:
+    if name not in weights:
+        raise GoldenError(f"{case.name}: the weights have no {name}")
+    return weights[name].shape[0]
+
+
+def _proprio_config(code: Tensor | None, *, extra: int) -> ProprioConfig:
+    """Tell a token from features; `extra` channels of a token are not visual."""
+    if code is None:
+        return ProprioConfig(mode="none")
+    if code.shape[0] > extra:
         return ProprioConfig(mode="token")
-    width = case.optional("proprio_emb_dim", int) or 0
-    return ProprioConfig(mode="feature", dim=width) if width else ProprioConfig(mode="none")
+    return ProprioConfig(mode="feature", dim=code.shape[0])
+
+
+@contextmanager
+def _unfinished_outputs(model: JEPAWorldModel) -> Iterator[dict[str, Tensor]]:
+    """Keep the whole sequence after the last norm, and the projected tokens, of a prediction."""
+    kept: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Callable[[nn.Module, object, Tensor], None]:
+        return lambda _module, _inputs, output: kept.update({name: output})
+
+    handles = [model.predictor.norm.register_forward_hook(keep("sequence"))]
+    if model.predictor.proj is not None:
+        handles.append(model.predictor.proj.register_forward_hook(keep("visual")))
+    yield kept
+    for handle in handles:
+        handle.remove()
 
 
 def _encode_proprio(model: JEPAWorldModel, case: GoldenCase, name: str) -> Tensor | None:

@@ -2,14 +2,14 @@
 
 import re
 from dataclasses import replace
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from jepawm.golden.case import Comparison, GoldenCase, GoldenError, compare
-from jepawm.golden.predictors import build_model
-from jepawm.hub.reference import Family, convert_predictor, convert_proprio
+from jepawm.golden.predictors import build_model, case_family
+from jepawm.hub.reference import convert_world_model
 from jepawm.models.world_model import JEPAWorldModel
 from jepawm.training.losses import LossConfig, Metric, PredictionLoss, prediction_loss
 from jepawm.types import Latent
@@ -168,15 +168,5 @@ def _check_gradients(case: GoldenCase, model: JEPAWorldModel, prefix: str) -> li
 
 def _our_name(case: GoldenCase, name: str) -> str:
     """Return what the parameter `<group>.<tensor>` of the reference is called here."""
-    group, tensor = name.split(".", 1)
-    weights = {tensor: torch.zeros(1)}
-    if group == "proprio_encoder" or tensor.startswith("proprio_encoder."):
-        inside = weights if group == "predictor" else {}
-        outside = weights if group == "proprio_encoder" else {}
-        (ours,) = convert_proprio(inside, proprio_encoder=outside)
-        return f"proprio_encoder.{ours}"
-    family = cast(Family, case.option("family", str))
-    inside = weights if group == "predictor" else {}
-    outside = weights if group == "action_encoder" else {}
-    (ours,) = convert_predictor(family, inside, action_encoder=outside)
-    return f"predictor.{ours}"
+    (ours,) = convert_world_model(case_family(case), {name: torch.zeros(1)})
+    return ours

@@ -1,7 +1,8 @@
-"""Predictors of the reference implementation: their shapes and tensor names in ours.
+"""Predictors and heads of the reference implementation: their sizes and tensor names in ours.
 
 The three families of the released files, by the `pred_type` of their configurations: AdaLN,
-V-JEPA-2-AC and DINO-WM. Weights come in groups (`predictor`, `action_encoder`, `proprio_encoder`).
+V-JEPA-2-AC and DINO-WM. A file has groups of tensors (`predictor`, `action_encoder`,
+`proprio_encoder`, or `model` for a head); a name here is `<group>.<tensor>`.
 """
 
 import re
@@ -16,25 +17,56 @@ from jepawm.models.predictor import PredictorConfig
 Family = Literal["AdaLN", "vjepa2_ac", "dino_wm"]
 Weights = Mapping[str, Float[Tensor, "..."]]
 
-_BLOCKS = (
-    (r"^predictor_blocks\.(\d+)\.adaLN_modulation\.1\.", r"blocks.\1.modulation."),
-    (r"^predictor_blocks\.", "blocks."),
-    (r"^predictor_embed\.", "embed."),
-    (r"^predictor_norm\.", "norm."),
-    (r"^predictor_proj\.", "proj."),
+GROUPS = ("predictor", "action_encoder", "proprio_encoder")
+"""Groups of tensors of a world model."""
+
+_Rules = tuple[tuple[str, str], ...]
+"""How a name begins there, and here; `{}` is a number. The first that matches counts, in both
+directions."""
+
+_BLOCKS: _Rules = (
+    ("predictor.predictor_blocks.{}.adaLN_modulation.1.", "predictor.blocks.{}.modulation."),
+    ("predictor.predictor_blocks.", "predictor.blocks."),
+    ("predictor.predictor_embed.", "predictor.embed."),
+    ("predictor.predictor_norm.", "predictor.norm."),
+    ("predictor.predictor_proj.", "predictor.proj."),
+    ("predictor.action_encoder.", "predictor.action_encoder."),
 )
-_DINO_WM = (
-    (r"^pos_embedding$", "position_table"),
-    (r"^transformer\.norm\.", "norm."),
-    (r"^transformer\.layers\.(\d+)\.0\.norm\.", r"blocks.\1.norm1."),
-    (r"^transformer\.layers\.(\d+)\.0\.to_qkv\.", r"blocks.\1.attn.qkv."),
-    (r"^transformer\.layers\.(\d+)\.0\.to_out\.0\.", r"blocks.\1.attn.proj."),
-    (r"^transformer\.layers\.(\d+)\.1\.net\.0\.", r"blocks.\1.norm2."),
-    (r"^transformer\.layers\.(\d+)\.1\.net\.1\.", r"blocks.\1.mlp.fc1."),
-    (r"^transformer\.layers\.(\d+)\.1\.net\.4\.", r"blocks.\1.mlp.fc2."),
+_INSIDE: _Rules = (("predictor.proprio_encoder.", "proprio_encoder.proj."),)
+_OUTSIDE: _Rules = (
+    ("action_encoder.patch_embed.", "predictor.action_encoder."),
+    ("proprio_encoder.patch_embed.", "proprio_encoder.proj."),
 )
-_HEADS = ((r"^decoder_(embed|blocks|norm|proj)\b", r"\1"),)
-_DINO_WM_MASK = re.compile(r"^transformer\.layers\.\d+\.0\.bias$")
+_DINO_WM: _Rules = (
+    ("predictor.pos_embedding", "predictor.position_table"),
+    ("predictor.transformer.norm.", "predictor.norm."),
+    ("predictor.transformer.layers.{}.0.norm.", "predictor.blocks.{}.norm1."),
+    ("predictor.transformer.layers.{}.0.to_qkv.", "predictor.blocks.{}.attn.qkv."),
+    ("predictor.transformer.layers.{}.0.to_out.0.", "predictor.blocks.{}.attn.proj."),
+    ("predictor.transformer.layers.{}.1.net.0.", "predictor.blocks.{}.norm2."),
+    ("predictor.transformer.layers.{}.1.net.1.", "predictor.blocks.{}.mlp.fc1."),
+    ("predictor.transformer.layers.{}.1.net.4.", "predictor.blocks.{}.mlp.fc2."),
+)
+_RULES: dict[Family, _Rules] = {
+    "AdaLN": _BLOCKS + _OUTSIDE + _INSIDE,
+    "vjepa2_ac": _BLOCKS + _INSIDE + _OUTSIDE,
+    "dino_wm": _DINO_WM + _OUTSIDE,
+}
+_HEADS: _Rules = (
+    ("model.decoder_embed.", "embed."),
+    ("model.decoder_blocks.", "blocks."),
+    ("model.decoder_norm.", "norm."),
+    ("model.decoder_proj.", "proj."),
+    ("model.", ""),
+)
+
+# What a file may hold that is no weight of the model: the stored mask of DINO-WM, an encoder of
+# camera poses that V-JEPA-2-AC was released with and does not use, fixed position tables.
+_IGNORED = re.compile(
+    r"predictor\.transformer\.layers\.\d+\.0\.bias"
+    r"|predictor\.extrinsics_encoder\..*"
+    r"|model\.decoder_pos_embed"
+)
 
 
 def predictor_config(
@@ -57,13 +89,14 @@ def predictor_config(
         head_dim: width of a head.
         visual_dim: channels of the visual part of a token.
         window: longest window in frames.
-        action_code_dim: width of the action code that joins the channels (DINO-WM).
+        action_code_dim: width of the action code that joins the channels (DINO-WM, or
+            V-JEPA-2-AC with conditioning by features).
         hidden_dim: width of the feed-forward layer; None is four times the token width.
     """
     dino_wm = family == "dino_wm"
-    conditioning = {"AdaLN": "adaln", "vjepa2_ac": "sequence", "dino_wm": "feature"}
+    conditioning = "adaln" if family == "AdaLN" else "feature" if action_code_dim else "sequence"
     return PredictorConfig(
-        conditioning=conditioning[family],  # pyright: ignore[reportArgumentType]
+        conditioning=conditioning,
         positions="learned" if dino_wm else "rope_vjepa",
         window=window,
         depth=depth,
@@ -79,59 +112,69 @@ def predictor_config(
     )
 
 
-def convert_predictor(
-    family: Family, predictor: Weights, *, action_encoder: Weights
-) -> dict[str, Tensor]:
-    """Rename the weights of a reference predictor for `Predictor.load_state_dict`.
+def flat_names(groups: Mapping[str, Weights]) -> dict[str, Tensor]:
+    """Name the tensors of a file `<group>.<tensor>`, as they are called without distribution.
 
-    An action encoder of its own (group `action_encoder`, a convolution of width 1) becomes the
-    predictor's. The mask that DINO-WM stores is dropped, and so is a proprio encoder inside the
-    predictor, which `convert_proprio` takes.
+    The traces of distributed training (`module.`) are taken off, the state encoder of V-JEPA-2-AC
+    is called proprio encoder, and what is no weight of the model is left out.
     """
-    rules = _DINO_WM if family == "dino_wm" else _BLOCKS
-    converted: dict[str, Tensor] = {}
-    for name, value in predictor.items():
-        if _DINO_WM_MASK.match(name) or name.startswith("proprio_encoder."):
-            continue
-        converted[_rename(name, rules)] = value
-    for name, value in action_encoder.items():
-        converted[name.replace("patch_embed.", "action_encoder.")] = _as_linear(value)
-    return converted
+    flat: dict[str, Tensor] = {}
+    for group, tensors in groups.items():
+        for tensor, value in tensors.items():
+            name = f"{group}.{tensor.replace('module.', '')}"
+            name = re.sub(r"\bstate_encoder\.(weight|bias)$", r"proprio_encoder.\1", name)
+            if not _IGNORED.fullmatch(name):
+                flat[name] = value
+    return flat
 
 
-def convert_proprio(predictor: Weights, *, proprio_encoder: Weights) -> dict[str, Tensor]:
-    """Return the weights of the proprio encoder for `ProprioEncoder.load_state_dict`.
+def convert_world_model(family: Family, tensors: Weights) -> dict[str, Tensor]:
+    """Rename `<group>.<tensor>` for a `JEPAWorldModel`, all of it but the encoder of images.
 
-    They lie in their own group, or inside the predictor (V-JEPA-2-AC).
-    """
-    inside = {
-        name.replace("proprio_encoder.", "proj."): value
-        for name, value in predictor.items()
-        if name.startswith("proprio_encoder.")
-    }
-    outside = {
-        name.replace("patch_embed.", "proj."): _as_linear(value)
-        for name, value in proprio_encoder.items()
-    }
-    return inside | outside
-
-
-def convert_decoder(model: Weights) -> dict[str, Tensor]:
-    """Rename the weights of a reference head for `ImageDecoder` or `StateDecoder`.
-
-    The stored position table is dropped: the decoders compute theirs.
+    Encoders of actions and proprioception that are convolutions of width 1 become linear maps.
+    Unknown names stay as they are.
     """
     return {
-        _rename(name, _HEADS): value for name, value in model.items() if name != "decoder_pos_embed"
+        _rename(name, _RULES[family]): _as_linear(value) if _is_convolution(name) else value
+        for name, value in tensors.items()
     }
 
 
-def _rename(name: str, rules: tuple[tuple[str, str], ...]) -> str:
-    for pattern, replacement in rules:
-        renamed, count = re.subn(pattern, replacement, name)
-        if count:
-            return renamed
+def original_layout(family: Family, weights: Weights) -> dict[str, tuple[int, ...]]:
+    """Return names and shapes in a file of the weights of a `JEPAWorldModel`, without encoder."""
+    layout: dict[str, tuple[int, ...]] = {}
+    for name, value in weights.items():
+        original = _rename(name, _reversed(_RULES[family]))
+        layout[original] = (*value.shape, 1) if _is_convolution(original) else tuple(value.shape)
+    return layout
+
+
+def convert_decoder(tensors: Weights) -> dict[str, Tensor]:
+    """Rename `model.<tensor>` of a reference head for `ImageDecoder` or `StateDecoder`."""
+    return {_rename(name, _HEADS): value for name, value in tensors.items()}
+
+
+def original_decoder_layout(weights: Weights) -> dict[str, tuple[int, ...]]:
+    """Return names and shapes in a file of the weights of an `ImageDecoder` or `StateDecoder`."""
+    rules = _reversed(_HEADS)
+    return {_rename(name, rules): tuple(value.shape) for name, value in weights.items()}
+
+
+def _rename(name: str, rules: _Rules) -> str:
+    for before, after in rules:
+        pattern = re.escape(before).replace(r"\{\}", r"(\d+)")
+        match = re.match(pattern, name)
+        if match:
+            return after.format(*match.groups()) + name[match.end() :]
     return name
+
+
+def _reversed(rules: _Rules) -> _Rules:
+    return tuple((after, before) for before, after in rules)
+
+
+def _is_convolution(name: str) -> bool:
+    return name.endswith("_encoder.patch_embed.weight")
 
 
 def _as_linear(value: Tensor) -> Tensor:

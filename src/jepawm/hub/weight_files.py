@@ -25,30 +25,28 @@ def read_weight_file(path: Path, group: str | None = None) -> dict[str, Tensor]:
     Raises:
         UserError: if it is missing, truncated, no weight file, or holds more than tensors.
     """
-    if not path.is_file():
-        raise UserError(f"{path} is missing; give the path of a weight file that exists")
-    content = _read(path)
+    content = read_content(path)
     inner = content.get(group) if group else None
     if isinstance(inner, Mapping):
         content = inner
-    tensors = {str(k): value for k, value in content.items() if isinstance(value, Tensor)}
+    tensors = only_tensors(content)
     if not tensors:
         entries = ", ".join(str(key) for key in list(content)[:8])
         raise UserError(f"{path} has no tensors at its top (it has: {entries}); give another file")
     return tensors
 
 
-def strip_prefixes(tensors: Mapping[str, Tensor], *prefixes: str) -> dict[str, Tensor]:
-    """Take each prefix, in this order, off the names that begin with it."""
-    stripped: dict[str, Tensor] = {}
-    for name, value in tensors.items():
-        for prefix in prefixes:
-            name = name.removeprefix(prefix)  # noqa: PLW2901
-        stripped[name] = value
-    return stripped
+def read_content(path: Path) -> Mapping[str, object]:
+    """Read everything in a weight file: tensors, plain values and containers of them, by name.
 
+    Tensors are mapped from disk, so what nobody touches (the state of an optimiser) costs no
+    memory.
 
-def _read(path: Path) -> Mapping[str, object]:
+    Raises:
+        UserError: if it is missing, truncated, no weight file, or holds more than that.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} is missing; give the path of a weight file that exists")
     try:
         if path.suffix == ".safetensors":
             return dict(load_file(path))
@@ -62,10 +60,55 @@ def _read(path: Path) -> Mapping[str, object]:
     return content
 
 
+def only_tensors(content: Mapping[str, object]) -> dict[str, Tensor]:
+    """Return the entries that are tensors."""
+    return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+
+
+def foreign_objects(path: Path) -> list[str]:
+    """Return the full names of what a file of torch holds beside tensors and containers.
+
+    Nothing is run: the names are read from the file's text. A file that is no archive of torch
+    (none are since version 1.6) gives an empty list.
+    """
+    if not zipfile.is_zipfile(path):
+        return []
+    try:
+        return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+    except (_Refused, RuntimeError, ValueError, OSError):
+        return []  # not written by torch; reading it says why
+
+
+def strip_prefixes(tensors: Mapping[str, Tensor], *prefixes: str) -> dict[str, Tensor]:
+    """Take each prefix, in this order, off the names that begin with it."""
+    stripped: dict[str, Tensor] = {}
+    for name, value in tensors.items():
+        for prefix in prefixes:
+            name = name.removeprefix(prefix)  # noqa: PLW2901
+        stripped[name] = value
+    return stripped
+
+
 def _reason(path: Path, error: Exception) -> str:
     with path.open("rb") as file:
         head = file.read(512).lstrip().lower()
     if head.startswith((b"<!doctype", b"<html", b"<?xml")):
         return "it is a web page, not weights; download it again"
-    first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return f"it is truncated, or holds more than tensors ({first_line}); download it again"
+    foreign = foreign_objects(path)
+    if foreign:
+        shown = ", ".join(foreign[:8]) + (f" and {len(foreign) - 8} more" if foreign[8:] else "")
+        return (
+            f"it holds more than tensors: Python objects ({shown}) that only running their code "
+            "could restore, which never happens here; ask for a file of tensors"
+        )
+    if isinstance(error, _Refused):  # a pickle of its own, or of before torch 1.6
+        return (
+            "it is no weight file, truncated, or a pickle that holds more than tensors; pickles "
+            f"are never run ({_first_sentence(error)}); download it again"
+        )
+    return f"it is truncated or no weight file ({_first_sentence(error)}); download it again"
+
+
+def _first_sentence(error: Exception) -> str:
+    lines = str(error).splitlines()
+    return lines[0].split(". ")[0] if lines else type(error).__name__
