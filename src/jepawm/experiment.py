@@ -15,7 +15,7 @@ from jepawm.envs.wall_policy import RandomWall
 from jepawm.errors import UserError
 from jepawm.evaluation.protocols import PROTOCOLS, Protocol
 from jepawm.models.encoders import EncoderConfig, build_encoder
-from jepawm.models.frozen_encoders import FrozenEncoderConfig
+from jepawm.models.frozen_encoders import FrozenEncoderConfig, TimmEncoderConfig
 from jepawm.models.predictor import PredictorConfig
 from jepawm.models.proprio import ProprioConfig
 from jepawm.models.world_model import JEPAWorldModel, build_world_model
@@ -29,7 +29,7 @@ from jepawm.training.losses import LossConfig
 from jepawm.training.optim import OptimConfig
 from jepawm.training.train import LoopConfig
 
-AnyEncoderConfig = EncoderConfig | FrozenEncoderConfig
+AnyEncoderConfig = EncoderConfig | FrozenEncoderConfig | TimmEncoderConfig
 """A learned or a frozen encoder; their field `family` tells which, in JSON too."""
 
 
@@ -130,7 +130,7 @@ class Experiment:
             "loss.inverse_dynamics_weight": loss.inverse_dynamics_weight > 0,
             "loss.temporal_weight": loss.temporal_weight > 0,
         }
-        if isinstance(self.encoder, FrozenEncoderConfig) and any(useless.values()):
+        if not isinstance(self.encoder, EncoderConfig) and any(useless.values()):
             names = ", ".join(name for name, used in useless.items() if used)
             raise UserError(
                 f"{names} would act on the tokens of the frozen encoder {self.encoder.name}, which "
@@ -176,9 +176,9 @@ def build_model(experiment: Experiment, *, action_dim: int, proprio_dim: int) ->
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(experiment.seed)
         encoder = (
-            load_frozen_encoder(config)
-            if isinstance(config, FrozenEncoderConfig)
-            else build_encoder(config)
+            build_encoder(config)
+            if isinstance(config, EncoderConfig)
+            else load_frozen_encoder(config)
         )
         return build_world_model(
             encoder,
@@ -195,7 +195,7 @@ def with_encoder_weights(experiment: Experiment, weights: str) -> Experiment:
     Raises:
         UserError: if its encoder is learned: its weights are those of the checkpoint.
     """
-    if not isinstance(experiment.encoder, FrozenEncoderConfig):
+    if isinstance(experiment.encoder, EncoderConfig):
         raise UserError(
             f"encoder weights {weights!r} are given for a model whose encoder is learned; its "
             "weights are in the checkpoint, leave the option out"

@@ -6,14 +6,15 @@ from jepawm.cli.encoder_choice import encoder_names, new_encoder
 from jepawm.cli.train import prepare_train
 from jepawm.errors import UserError
 from jepawm.models.encoders import EncoderConfig
-from jepawm.models.frozen_encoders import FrozenEncoderConfig
+from jepawm.models.frozen_encoders import FrozenEncoderConfig, TimmEncoderConfig
 
 
 def test_families_give_16_by_16_patches():
     assert new_encoder("vit") == EncoderConfig(family="vit")
     assert new_encoder("dinov2") == FrozenEncoderConfig(size="S", image_size=224)
     assert new_encoder("vjepa2") == FrozenEncoderConfig(family="vjepa2", size="L", image_size=256)
-    assert encoder_names() == "conv, vit, dinov2, dinov2_reg, dinov3, vjepa2"
+    assert encoder_names() == "conv, vit, dinov2, dinov2_reg, dinov3, vjepa, vjepa2, timm:NAME"
+    assert new_encoder("timm:vit_tiny") == TimmEncoderConfig(model="vit_tiny")
     with pytest.raises(UserError, match=r"unknown encoder 'dino' \(known: conv, vit, dinov2"):
         new_encoder("dino")
 

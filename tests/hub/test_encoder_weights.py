@@ -11,13 +11,8 @@ from safetensors.torch import load_file, save_file
 from jepawm.errors import UserError
 from jepawm.golden.case import load_case
 from jepawm.golden.encoders import check_encoder
-from jepawm.hub.encoder_weights import (
-    RESAMPLING,
-    convert_encoder,
-    file_name,
-    hub_name,
-    load_frozen_encoder,
-)
+from jepawm.hub.encoder_layouts import RESAMPLING, convert_encoder
+from jepawm.hub.encoder_weights import file_name, hub_name, load_frozen_encoder
 from jepawm.models.frozen_backbones import BackboneShape
 from jepawm.models.frozen_encoders import FrozenEncoderConfig, build_frozen_encoder
 from jepawm.models.positions import resample_table
@@ -223,6 +218,68 @@ def test_without_file_and_network_the_file_is_named(monkeypatch, tmp_path: Path)
         load_frozen_encoder(
             FrozenEncoderConfig(image_size=28, weights=str(tmp_path / "nowhere.pth")), shape=TINY
         )
+
+
+def random_vjepa(*, num_steps: int, side: int) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    shapes = {
+        "pos_embed": (1, num_steps * side**2, 24),
+        "patch_embed.proj.weight": (24, 3, 2, 16, 16),
+        "patch_embed.proj.bias": (24,),
+        "blocks.0.norm1.weight": (24,),
+        "blocks.0.norm1.bias": (24,),
+        "blocks.0.attn.qkv.weight": (72, 24),
+        "blocks.0.attn.qkv.bias": (72,),
+        "blocks.0.attn.proj.weight": (24, 24),
+        "blocks.0.attn.proj.bias": (24,),
+        "blocks.0.norm2.weight": (24,),
+        "blocks.0.norm2.bias": (24,),
+        "blocks.0.mlp.fc1.weight": (96, 24),
+        "blocks.0.mlp.fc1.bias": (96,),
+        "blocks.0.mlp.fc2.weight": (24, 96),
+        "blocks.0.mlp.fc2.bias": (24,),
+        "norm.weight": (24,),
+        "norm.bias": (24,),
+    }
+    return {name: 0.5 * torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+
+
+def test_v_jepa_1_is_torchs_own_transformer_over_doubled_frames(tmp_path: Path):
+    weights = random_vjepa(num_steps=8, side=2)
+    path = tmp_path / "vitl16.pth.tar"
+    saved = {f"module.backbone.{name}": value for name, value in weights.items()}
+    torch.save({"encoder": saved, "target_encoder": {}, "epoch": 300}, path)
+    config = FrozenEncoderConfig(family="vjepa", size="L", image_size=48, weights=str(path))
+    encoder = load_frozen_encoder(config, shape=replace(TINY, patch_size=16))
+    layer = torch.nn.TransformerEncoderLayer(
+        24, 2, 96, 0.0, "gelu", layer_norm_eps=1e-6, batch_first=True, norm_first=True
+    )
+    block = {n.removeprefix("blocks.0."): v for n, v in weights.items() if "blocks.0" in n}
+    names = {
+        "attn.qkv.": "self_attn.in_proj_",
+        "attn.proj.": "self_attn.out_proj.",
+        "mlp.fc1.": "linear1.",
+        "mlp.fc2.": "linear2.",
+    }
+    for ours, theirs in names.items():
+        block = {n.replace(ours, theirs): v for n, v in block.items()}
+    layer.load_state_dict(block)
+    images = torch.randn(2, 3, 48, 48, generator=torch.Generator().manual_seed(1))
+    clips = images[:, :, None].repeat(1, 1, 2, 1, 1)  # [B, 3, 2, S, S]
+    patch = weights["patch_embed.proj.weight"], weights["patch_embed.proj.bias"]
+    tokens = F.conv3d(clips, *patch, stride=(2, 16, 16)).flatten(2).transpose(1, 2)
+    table = weights["pos_embed"].view(1, 8, 2, 2, 24).permute(0, 4, 1, 2, 3)
+    table = F.interpolate(table, scale_factor=(1 / 8, 1.5, 1.5), mode="trilinear")
+    with torch.no_grad():
+        expected = layer.eval()(tokens + table.flatten(2).transpose(1, 2))
+    norm = weights["norm.weight"], weights["norm.bias"]
+    expected = F.layer_norm(expected, (24,), *norm, eps=1e-6)
+    torch.testing.assert_close(encoder.encode_images(images), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_v_jepa_1_is_not_on_the_hub():
+    with pytest.raises(UserError, match=r"vjepa L is not on .*fetch vitl16\.pth\.tar"):
+        load_frozen_encoder(FrozenEncoderConfig(family="vjepa", size="L", image_size=256))
 
 
 @pytest.mark.parametrize(

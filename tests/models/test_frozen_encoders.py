@@ -22,7 +22,7 @@ from jepawm.models.world_model import JEPAWorldModel
 from jepawm.protocols import Encoder
 from jepawm.types import Context, Observation
 
-FAMILIES = ("dinov2", "dinov2_reg", "dinov3", "vjepa2")
+FAMILIES = ("dinov2", "dinov2_reg", "dinov3", "vjepa", "vjepa2")
 # What follows by hand from the published widths; DINOv2 with its table of 518 / 14 patches a side.
 PARAMETERS = {
     ("dinov2", "S"): 22_056_576,
@@ -30,6 +30,7 @@ PARAMETERS = {
     ("dinov2", "L"): 304_368_640,
     ("dinov2", "g"): 1_136_480_768,
     ("dinov2_reg", "S"): 22_056_576 + 4 * 384,
+    ("vjepa", "L"): 303_885_312 + 256 * 1024,
     ("vjepa2", "L"): 303_885_312,
     ("vjepa2", "g"): 1_012_173_952,
 }
@@ -90,7 +91,7 @@ def test_batch_axes_are_kept_and_images_are_independent(family):
 def test_patch_tokens_are_the_last_ones_and_normed(family):
     encoder = tiny(family)
     images = prepare_images(images_of(1), encoder.config.image_size, normalization="imagenet")
-    others = {"dinov2": 1, "dinov2_reg": 5, "dinov3": 5, "vjepa2": 0}[family]
+    others = {"dinov2": 1, "dinov2_reg": 5, "dinov3": 5, "vjepa": 0, "vjepa2": 0}[family]
     tokens = encoder.all_tokens(images)
     assert tokens.shape == (1, others + 9, 24)
     assert torch.equal(encoder.encode_images(images), tokens[:, others:])
@@ -162,7 +163,7 @@ def test_every_field_changes_the_tokens(before, after):
 def test_sizes_that_were_not_published_are_refused():
     with pytest.raises(UserError, match=r"no dinov3 of size 'g'; .*S, B, L"):
         FrozenEncoderConfig(family="dinov3", size="g")
-    assert len(SHAPES) == 4 + 4 + 3 + 3
+    assert len(SHAPES) == 4 + 4 + 3 + 1 + 3
     with pytest.raises(UserError, match=r"image_size = 256 .* 14 of dinov2; .* 224"):
         build_frozen_encoder(FrozenEncoderConfig(image_size=256))
 

@@ -17,10 +17,10 @@ def choose_encoder(experiment: "Experiment", family: str) -> "Experiment":
 
     Loss terms that only learned encoders need are turned off beside a frozen one.
     """
-    from jepawm.models.frozen_encoders import FrozenEncoderConfig
+    from jepawm.models.encoders import EncoderConfig
 
     encoder, loss = new_encoder(family), experiment.loss
-    if isinstance(encoder, FrozenEncoderConfig):
+    if not isinstance(encoder, EncoderConfig):
         loss = replace(loss, regularizer="none", inverse_dynamics_weight=0.0, temporal_weight=0.0)
     return replace(experiment, encoder=encoder, loss=loss)
 
@@ -33,8 +33,10 @@ def new_encoder(family: str) -> "AnyEncoderConfig":
     """
     from jepawm.models.encoders import EncoderConfig
     from jepawm.models.frozen_backbones import SHAPES
-    from jepawm.models.frozen_encoders import FrozenEncoderConfig
+    from jepawm.models.frozen_encoders import FrozenEncoderConfig, TimmEncoderConfig
 
+    if family.startswith("timm:"):
+        return TimmEncoderConfig(model=family.removeprefix("timm:"))
     for (name, size), shape in SHAPES.items():
         if name == family:
             return FrozenEncoderConfig(family=name, size=size, image_size=_GRID * shape.patch_size)
@@ -49,4 +51,4 @@ def encoder_names() -> str:
     from jepawm.models.frozen_backbones import SHAPES
 
     learned = get_args(get_type_hints(EncoderConfig)["family"])
-    return ", ".join([*learned, *dict.fromkeys(family for family, _ in SHAPES)])
+    return ", ".join([*learned, *dict.fromkeys(family for family, _ in SHAPES), "timm:NAME"])

@@ -4,7 +4,12 @@ import torch
 from torch import Tensor
 
 from jepawm.golden.case import Comparison, GoldenCase, GoldenError, compare
-from jepawm.hub.encoder_weights import RESAMPLING, Resampling, convert_encoder
+from jepawm.hub.encoder_layouts import (
+    RESAMPLING,
+    ClipResampling,
+    Resampling,
+    convert_encoder,
+)
 from jepawm.models.frozen_backbones import BackboneShape, FrozenFamily
 from jepawm.models.frozen_encoders import (
     FrozenEncoder,
@@ -45,7 +50,9 @@ def _build(case: GoldenCase, *, image_size: int) -> FrozenEncoder:
     family, resampling = _family(case, image_size)
     weights = case.state("encoder")
     depth, width = case.option("depth", int), case.option("embed_dim", int)
-    if family != "vjepa2" and "blocks.0.ls1.gamma" not in weights:  # a scale of 1 is no scale
+    if (
+        not family.startswith("vjepa") and "blocks.0.ls1.gamma" not in weights
+    ):  # a scale of 1 is no scale
         names = [
             f"blocks.{block}.{scale}.gamma" for block in range(depth) for scale in ("ls1", "ls2")
         ]
@@ -60,7 +67,7 @@ def _build(case: GoldenCase, *, image_size: int) -> FrozenEncoder:
         patch_size=case.option("patch_size", int),
         norm_eps=case.option("norm_eps", float),
     )
-    size = "L" if family == "vjepa2" else "S"
+    size = "L" if family.startswith("vjepa") else "S"
     config = FrozenEncoderConfig(family=family, size=size, image_size=image_size)
     encoder = build_frozen_encoder(config, shape)
     converted = convert_encoder(family, weights, side=encoder.grid[0], resampling=resampling)
@@ -68,11 +75,17 @@ def _build(case: GoldenCase, *, image_size: int) -> FrozenEncoder:
     return encoder
 
 
-def _family(case: GoldenCase, image_size: int) -> tuple[FrozenFamily, Resampling | None]:
+def _family(
+    case: GoldenCase, image_size: int
+) -> tuple[FrozenFamily, Resampling | ClipResampling | None]:
     name = case.option("family", str)
-    if name == "vjepa2":
-        if case.optional("rope", bool) is False or (case.optional("tubelet_size", int) or 2) != 2:
-            raise GoldenError(f"{case.name}: only rotary positions and clips of 2 are supported")
+    if name in ("vjepa", "vjepa2"):
+        side = case.option("img_size", int) // case.option("patch_size", int)
+        if (case.optional("tubelet_size", int) or 2) != 2:
+            raise GoldenError(f"{case.name}: only clips of 2 frames are supported")
+        table = case.state("encoder").get("pos_embed")
+        if table is not None and (name == "vjepa" or case.optional("rope", bool) is False):
+            return "vjepa", ClipResampling(num_steps=table.shape[1] // side**2)
         if case.option("img_size", int) != image_size:
             raise GoldenError(f"{case.name}: the image is not as large as the model was built for")
         return "vjepa2", None
@@ -80,6 +93,7 @@ def _family(case: GoldenCase, image_size: int) -> tuple[FrozenFamily, Resampling
         raise GoldenError(f"{case.name}: unknown family {name!r}")
     family = "dinov2_reg" if case.optional("num_register_tokens", int) else "dinov2"
     published = RESAMPLING[family]
+    assert isinstance(published, Resampling)
     antialias = case.optional("interpolate_antialias", bool)
     offset = case.optional("interpolate_offset", float)
     return family, Resampling(

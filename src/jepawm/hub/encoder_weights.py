@@ -1,52 +1,33 @@
 """Weights of frozen encoders, from the files that their authors published or from transformers.
 
 Files (`.pth`, `.pt`, `.safetensors`) carry the authors' tensor names; folders and the Hugging Face
-hub carry those of transformers. Position tables are resampled as the authors' code does it.
+hub carry those of transformers.
 """
 
-import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from jepawm.errors import UserError
+from jepawm.hub.encoder_layouts import RESAMPLING, convert_encoder, resampled
+from jepawm.hub.timm_encoders import load_timm_encoder
 from jepawm.hub.weight_files import read_weight_file, strip_prefixes
 from jepawm.models.frozen_backbones import BackboneShape, FrozenFamily, require_transformers
 from jepawm.models.frozen_encoders import (
-    POSITION_TABLE,
+    AnyFrozenConfig,
     FrozenEncoder,
     FrozenEncoderConfig,
+    TimmEncoderConfig,
     build_frozen_encoder,
 )
-from jepawm.models.positions import resample_table
 from jepawm.training.checkpoint import load_weights
-
-Weights = Mapping[str, Float[Tensor, "..."]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Resampling:
-    """How a position table is resampled to another image size (see `resample_table`)."""
-
-    antialias: bool
-    """Smooth before shrinking."""
-    offset: float
-    """Added to the new side in the scale factor; 0 resizes to the side itself."""
-
-
-RESAMPLING: dict[FrozenFamily, Resampling] = {
-    "dinov2": Resampling(antialias=False, offset=0.1),
-    "dinov2_reg": Resampling(antialias=True, offset=0.0),
-}
-"""As published; the other families have rotary positions and no table."""
 
 
 def load_frozen_encoder(
-    config: FrozenEncoderConfig, *, shape: BackboneShape | None = None
+    config: AnyFrozenConfig, *, shape: BackboneShape | None = None
 ) -> FrozenEncoder:
     """Build a frozen encoder with the weights that `config.weights` names.
 
@@ -54,12 +35,13 @@ def load_frozen_encoder(
 
     Args:
         config: which encoder, and where its weights are.
-        shape: sizes of the transformer; None: the published ones.
+        shape: sizes of the transformer; None: the published ones. Models of timm have their own.
 
     Raises:
         UserError: if the weights are not there, damaged or of another model.
     """
-    require_transformers()
+    if isinstance(config, TimmEncoderConfig):
+        return load_timm_encoder(config)
     seed, side = config.random_seed, config.image_size // (shape or config.shape).patch_size
     published = _published(config, side=side) if seed is None else None
     with torch.random.fork_rng(devices=[]):
@@ -91,32 +73,17 @@ def require_same_encoder(encoder: FrozenEncoder, saved: object, *, source: str) 
         )
 
 
-def convert_encoder(
-    family: FrozenFamily, weights: Weights, *, side: int, resampling: Resampling | None
-) -> dict[str, Tensor]:
-    """Rename the tensors of an authors' file for the backbone of a `FrozenEncoder`.
-
-    Joint projections are split (queries, keys and values; the two halves of SwiGLU); what does
-    not count in use is dropped. Unknown names stay as they are, for the loader to refuse.
-
-    Args:
-        family: whose file.
-        weights: tensors by the authors' names, without the prefixes of a training.
-        side: patches per side that the position table is resampled to.
-        resampling: how; None where there is no table.
-    """
-    converted: dict[str, Tensor] = {}
-    for name, value in weights.items():
-        new_names = _rename(name, _RULES[family])
-        parts = value.chunk(len(new_names)) if new_names else ()
-        converted |= {new: part for new, part in zip(new_names, parts, strict=True) if new}
-    if family == "dinov3" and "embeddings.mask_token" in converted:
-        converted["embeddings.mask_token"] = converted["embeddings.mask_token"].view(1, 1, -1)
-    return _resampled(converted, side, resampling)
-
-
 def hub_name(config: FrozenEncoderConfig) -> str:
-    """Return the encoder's repository on the Hugging Face hub."""
+    """Return the encoder's repository on the Hugging Face hub.
+
+    Raises:
+        UserError: if it has none.
+    """
+    if config.family == "vjepa":
+        raise UserError(
+            f"{config.name} is not on the Hugging Face hub; fetch {file_name(config)} from its "
+            "authors and set encoder.weights to its path"
+        )
     letter, word = config.size.lower(), _WORDS[config.size]
     names: dict[FrozenFamily, str] = {
         "dinov2": f"dinov2-{word}",
@@ -134,6 +101,7 @@ def file_name(config: FrozenEncoderConfig) -> str:
         "dinov2": f"dinov2_vit{letter}14_pretrain.pth",
         "dinov2_reg": f"dinov2_vit{letter}14_reg4_pretrain.pth",
         "dinov3": f"dinov3_vit{letter}16_pretrain_lvd1689m.pth",
+        "vjepa": f"vit{letter}16.pth.tar",
         "vjepa2": f"vit{letter}.pt",
     }
     return names[config.family]
@@ -145,11 +113,10 @@ def _published(config: FrozenEncoderConfig, *, side: int) -> tuple[str, dict[str
     source = Path(config.weights).expanduser()
     if config.weights == "hub" or source.is_dir():
         place = hub_name(config) if config.weights == "hub" else str(source)
-        return place, _resampled(_from_transformers(config, place), side, resampling)
+        return place, resampled(_from_transformers(config, place), side, resampling)
     if not source.is_file():
         raise UserError(
-            f"encoder.weights: {source} is missing; give the path of {file_name(config)}, or hub "
-            f"to fetch {hub_name(config)}"
+            f"encoder.weights: {source} is missing; give the path of {file_name(config)}"
         )
     public = strip_prefixes(read_weight_file(source, "encoder"), "module.", "backbone.")
     weights = convert_encoder(config.family, public, side=side, resampling=resampling)
@@ -157,6 +124,7 @@ def _published(config: FrozenEncoderConfig, *, side: int) -> tuple[str, dict[str
 
 
 def _from_transformers(config: FrozenEncoderConfig, place: str) -> dict[str, Tensor]:
+    require_transformers()
     from transformers import AutoModel
 
     try:
@@ -170,7 +138,7 @@ def _from_transformers(config: FrozenEncoderConfig, place: str) -> dict[str, Ten
             f"{place} ({first_line}); fetch it where there is a network, or set encoder.weights to "
             f"the path of {file_name(config)}"
         ) from error
-    part = _SUBMODULE[config.family]
+    part = _SUBMODULE.get(config.family, "")
     missing = sorted(name for name in report["missing_keys"] if name.startswith(part))
     if missing:  # transformers would have filled them with random numbers
         raise UserError(
@@ -179,91 +147,6 @@ def _from_transformers(config: FrozenEncoderConfig, place: str) -> dict[str, Ten
     return dict(model.get_submodule(part).state_dict())
 
 
-def _resampled(
-    weights: dict[str, Tensor], side: int, resampling: Resampling | None
-) -> dict[str, Tensor]:
-    if resampling is None or POSITION_TABLE not in weights:
-        return weights
-    table = weights[POSITION_TABLE][0]  # [1 + old patches, D]: the class token's row comes first
-    patches = resample_table(
-        table[1:], side, antialias=resampling.antialias, offset=resampling.offset
-    )
-    return weights | {POSITION_TABLE: torch.cat([table[:1], patches])[None]}
-
-
-def _rename(name: str, rules: tuple["_Rule", ...]) -> tuple[str, ...]:
-    for pattern, replacements in rules:
-        match = re.match(pattern, name)
-        if match:
-            rest = name[match.end() :]
-            return tuple(new and match.expand(new) + rest for new in replacements)
-    return (name,)
-
-
-_Rule = tuple[str, tuple[str, ...]]
-"""Pattern of the begin of a name, and what it becomes; several are equal parts of the tensor,
-an empty one is dropped."""
-
-_BLOCK = r"blocks\.(\d+)\."
-_DINOV2: tuple[_Rule, ...] = (
-    (r"(cls_token|mask_token|register_tokens)$", (r"embeddings.\1",)),
-    (r"pos_embed$", (POSITION_TABLE,)),
-    (r"patch_embed\.proj\.", ("embeddings.patch_embeddings.projection.",)),
-    (
-        _BLOCK + r"attn\.qkv\.",
-        tuple(rf"encoder.layer.\1.attention.{part}_proj." for part in ("q", "k", "v")),
-    ),
-    (_BLOCK + r"attn\.proj\.", (r"encoder.layer.\1.attention.o_proj.",)),
-    (_BLOCK + r"ls([12])\.gamma$", (r"encoder.layer.\1.layer_scale\2.lambda1",)),
-    (
-        _BLOCK + r"mlp\.w12\.",
-        (r"encoder.layer.\1.mlp.gate_proj.", r"encoder.layer.\1.mlp.up_proj."),
-    ),
-    (_BLOCK + r"mlp\.w3\.", (r"encoder.layer.\1.mlp.down_proj.",)),
-    (_BLOCK, (r"encoder.layer.\1.",)),
-    (r"norm\.", ("layernorm.",)),
-)
-_DINOV3: tuple[_Rule, ...] = (
-    (r"(cls_token|mask_token)$", (r"embeddings.\1",)),
-    (r"storage_tokens$", ("embeddings.register_tokens",)),
-    (r"rope_embed\.periods$", ()),  # follow from the width of a head
-    (r"patch_embed\.proj\.", ("embeddings.patch_embeddings.",)),
-    (_BLOCK + r"attn\.qkv\.bias_mask$", ()),
-    (  # keys have no bias: the file's is masked out
-        _BLOCK + r"attn\.qkv\.bias$",
-        (r"model.layer.\1.attention.q_proj.bias", "", r"model.layer.\1.attention.v_proj.bias"),
-    ),
-    (
-        _BLOCK + r"attn\.qkv\.",
-        tuple(rf"model.layer.\1.attention.{part}_proj." for part in ("q", "k", "v")),
-    ),
-    (_BLOCK + r"attn\.proj\.", (r"model.layer.\1.attention.o_proj.",)),
-    (_BLOCK + r"ls([12])\.gamma$", (r"model.layer.\1.layer_scale\2.lambda1",)),
-    (_BLOCK + r"mlp\.fc1\.", (r"model.layer.\1.mlp.up_proj.",)),
-    (_BLOCK + r"mlp\.fc2\.", (r"model.layer.\1.mlp.down_proj.",)),
-    (_BLOCK, (r"model.layer.\1.",)),
-)
-_VJEPA2: tuple[_Rule, ...] = (
-    (r"pos_embed$", ()),  # stored, but the positions are rotary
-    (r"patch_embed\.proj\.", ("embeddings.patch_embeddings.proj.",)),
-    (
-        _BLOCK + r"attn\.qkv\.",
-        tuple(rf"layer.\1.attention.{part}." for part in ("query", "key", "value")),
-    ),
-    (_BLOCK + r"attn\.proj\.", (r"layer.\1.attention.proj.",)),
-    (_BLOCK, (r"layer.\1.",)),
-    (r"norm\.", ("layernorm.",)),
-)
-_RULES: dict[FrozenFamily, tuple[_Rule, ...]] = {
-    "dinov2": _DINOV2,
-    "dinov2_reg": _DINOV2,
-    "dinov3": _DINOV3,
-    "vjepa2": _VJEPA2,
-}
-_SUBMODULE: dict[FrozenFamily, str] = {
-    "dinov2": "",
-    "dinov2_reg": "",
-    "dinov3": "",
-    "vjepa2": "encoder",
-}
+_SUBMODULE: dict[FrozenFamily, str] = {"vjepa2": "encoder"}
+"""The encoder inside the model of transformers, where it is not the whole."""
 _WORDS = {"S": "small", "B": "base", "L": "large", "H": "huge", "g": "giant"}

@@ -1,19 +1,21 @@
 """Backbones of frozen encoders: the published sizes, and how each family is built and run.
 
-The modules are those of transformers; they come with random weights.
+The modules are those of transformers (V-JEPA 1: our own); they come with random weights.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Protocol, cast
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from jepawm.errors import UserError
+from jepawm.models.vjepa import CLIP, VJEPABackbone
 
-FrozenFamily = Literal["dinov2", "dinov2_reg", "dinov3", "vjepa2"]
-"""`dinov2_reg` is DINOv2 with registers; `vjepa2` sees each frame as a clip of two equal ones."""
+FrozenFamily = Literal["dinov2", "dinov2_reg", "dinov3", "vjepa", "vjepa2"]
+"""`dinov2_reg` is DINOv2 with registers; `vjepa` (V-JEPA 1) and `vjepa2` see each frame as a clip
+of two equal ones."""
 FrozenSize = Literal["S", "B", "L", "H", "g"]
 
 
@@ -45,14 +47,15 @@ def build_backbone(family: FrozenFamily, shape: BackboneShape, *, image_size: in
     Raises:
         UserError: if the extra that it needs is not installed.
     """
-    require_transformers()
     return _FAMILIES[family].build(shape, image_size)
 
 
 def run_backbone(
-    family: FrozenFamily, backbone: nn.Module, *, images: Float[Tensor, "B 3 S S"]
+    family: FrozenFamily | Literal["timm"], backbone: nn.Module, *, images: Float[Tensor, "B 3 S S"]
 ) -> Float[Tensor, "B n D"]:
     """Encode normalised images; class token and registers, where there are any, come first."""
+    if family == "timm":
+        return cast(_Timm, backbone).forward_features(images)
     return _FAMILIES[family].run(backbone, images)
 
 
@@ -72,6 +75,7 @@ def require_transformers() -> None:
 
 
 def _dinov2(shape: BackboneShape, image_size: int) -> nn.Module:
+    require_transformers()
     from transformers import Dinov2Config, Dinov2Model
 
     return Dinov2Model(
@@ -89,6 +93,7 @@ def _dinov2(shape: BackboneShape, image_size: int) -> nn.Module:
 
 
 def _dinov2_registers(shape: BackboneShape, image_size: int) -> nn.Module:
+    require_transformers()
     from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
 
     return Dinov2WithRegistersModel(
@@ -107,6 +112,7 @@ def _dinov2_registers(shape: BackboneShape, image_size: int) -> nn.Module:
 
 
 def _dinov3(shape: BackboneShape, image_size: int) -> nn.Module:
+    require_transformers()
     from transformers import DINOv3ViTConfig, DINOv3ViTModel
 
     return DINOv3ViTModel(
@@ -124,6 +130,7 @@ def _dinov3(shape: BackboneShape, image_size: int) -> nn.Module:
 
 
 def _vjepa2(shape: BackboneShape, image_size: int) -> nn.Module:
+    require_transformers()
     from transformers import VJEPA2Config, VJEPA2Model
 
     config = VJEPA2Config(
@@ -133,12 +140,24 @@ def _vjepa2(shape: BackboneShape, image_size: int) -> nn.Module:
         mlp_ratio=shape.mlp_ratio,
         patch_size=shape.patch_size,
         crop_size=image_size,
-        frames_per_clip=_CLIP,
-        tubelet_size=_CLIP,
+        frames_per_clip=CLIP,
+        tubelet_size=CLIP,
         layer_norm_eps=shape.norm_eps,
         pred_num_hidden_layers=0,  # of the whole model only the encoder is kept
     )
     return VJEPA2Model(config).encoder
+
+
+def _vjepa(shape: BackboneShape, image_size: int) -> nn.Module:
+    return VJEPABackbone(
+        width=shape.width,
+        depth=shape.depth,
+        num_heads=shape.num_heads,
+        hidden=int(shape.width * shape.mlp_ratio),
+        patch_size=shape.patch_size,
+        side=image_size // shape.patch_size,
+        norm_eps=shape.norm_eps,
+    )
 
 
 def _run_on_images(backbone: nn.Module, images: Tensor) -> Tensor:
@@ -146,8 +165,12 @@ def _run_on_images(backbone: nn.Module, images: Tensor) -> Tensor:
 
 
 def _run_on_clips(backbone: nn.Module, images: Tensor) -> Tensor:
-    clips = images.unsqueeze(1).expand(-1, _CLIP, -1, -1, -1)  # [B, 2, 3, S, S]
+    clips = images.unsqueeze(1).expand(-1, CLIP, -1, -1, -1)  # [B, 2, 3, S, S]
     return backbone(pixel_values_videos=clips).last_hidden_state
+
+
+class _Timm(Protocol):
+    def forward_features(self, images: Tensor) -> Tensor: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,11 +179,11 @@ class _Family:
     run: Callable[[nn.Module, Tensor], Tensor] = _run_on_images
 
 
-_CLIP = 2
 _FAMILIES: dict[FrozenFamily, _Family] = {
     "dinov2": _Family(build=_dinov2),
     "dinov2_reg": _Family(build=_dinov2_registers),
     "dinov3": _Family(build=_dinov3),
+    "vjepa": _Family(build=_vjepa, run=lambda backbone, images: backbone(images)),
     "vjepa2": _Family(build=_vjepa2, run=_run_on_clips),
 }
 
@@ -183,6 +206,7 @@ _PUBLISHED: dict[FrozenFamily, _ViT] = {
         k: replace(v, patch_size=14, num_registers=4) for k, v in (_SMALL | _GIANT).items()
     },
     "dinov3": {k: replace(v, num_registers=4, norm_eps=1e-5) for k, v in _SMALL.items()},
+    "vjepa": {"L": _SMALL["L"]},
     "vjepa2": _VIDEO,
 }
 SHAPES: dict[tuple[FrozenFamily, FrozenSize], BackboneShape] = {

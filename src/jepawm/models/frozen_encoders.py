@@ -1,4 +1,4 @@
-"""Frozen encoders that others trained: DINOv2, DINOv3 and V-JEPA 2, through transformers.
+"""Frozen encoders that others trained: DINOv2, DINOv3, V-JEPA 1 and 2, and those of timm.
 
 Here they have random weights; `hub/encoder_weights.py` loads the published ones. What comes out
 are the patch tokens after the last layer norm, without class token and registers.
@@ -7,6 +7,7 @@ are the patch tokens after the last layer norm, without class token and register
 import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -35,7 +36,7 @@ class FrozenEncoderConfig:
     family: FrozenFamily = "dinov2"
     """Who trained it, and how."""
     size: FrozenSize = "S"
-    """S, B, L, g of DINOv2; S, B, L of DINOv3; L, H, g of V-JEPA 2."""
+    """S, B, L, g of DINOv2; S, B, L of DINOv3; L of V-JEPA 1; L, H, g of V-JEPA 2."""
     image_size: int = 224
     """Side in pixels that images are resized to; a multiple of the patch (14 for DINOv2, else
     16). The released world models use 224 with DINOv2 and 256 with the others: 16 x 16 tokens."""
@@ -54,10 +55,7 @@ class FrozenEncoderConfig:
             raise UserError(
                 f"there is no {self.family} of size {self.size!r}; choose encoder.size from {sizes}"
             )
-        if self.weights.startswith("random:") and self.random_seed is None:
-            raise UserError(
-                f"encoder.weights = {self.weights!r} has no whole number as seed; write random:0"
-            )
+        random_seed(self.weights)
 
     @property
     def name(self) -> str:
@@ -72,10 +70,42 @@ class FrozenEncoderConfig:
     @property
     def random_seed(self) -> int | None:
         """Return the seed of random weights; None where weights are read."""
-        if self.weights == "random":
-            return 0
-        seed = self.weights.removeprefix("random:")
-        return int(seed) if seed != self.weights and seed.isdecimal() else None
+        return random_seed(self.weights)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimmEncoderConfig:
+    """Which vision transformer of the package timm maps images to tokens."""
+
+    family: Literal["timm"] = "timm"
+    """A model of timm."""
+    model: str = "vit_small_patch16_224"
+    """Its name there; it must give tokens and take square images."""
+    image_size: int = 224
+    """Side in pixels that images are resized to; a multiple of the patch."""
+    normalization: Normalization = "imagenet"
+    """Mean and standard deviation of the input."""
+    normalize_output: bool = False
+    """Pass tokens through a layer norm without weights."""
+    weights: str = "hub"
+    """`hub`: as timm fetches them; or the path of a file; or `random`, `random:SEED`."""
+
+    def __post_init__(self) -> None:
+        """Check the seed."""
+        random_seed(self.weights)
+
+    @property
+    def name(self) -> str:
+        """Return the name with its prefix."""
+        return f"timm:{self.model}"
+
+    @property
+    def random_seed(self) -> int | None:
+        """Return the seed of random weights; None where weights are read."""
+        return random_seed(self.weights)
+
+
+AnyFrozenConfig = FrozenEncoderConfig | TimmEncoderConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +133,7 @@ class FrozenEncoder(nn.Module):
     """Prepare images and run a backbone that is never trained and always in evaluation mode."""
 
     def __init__(
-        self, config: FrozenEncoderConfig, backbone: nn.Module, *, shape: BackboneShape
+        self, config: AnyFrozenConfig, backbone: nn.Module, *, shape: BackboneShape
     ) -> None:
         """Take a backbone with these sizes and its final weights."""
         super().__init__()
@@ -176,6 +206,22 @@ def build_frozen_encoder(
     return FrozenEncoder(config, backbone, shape=shape)
 
 
+def random_seed(weights: str) -> int | None:
+    """Return the seed that `random` (0) or `random:SEED` names; None for weights that are read.
+
+    Raises:
+        UserError: if the seed is no whole number.
+    """
+    kind, _, seed = weights.partition(":")
+    if kind != "random":
+        return None
+    if weights != "random" and not seed.isdecimal():
+        raise UserError(
+            f"encoder.weights = {weights!r} has no whole number as seed; write random:0"
+        )
+    return int(seed or 0)
+
+
 def weights_hash(backbone: nn.Module) -> str:
     """Return the sha256 of all weights but the position table, by name, in float32.
 
@@ -184,7 +230,7 @@ def weights_hash(backbone: nn.Module) -> str:
     """
     digest = hashlib.sha256()
     for name, value in sorted(backbone.state_dict().items()):
-        if name != POSITION_TABLE:
+        if name not in (POSITION_TABLE, "pos_embed"):  # the latter is timm's
             digest.update(f"{name} {tuple(value.shape)}".encode())
             digest.update(value.detach().float().cpu().contiguous().numpy().data)
     return digest.hexdigest()

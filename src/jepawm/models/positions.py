@@ -81,6 +81,19 @@ def resample_table(
     return maps.flatten(2)[0].T.to(table.dtype)
 
 
+def resample_clip_table(
+    table: Float[Tensor, "n D"], side: int, *, num_steps: int
+) -> Float[Tensor, "N D"]:
+    """Resample a table of clips, `num_steps` in time by a square grid, to one step and `side`.
+
+    Trilinear, as V-JEPA 1 does it: the one step lies in the middle of the clip.
+    """
+    old = math.isqrt(len(table) // num_steps)
+    maps = table.float().view(1, num_steps, old, old, -1).permute(0, 4, 1, 2, 3)
+    maps = F.interpolate(maps, size=(1, side, side), mode="trilinear", align_corners=False)
+    return maps.flatten(2)[0].T.to(table.dtype)
+
+
 def rotary_table(
     *,
     num_frames: int,
