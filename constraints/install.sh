@@ -31,17 +31,17 @@ if ! .venv/bin/python -c 'import pip' 2>/dev/null; then
 fi
 echo "Installing into .venv (about a minute) ..."
 .venv/bin/python -m pip install --quiet --disable-pip-version-check \
-    --constraint constraints/cpu.txt --editable '.[dev,data,encoders,hub,mujoco,pusht]'
+    --constraint constraints/cpu.txt --editable '.[dev,data,encoders,hub,metaworld,mujoco,pusht]'
 .venv/bin/python -m pip check
 
-# PointMaze draws by OpenGL; without it everything else works and its tests are skipped.
+# PointMaze and Metaworld draw by OpenGL; without it all else works and their tests are skipped.
 if [ "$(uname)" = Linux ] && ! .venv/bin/python -c 'from mujoco.egl import GLContext; GLContext(16, 16)' 2>/dev/null; then
     libraries="libegl1 libgl1 libgl1-mesa-dri libosmesa6"
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         # shellcheck disable=SC2086
         apt-get update -qq && apt-get install -y -qq --no-install-recommends $libraries >/dev/null ||
-            echo "make install: OpenGL could not be installed; PointMaze's pictures need it" >&2
+            echo "make install: OpenGL could not be installed; MuJoCo's pictures need it" >&2
     else
-        echo "make install: PointMaze's pictures need OpenGL (sudo apt-get install $libraries)" >&2
+        echo "make install: MuJoCo's pictures need OpenGL (sudo apt-get install $libraries)" >&2
     fi
 fi

@@ -41,3 +41,12 @@ def test_plugins_join_by_entry_points(monkeypatch: pytest.MonkeyPatch):
 def test_every_built_in_name_resolves(registry: Registry):
     for name in registry.names():
         assert registry.get(name) is not None
+
+
+def test_a_family_builds_the_member_that_is_asked_for():
+    registry = Registry("thing", {"pi": "math:pi", "number:VALUE": "builtins:float"})
+    assert registry.get("number:2.5") == pytest.approx(2.5)
+    with pytest.raises(UserError, match=r"unknown thing 'number'; did you mean 'number:VALUE'"):
+        registry.get("number")
+    with pytest.raises(UserError, match="unknown thing 'other:1'"):
+        registry.get("other:1")

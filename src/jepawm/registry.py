@@ -11,7 +11,8 @@ from jepawm.errors import UserError
 class Registry:
     """Map names to objects given as `"module:attribute"`, imported when asked for.
 
-    A package adds a name by an entry point of group `jepawm.<kind>`.
+    A name such as `metaworld:TASK` stands for a family: `metaworld:push` is what its function
+    returns for `push`. A package adds a name by an entry point of group `jepawm.<kind>`.
     """
 
     def __init__(self, kind: str, targets: Mapping[str, str]) -> None:
@@ -30,14 +31,22 @@ class Registry:
             UserError: if there is no such name; the message lists those there are.
         """
         targets = self._all_targets()
+        family, colon, member = name.partition(":")
+        families = {one.partition(":")[0]: target for one, target in targets.items() if ":" in one}
+        if colon and member and family in families:
+            return _load(families[family])(member)
         if name not in targets:
             close = get_close_matches(name, targets, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             known = ", ".join(sorted(targets))
             raise UserError(f"unknown {self.kind} {name!r}{hint} (known: {known})")
-        module, attribute = targets[name].split(":")
-        return getattr(import_module(module), attribute)
+        return _load(targets[name])
 
     def _all_targets(self) -> dict[str, str]:
         plugins = {point.name: point.value for point in entry_points(group=f"jepawm.{self.kind}")}
         return plugins | self._targets
+
+
+def _load(target: str):  # noqa: ANN202 - whatever the target is
+    module, attribute = target.split(":")
+    return getattr(import_module(module), attribute)

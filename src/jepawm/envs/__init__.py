@@ -8,9 +8,12 @@ ENVIRONMENTS = Registry(
         "wall": "jepawm.envs.wall:WallBatch",
         "pusht": "jepawm.envs.pusht:PushTBatch",
         "pointmaze": "jepawm.envs.pointmaze:PointMazeBatch",
+        "metaworld_reach": "jepawm.envs.metaworld:metaworld_reach",
+        "metaworld_reach_wall": "jepawm.envs.metaworld:metaworld_reach_wall",
+        "metaworld:TASK": "jepawm.envs.metaworld:metaworld",
     },
 )
-"""Classes that satisfy `protocols.BatchedEnv`, built with `image_size`."""
+"""What builds a `protocols.BatchedEnv` from `image_size`; families such as `metaworld:TASK` too."""
 
 POLICIES = Registry(
     "collection policy",

@@ -7,13 +7,12 @@ relative to `particle_base`.
 
 import importlib
 from dataclasses import dataclass
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 
-from jepawm.errors import UserError
+from jepawm.envs.mujoco_engine import import_mujoco
 
 if TYPE_CHECKING:
     import mujoco
@@ -76,7 +75,7 @@ class PointMazeSimulator:
         Raises:
             UserError: if mujoco is not installed or does not load.
         """
-        engine = import_mujoco()
+        engine = import_mujoco("PointMaze")
         self.physics = physics
         self.model = compile_maze(physics)
         self._data = engine.MjData(self.model)
@@ -105,7 +104,7 @@ def compile_maze(physics: PointMazePhysics) -> "mujoco.MjModel":  # pyright: ign
     Raises:
         UserError: if mujoco is not installed or does not load.
     """
-    model = import_mujoco().MjModel.from_xml_string(maze_xml(physics))
+    model = import_mujoco("PointMaze").MjModel.from_xml_string(maze_xml(physics))
     if physics.old_contacts:
         # engine 3 takes 1 / mass, which makes contacts softer than engine 2's 2 / (3 mass)
         body = model.body("particle").id
@@ -158,26 +157,6 @@ def maze_xml(physics: PointMazePhysics) -> str:
     <motor joint="y"/>
   </actuator>
 </mujoco>"""
-
-
-def import_mujoco() -> ModuleType:
-    """Import mujoco.
-
-    Raises:
-        UserError: if it is not installed, or MUJOCO_GL names a library that does not load.
-    """
-    try:
-        return importlib.import_module("mujoco")
-    except ModuleNotFoundError as error:
-        raise UserError(
-            "PointMaze needs mujoco, which is not installed; run: pip install 'jepawm[mujoco]'"
-        ) from error
-    except (ImportError, AttributeError, RuntimeError, OSError) as error:
-        raise UserError(
-            f"mujoco does not load ({error}); if MUJOCO_GL is set, the OpenGL library that it "
-            "names may be missing: unset it, or on Debian run: apt-get install libegl1 "
-            "libgl1-mesa-dri libosmesa6"
-        ) from error
 
 
 def _join(numbers: tuple[float, ...]) -> str:

@@ -1,12 +1,5 @@
-"""Pictures of PointMaze from straight above, drawn by MuJoCo off screen.
+"""Pictures of PointMaze from straight above, drawn by MuJoCo off screen."""
 
-The OpenGL backend is `$MUJOCO_GL` (egl, osmesa or glfw), without it egl, and glfw on macOS.
-"""
-
-import atexit
-import importlib
-import os
-import sys
 from dataclasses import dataclass
 from functools import cache
 
@@ -15,16 +8,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from jepawm.envs.pointmaze_dynamics import (
-    PAPER_PHYSICS,
-    PointMazePhysics,
-    compile_maze,
-    import_mujoco,
-)
-from jepawm.errors import UserError
-
-_BACKENDS = ("egl", "osmesa", "glfw")
-_MAX_GEOMETRIES = 100
+from jepawm.envs.mujoco_engine import OffscreenRenderer, import_mujoco
+from jepawm.envs.pointmaze_dynamics import PAPER_PHYSICS, PointMazePhysics, compile_maze
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,71 +61,28 @@ def _renderer(
 
 
 class _PointMazeRenderer:
-    """An OpenGL context with the maze in it."""
+    """The maze, a camera above it, and what draws them."""
 
     def __init__(self, image_size: int, view: PointMazeView, physics: PointMazePhysics) -> None:
-        self._engine = import_mujoco()
-        engine = self._engine
+        self._engine = import_mujoco("PointMaze")
         self._model = compile_maze(physics)
-        self._model.vis.quality.offsamples = view.num_samples
-        self._model.vis.global_.offwidth = self._model.vis.global_.offheight = image_size
-        self._data = engine.MjData(self._model)
-        self._gl = _open_context(image_size)
-        self._gl.make_current()
-        self._context = engine.MjrContext(self._model, engine.mjtFontScale.mjFONTSCALE_100.value)
-        atexit.register(self._close)  # before mujoco ends its display, which it registered earlier
-        engine.mjr_setBuffer(engine.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
-        self._scene = engine.MjvScene(self._model, maxgeom=_MAX_GEOMETRIES)
-        self._scene.flags[engine.mjtRndFlag.mjRND_SHADOW] = view.shadows
-        self._scene.flags[engine.mjtRndFlag.mjRND_REFLECTION] = view.reflections
-        self._options = engine.MjvOption()
-        self._camera = engine.MjvCamera()
+        self._data = self._engine.MjData(self._model)
+        self._renderer = OffscreenRenderer(
+            self._model,
+            image_size,
+            environment="PointMaze",
+            num_samples=view.num_samples,
+            shadows=view.shadows,
+            reflections=view.reflections,
+        )
+        self._camera = self._engine.MjvCamera()
         middle = (len(physics.maze) + 1) / 2, (len(physics.maze[0]) + 1) / 2
         self._camera.lookat[:] = (*middle, 0.0)
         self._camera.distance = view.distance
         self._camera.azimuth, self._camera.elevation = 90.0, -90.0
-        self._viewport = engine.MjrRect(0, 0, image_size, image_size)
-        self._frame = np.empty((image_size, image_size, 3), dtype=np.uint8)
 
     def draw(self, state: Float[np.ndarray, " 4"]) -> UInt8[np.ndarray, "S S 3"]:
         """Draw one state; the next call overwrites the result."""
-        engine = self._engine
         self._data.qpos[:] = state[:2]
-        engine.mj_kinematics(self._model, self._data)
-        engine.mjv_updateScene(
-            self._model,
-            self._data,
-            self._options,
-            None,
-            self._camera,
-            engine.mjtCatBit.mjCAT_ALL.value,
-            self._scene,
-        )
-        self._gl.make_current()
-        engine.mjr_render(self._viewport, self._scene, self._context)
-        engine.mjr_readPixels(self._frame, None, self._viewport, self._context)
-        return self._frame[::-1]  # OpenGL's rows begin at the bottom
-
-    def _close(self) -> None:
-        self._gl.make_current()
-        self._context.free()
-        self._gl.free()
-
-
-def _open_context(image_size: int):  # noqa: ANN202 - mujoco's GLContext; mujoco may be missing
-    """Open an OpenGL context of the chosen backend."""
-    default = "glfw" if sys.platform == "darwin" else "egl"
-    backend = os.environ.get("MUJOCO_GL", "").lower() or default
-    if backend not in _BACKENDS:
-        raise UserError(
-            f"MUJOCO_GL={backend} cannot draw pictures; set it to one of {', '.join(_BACKENDS)}"
-        )
-    try:
-        return importlib.import_module(f"mujoco.{backend}").GLContext(image_size, image_size)
-    except (ImportError, AttributeError, RuntimeError, OSError) as error:
-        raise UserError(
-            f"PointMaze cannot draw its pictures: the OpenGL backend {backend} does not work "
-            f"({type(error).__name__}: {error}); install it (Debian, Ubuntu: apt-get install "
-            "libegl1 libgl1 libgl1-mesa-dri libosmesa6) or choose another: MUJOCO_GL=egl or "
-            "MUJOCO_GL=osmesa"
-        ) from error
+        self._engine.mj_kinematics(self._model, self._data)
+        return self._renderer.draw(self._data, self._camera)[::-1]

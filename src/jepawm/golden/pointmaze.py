@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from jepawm.envs.pointmaze_dynamics import PointMazePhysics, PointMazeSimulator, import_mujoco
+from jepawm.envs.mujoco_engine import import_mujoco
+from jepawm.envs.pointmaze_dynamics import PointMazePhysics, PointMazeSimulator
 from jepawm.envs.pointmaze_tasks import start_goal
 from jepawm.golden.case import Comparison, GoldenCase, GoldenError, compare, exact
 
@@ -92,7 +93,7 @@ def _roll(init: np.ndarray, actions: np.ndarray, *, physics: PointMazePhysics) -
 
 def _contacts(states: np.ndarray, actions: np.ndarray, *, physics: PointMazePhysics) -> np.ndarray:
     """Count the contacts with walls in the engine steps of each action, from known states."""
-    engine = import_mujoco()
+    engine = import_mujoco("PointMaze")
     model = PointMazeSimulator(physics).model
     data = engine.MjData(model)
     counts = np.zeros(actions.shape[:2], dtype=np.int64)
