@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import torch
@@ -51,7 +52,8 @@ class MetaworldBatch:
         self.image_size = image_size
         self.task = task
         self.view = view
-        self._simulators = [MetaworldSimulator(task) for _ in range(num_threads)]
+        self.num_threads = num_threads
+        self._simulators = [MetaworldSimulator(task)]  # `simulate` adds one for each thread
         self.state_dim = self._simulators[0].state_dim
         self._scenes: list[Scene] = []
         self._goals: list[np.ndarray] = []
@@ -136,10 +138,11 @@ class MetaworldBatch:
         self._check_actions(actions, num_axes=4)
         batch, num_candidates = actions.shape[:2]
         states = np.empty((*actions.shape[:3], self.state_dim))
-        num_threads = len(self._simulators)
+        while len(self._simulators) < self.num_threads:
+            self._simulators.append(MetaworldSimulator(self.task))
 
         def work(thread: int) -> None:
-            for job in range(thread, batch * num_candidates, num_threads):
+            for job in range(thread, batch * num_candidates, self.num_threads):
                 b, k = divmod(job, num_candidates)
                 states[b, k] = self._simulators[thread].simulate(
                     self._scenes[b],
@@ -147,8 +150,8 @@ class MetaworldBatch:
                     actions=actions[b, k].astype(np.float64),
                 )
 
-        with ThreadPoolExecutor(num_threads) as pool:
-            list(pool.map(work, range(num_threads)))  # raises what a thread raised
+        with ThreadPoolExecutor(self.num_threads) as pool:
+            list(pool.map(work, range(self.num_threads)))  # raises what a thread raised
         return states
 
     def goal_distance(self, states: Float[np.ndarray, "B K S"]) -> Float[np.ndarray, "B K"]:
@@ -218,10 +221,7 @@ def metaworld_reach_wall(image_size: int = 64) -> MetaworldBatch:
 def metaworld(task: str) -> Callable[..., MetaworldBatch]:
     """Return the builder of any task: the environment `metaworld:TASK`."""
 
-    def build(image_size: int = 64) -> MetaworldBatch:
-        return MetaworldBatch(image_size, task=task)
-
-    return build
+    return partial(MetaworldBatch, task=task)  # can be sent to other processes
 
 
 def metaworld_task(
