@@ -78,11 +78,11 @@ def convert_encoder(
         converted |= {new: part for new, part in zip(new_names, parts, strict=True) if new}
     if family == "dinov3" and "embeddings.mask_token" in converted:
         converted["embeddings.mask_token"] = converted["embeddings.mask_token"].view(1, 1, -1)
-    return resampled(converted, side, resampling)
+    return resampled(converted, side, resampling=resampling)
 
 
 def resampled(
-    weights: dict[str, Tensor], side: int, resampling: Resampling | ClipResampling | None
+    weights: dict[str, Tensor], side: int, *, resampling: Resampling | ClipResampling | None
 ) -> dict[str, Tensor]:
     """Return the weights with the position table resampled to `side` patches a side."""
     if resampling is None or POSITION_TABLE not in weights:

@@ -113,7 +113,7 @@ def _published(config: FrozenEncoderConfig, *, side: int) -> tuple[str, dict[str
     source = Path(config.weights).expanduser()
     if config.weights == "hub" or source.is_dir():
         place = hub_name(config) if config.weights == "hub" else str(source)
-        return place, resampled(_from_transformers(config, place), side, resampling)
+        return place, resampled(_from_transformers(config, place), side, resampling=resampling)
     if not source.is_file():
         raise UserError(
             f"encoder.weights: {source} is missing; give the path of {file_name(config)}"
