@@ -20,8 +20,10 @@ from jepawm.protocols import Script, Task
 class RandomPointMaze:
     """Roll through the maze: starts like those of tasks, forces that persist for a while."""
 
-    std: float = 0.6
-    """Standard deviation of an action's components before they are clipped to -1 to 1."""
+    std: float = 1.0
+    """Standard deviation of an action's components. Actions are stored as they are drawn, though
+    the maze clips them to -1 to 1: a planner draws such actions too, and a model has to know that
+    more than 1 is no stronger."""
     persistence_low: float = 0.0
     """Lowest correlation of neighbouring actions; each episode draws its own."""
     persistence_high: float = 0.9
@@ -56,5 +58,4 @@ class RandomPointMaze:
             self.persistence_low, self.persistence_high, (num_episodes, 1)
         )
         noise = generator.standard_normal((num_episodes, num_steps, 2))
-        # clipped as executed: beyond 1 the force is the same
-        return (self.std * persistent(noise, persistence)).clip(-1.0, 1.0)
+        return self.std * persistent(noise, persistence)

@@ -2,7 +2,10 @@
 
 from jepawm.registry import Registry
 
-RECIPES = Registry("recipe", {"wall": "jepawm.recipes.wall:WALL"})
+RECIPES = Registry(
+    "recipe",
+    {"pointmaze": "jepawm.recipes.pointmaze:POINTMAZE", "wall": "jepawm.recipes.wall:WALL"},
+)
 """Experiments by name."""
 
 __all__ = ["RECIPES"]

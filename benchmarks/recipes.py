@@ -1,8 +1,10 @@
-"""Train Wall from nothing with several seeds, evaluate both protocols, append rows to results/wall.jsonl.
+"""Train a recipe from nothing with several seeds, evaluate it, append rows to results/<recipe>.jsonl.
 
-    python benchmarks/wall.py --seeds 0 1 2 3 4 --runs runs/bench
+    python benchmarks/recipes.py wall --seeds 0 1 2 3 4 --protocols paper mpc --runs runs/bench
+    python benchmarks/recipes.py pointmaze --seeds 0 1 2 --runs runs/bench
 
-Each row holds the commands that made it, the wall time of training and all of results.json.
+Each row holds the commands that made it, the wall time of collecting and training, and all of
+results.json. Arguments that this script does not know go to `jepawm train`.
 """
 
 import argparse
@@ -15,36 +17,45 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PROTOCOLS = ("paper", "mpc")
-NUM_TASKS = 96
 
 
 def main() -> None:
     """Run all seeds, one after the other."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("recipe", help="name of the recipe")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--protocols", nargs="+", default=["paper"])
+    parser.add_argument("--episodes", type=int, default=96, help="tasks of each evaluation")
+    parser.add_argument("--task-seed", type=int, default=0, help="list of test tasks")
     parser.add_argument("--runs", type=Path, required=True, help="new folder for the runs")
-    parser.add_argument("--results", type=Path, default=ROOT / "results" / "wall.jsonl")
-    options = parser.parse_args()
+    parser.add_argument("--results", type=Path, help="results/<recipe>.jsonl if not given")
+    options, passed_on = parser.parse_known_args()
     trained = {}
     for seed in options.seeds:
         # A data root of its own: collecting is part of the time.
-        train = (
-            f"train wall --seed {seed} --out {options.runs}/wall-{seed} "
-            f"--data-root {options.runs}/data-{seed}"
-        )
+        folders = [
+            "--out",
+            f"{run_folder(options, seed)}",
+            "--data-root",
+            f"{options.runs}/data-{seed}",
+        ]
+        train = shlex.join(["train", options.recipe, "--seed", f"{seed}", *folders, *passed_on])
         trained[seed] = train, jepawm(train)
-        measure(options, seed, "paper", trained[seed])
-    for seed in options.seeds:  # last, since replanning takes longest
-        measure(options, seed, "mpc", trained[seed])
+        measure(options, seed, options.protocols[0], trained[seed])
+    for protocol in options.protocols[1:]:  # last, since replanning takes longest
+        for seed in options.seeds:
+            measure(options, seed, protocol, trained[seed])
 
 
 def measure(options: argparse.Namespace, seed: int, protocol: str, trained: tuple) -> None:
     """Evaluate the run of one seed and append its row."""
     train, figures = trained
+    run = run_folder(options, seed)
     evaluate = (
-        f"eval {options.runs}/wall-{seed} --episodes {NUM_TASKS} --protocol {protocol} --seed 0 "
-        f"--out {options.runs}/wall-{seed}-{protocol}"
+        f"eval {run} --episodes {options.episodes} --protocol {protocol} "
+        f"--seed {options.task_seed} --out {run}-{protocol}"
     )
     results = jepawm(evaluate)
     results.pop("written")
@@ -56,10 +67,16 @@ def measure(options: argparse.Namespace, seed: int, protocol: str, trained: tupl
         "training": {k: v for k, v in figures.items() if k != "run"},
         **results,
     }
-    with options.results.open("a", encoding="utf-8") as file:
+    path = options.results or ROOT / "results" / f"{options.recipe}.jsonl"
+    with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
     success, wall = results["success"], figures["wall_seconds"]
     print(f"seed {seed}  {protocol}  success {success:.3f}  training {wall:.0f} s", flush=True)
+
+
+def run_folder(options: argparse.Namespace, seed: int) -> Path:
+    """Return the folder of one seed's run."""
+    return options.runs / f"{options.recipe}-{seed}"
 
 
 def jepawm(command: str) -> dict[str, object]:
