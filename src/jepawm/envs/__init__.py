@@ -18,6 +18,7 @@ ENVIRONMENTS = Registry(
 POLICIES = Registry(
     "collection policy",
     {
+        "metaworld_reach": "jepawm.envs.metaworld_policy:MetaworldExplorer",
         "pointmaze": "jepawm.envs.pointmaze_policy:RandomPointMaze",
         "pusht": "jepawm.envs.pusht_policy:PushTReplays",
         "wall": "jepawm.envs.wall_policy:RandomWall",

@@ -220,7 +220,6 @@ def metaworld_reach_wall(image_size: int = 64) -> MetaworldBatch:
 
 def metaworld(task: str) -> Callable[..., MetaworldBatch]:
     """Return the builder of any task: the environment `metaworld:TASK`."""
-
     return partial(MetaworldBatch, task=task)  # can be sent to other processes
 
 

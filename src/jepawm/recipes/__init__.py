@@ -4,7 +4,11 @@ from jepawm.registry import Registry
 
 RECIPES = Registry(
     "recipe",
-    {"pointmaze": "jepawm.recipes.pointmaze:POINTMAZE", "wall": "jepawm.recipes.wall:WALL"},
+    {
+        "metaworld_reach": "jepawm.recipes.metaworld_reach:METAWORLD_REACH",
+        "pointmaze": "jepawm.recipes.pointmaze:POINTMAZE",
+        "wall": "jepawm.recipes.wall:WALL",
+    },
 )
 """Experiments by name."""
 
