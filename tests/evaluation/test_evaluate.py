@@ -140,6 +140,18 @@ def test_horizon_and_replanning_hold_for_the_oracle_too(env, make_setup):
     assert results["baselines"]["oracle"] == results["success"]
 
 
+def test_a_slow_oracle_plans_with_the_numbers_of_the_protocol(env, make_setup):
+    hasty = Protocol(name="hasty", oracle_samples=10, oracle_iterations=1)
+    results = _run(env, make_setup(), protocol=hasty, num_episodes=8).results
+    assert results["success"] == 1.0
+    assert results["baselines"]["oracle"] < 1.0
+    setup = dataclasses.replace(make_setup(), planner=RandomShooting())
+    with pytest.raises(
+        UserError, match="sets num_iterations of the oracle's planner, which Random"
+    ):
+        _run(env, setup, protocol=hasty, num_episodes=4)
+
+
 def test_checkpoint_of_another_environment_is_refused(env, make_setup):
     setup = make_setup(normalizer=Normalizer.from_statistics(action_mean=[0.0], action_std=[1.0]))
     with pytest.raises(UserError, match="another environment"):

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
@@ -122,7 +122,7 @@ def _rows(
         ),
         "oracle": Oracle(
             env,
-            planner=planner,
+            planner=_oracle_planner(planner, protocol),
             normalizer=normalizer,
             protocol=protocol,
             generator=oracle,
@@ -144,6 +144,26 @@ def _rows(
             max_candidates=setup.max_candidates,
         ),
     }
+
+
+def _oracle_planner(planner: Planner, protocol: Protocol) -> Planner:
+    """Return the planner with the protocol's numbers for the oracle.
+
+    Raises:
+        UserError: if the planner has no such numbers.
+    """
+    numbers = {
+        "num_samples": protocol.oracle_samples,
+        "num_iterations": protocol.oracle_iterations,
+    }
+    given = {name: number for name, number in numbers.items() if number is not None}
+    missing = [name for name in given if not hasattr(planner, name)]
+    if missing:
+        raise UserError(
+            f"protocol {protocol.name} sets {' and '.join(missing)} of the oracle's planner, which "
+            f"{type(planner).__name__} does not have; choose another planner or protocol"
+        )
+    return replace(planner, **given) if given else planner  # pyright: ignore[reportArgumentType]
 
 
 def _describe(setup: PlanningSetup, protocol: Protocol) -> dict[str, JsonValue]:

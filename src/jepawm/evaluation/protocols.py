@@ -22,6 +22,10 @@ class Protocol:
     """Environment steps in an episode."""
     num_iterations: int | None = None
     """Planner iterations for each plan; None: the planner's own number."""
+    oracle_samples: int | None = None
+    """Candidates of the oracle's plans, where simulating them takes long; None: the planner's."""
+    oracle_iterations: int | None = None
+    """Iterations of the oracle's plans, where simulating takes long; None: the planner's."""
     success: Literal["end", "any"] = "end"
     """`end`: the goal must hold after the last step, as in the paper; `any`: after some step."""
 
@@ -34,10 +38,10 @@ class Protocol:
         for field in ("horizon", "num_action_steps", "frameskip", "max_env_steps"):
             if getattr(self, field) < 1:
                 raise UserError(f"protocol.{field} = {getattr(self, field)}; give at least 1")
-        if self.num_iterations is not None and self.num_iterations < 1:
-            raise UserError(
-                f"protocol.num_iterations = {self.num_iterations}; give at least 1, or none"
-            )
+        for field in ("num_iterations", "oracle_samples", "oracle_iterations"):
+            value = getattr(self, field)
+            if value is not None and value < 1:
+                raise UserError(f"protocol.{field} = {value}; give at least 1, or none")
         if self.num_action_steps > self.horizon:
             raise UserError(
                 f"protocol.num_action_steps = {self.num_action_steps} is more than "
