@@ -1,4 +1,4 @@
-"""`jepawm data import|inspect|check`: data sets of others, and stores."""
+"""`jepawm data import|inspect|check|export`: data sets of others, and stores."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -53,14 +53,34 @@ class ImportOptions(CheckOptions):
     """Folder of the store to create."""
     image_size: int = 64
     """Side of the frames in pixels."""
+    pixels: Literal["auto", "raw", "jpeg"] = "auto"
+    """How frames are stored: `raw` or `jpeg`; `auto` is raw up to 128 pixels a side."""
     fit: Literal["crop", "stretch"] = "crop"
     """How frames become square: `crop` cuts out the centre as the reference does, or `stretch`."""
     skip_bad_episodes: bool = False
     """Leave bad episodes out instead of stopping at the first; says how many."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """Options of `data export`."""
+
+    path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="STORE")]
+    """Store to export."""
+    out: Path
+    """Folder to create."""
+    format: str = "lerobot"
+    """Format to write: `lerobot` (3.0), `lerobot-v2.1`, `npz`."""
+    images: Literal["video", "png"] = "video"
+    """How LeRobot keeps frames: `video` (h264, loses a little) or `png` (exact, larger)."""
+    fps: float | None = None
+    """Frames per second, where the store does not know them."""
+    json: bool = False
+    """Print the result as one JSON object."""
+
+
 def prepare_data(argv: list[str]) -> Command:
-    """Parse `jepawm data import|inspect|check`."""
+    """Parse `jepawm data import|inspect|check|export`."""
     if not argv or argv[0] not in _VERBS:
         usage = f"jepawm data {'|'.join(_VERBS)} ... (--help after one of them tells its options)"
         if wants_help(argv):
@@ -127,14 +147,35 @@ def _prepare_check(argv: list[str]) -> Command:
     return Command(run=run, as_json=options.json)
 
 
+def _prepare_export(argv: list[str]) -> Command:
+    text = "Write a store in another format."
+    options, _ = parse(ExportOptions, argv, verb="data export", description=text, parts={})
+
+    def run() -> Outcome:
+        from jepawm.data import exporting
+        from jepawm.runs import export_data
+
+        return _outcome(
+            export_data(
+                options.path,
+                options.out,
+                format_name=options.format,
+                options=_part(options, exporting.ExportOptions),
+            )
+        )
+
+    return Command(run=run, as_json=options.json)
+
+
 _VERBS: Mapping[str, Callable[[list[str]], Command]] = {
     "import": _prepare_import,
     "inspect": _prepare_inspect,
     "check": _prepare_check,
+    "export": _prepare_export,
 }
 
 
-def _part(options: SourceOptions, kind: Callable[..., Config]) -> Config:
+def _part(options: SourceOptions | ExportOptions, kind: Callable[..., Config]) -> Config:
     """Build the dataclass `kind` from the options of the same names."""
     names = [field.name for field in fields(kind)]  # pyright: ignore[reportArgumentType]
     return kind(**{name: getattr(options, name) for name in names})

@@ -2,7 +2,9 @@
 
     manifest.json    counts, statistics, provenance, size and SHA-256 of the other files
     index.parquet    episode, start, num_frames, num_actions (and task): one row for each episode
-    pixels.npy       uint8   [F, 3, H, W]  the frames of all episodes, one after the other
+    pixels.npy       uint8   [F, 3, H, W]  the frames of all episodes, one after the other; or
+                     uint8   [bytes]       the same as JPEG pictures, with their sizes in
+    pixel_sizes.npy  int64   [F]
     actions.npy      float32 [F, a]        row t leads frame t to frame t + 1 of the same episode
     proprio.npy      float32 [F, P]        optional
     state.npy        float64 [F, S]        optional; for probes and diagnosis, never for the model
@@ -21,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float, Int64, UInt8
 
+from jepawm.data.jpeg_frames import JpegFrames
 from jepawm.data.manifest import Manifest, check_hash, check_size, read_manifest
 from jepawm.errors import UserError
 from jepawm.normalizer import Normalizer
@@ -47,8 +50,8 @@ class EpisodeStore:
     """Number of actions of each episode `[E]`: its frames, or one less."""
     starts: Int64[np.ndarray, " E"]
     """Row of the first frame of each episode `[E]`."""
-    pixels: UInt8[np.ndarray, "F 3 H W"]
-    """Frames of all episodes `[F, 3, H, W]`, memory-mapped and read-only."""
+    pixels: UInt8[np.ndarray, "F 3 H W"] | JpegFrames
+    """Frames of all episodes, memory-mapped and read-only: `[F, 3, H, W]`, or JPEG pictures."""
     actions: Float[np.ndarray, "F a"]
     """Actions `[F, a]`, float32, environment units."""
     proprio: Float[np.ndarray, "F P"] | None
@@ -64,6 +67,8 @@ class EpisodeStore:
 
     def frames(self, rows: Int64[np.ndarray, "*b"]) -> UInt8[np.ndarray, "*b 3 H W"]:
         """Read frames `[*b, 3, H, W]` at rows `[*b]` of the whole store."""
+        if isinstance(self.pixels, JpegFrames):
+            return self.pixels.read(rows)
         return np.take(self.pixels, rows, axis=0)  # twice as fast as `pixels[rows]`
 
     def normalizer(self) -> Normalizer:
@@ -102,7 +107,6 @@ def open_store(path: Path) -> EpisodeStore:
         if record.num_bytes <= _HASHED_WHEN_OPENED:
             check_hash(path / name, record)
     index, tasks = _read_index(path, manifest)
-    size = manifest.image_size
     actions = _read_array(path, "actions", (manifest.num_frames, manifest.action_dim), "<f4")
     _require_finite(path / "actions.npy", actions, index)
     return EpisodeStore(
@@ -111,7 +115,7 @@ def open_store(path: Path) -> EpisodeStore:
         lengths=index["num_frames"],
         num_actions=index["num_actions"],
         starts=index["start"],
-        pixels=_read_array(path, "pixels", (manifest.num_frames, 3, size, size), "|u1"),
+        pixels=_read_pixels(path, manifest),
         actions=actions,
         proprio=_read_optional(path, "proprio", (manifest.num_frames, manifest.proprio_dim), "<f4"),
         state=_read_optional(path, "state", (manifest.num_frames, manifest.state_dim), "<f8"),
@@ -168,6 +172,22 @@ def _read_index(
     if TASK_COLUMN in table.column_names:
         return index, tuple(table[TASK_COLUMN].to_pylist())
     return index, ("",) * len(lengths)
+
+
+def _read_pixels(path: Path, manifest: Manifest) -> np.ndarray | JpegFrames:
+    size, num_frames = manifest.image_size, manifest.num_frames
+    if manifest.pixel_encoding == "raw":
+        return _read_array(path, "pixels", (num_frames, 3, size, size), "|u1")
+    if manifest.pixel_encoding != "jpeg":
+        raise UserError(
+            f"{path} holds pixels as {manifest.pixel_encoding!r}, this jepawm reads raw and jpeg; "
+            "use a newer jepawm"
+        )
+    sizes = _read_array(path, "pixel_sizes", (num_frames,), "<i8")
+    pictures = _read_array(path, "pixels", (int(sizes.sum()),), "|u1")
+    return JpegFrames(
+        file=path / "pixels.npy", pictures=pictures, sizes=np.array(sizes), image_size=size
+    )
 
 
 def _read_array(path: Path, name: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:

@@ -15,7 +15,7 @@ from jepawm.data.episodes import EpisodeStore, open_store
 from jepawm.data.manifest import SourceRecord, column_statistics, hash_file
 from jepawm.data.recording import Problem, ReadOptions, Source
 from jepawm.data.resample import Fit, frame_step, square_frames
-from jepawm.data.writer import EpisodeWriter
+from jepawm.data.writer import EpisodeWriter, PixelEncoding
 from jepawm.errors import UserError
 
 _LOG = logging.getLogger(__name__)
@@ -27,6 +27,8 @@ class ImportOptions:
 
     image_size: int = 64
     """Side of the frames in pixels."""
+    pixels: PixelEncoding = "auto"
+    """How frames are stored: `raw` or `jpeg`; `auto` is raw up to 128 pixels a side."""
     fit: Fit = "crop"
     """How frames become square: `crop` cuts out the centre as the reference does, or `stretch`."""
     skip_bad_episodes: bool = False
@@ -76,6 +78,7 @@ def import_source(
         environment=source.environment,
         image_size=options.image_size,
         settings={**asdict(options), **asdict(requirements), **asdict(read_options)},
+        pixels=options.pixels,
         fps=None if source.fps is None else source.fps / step,
         source=source_record(source),
     )

@@ -70,7 +70,7 @@ class Manifest:
     image_size: int
     """Height and width of the frames in pixels."""
     pixel_encoding: str
-    """How frames are stored: `raw` (uint8 `[F, 3, H, W]` in `pixels.npy`)."""
+    """How frames are stored: `raw` (uint8 `[F, 3, H, W]` in `pixels.npy`) or `jpeg` (pictures)."""
     action_dim: int
     """Width `a` of one environment action."""
     proprio_dim: int | None

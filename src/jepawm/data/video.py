@@ -1,6 +1,6 @@
 """Read and write videos by PyAV: times without decoding, frames at given times, short clips."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from io import BytesIO
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 VideoFile = Path | bytes
 """A video file, or the content of one."""
+_H264 = {"g": "2", "crf": "18"}
 
 
 def video_times(video: VideoFile, *, name: str) -> tuple[Int64[np.ndarray, " n"], Fraction]:
@@ -99,30 +100,39 @@ def pick_times(
     return times[nearest[:end]]
 
 
-def write_video(
-    path: Path,
-    frames: Sequence[UInt8[np.ndarray, "height width 3"]] | UInt8[np.ndarray, "n height width 3"],
-    *,
-    fps: Fraction,
-    codec: str = "libx264",
-    options: dict[str, str] | None = None,
-) -> None:
-    """Write RGB frames as an mp4 with a key frame every two frames, so that clips decode fast.
+class VideoWriter:
+    """Write RGB frames into an mp4 (h264), a key frame every two frames: clips decode fast."""
 
-    Raises:
-        UserError: if the frames have odd sides, which the codec does not take.
-    """
-    av = require_av()
-    height, width = frames[0].shape[:2]
-    if height % 2 or width % 2:
-        raise UserError(f"{path}: video needs even sides, frames are {height} x {width}; use png")
-    with av.open(str(path), "w") as container:
-        settings = {"g": "2", "crf": "18"} if options is None else options
-        stream = container.add_stream(codec, rate=fps, options=settings)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+    def __init__(self, path: Path, *, fps: float, height: int, width: int) -> None:
+        """Create the file.
+
+        Raises:
+            UserError: if a side is odd, which the codec does not take.
+        """
+        if height % 2 or width % 2:
+            raise UserError(
+                f"{path.name}: videos need even sides, frames are {height} x {width}; use "
+                "--images png"
+            )
+        self._av = require_av()
+        self._container = self._av.open(str(path), "w")
+        rate = Fraction(fps).limit_denominator(1000)
+        self._stream = self._container.add_stream("libx264", rate=rate, options=_H264)
+        self._stream.width, self._stream.height = width, height
+        self._stream.pix_fmt = "yuv420p"
+        self.num_frames = 0
+
+    def append(self, frames: UInt8[np.ndarray, "n height width 3"]) -> None:
+        """Encode frames."""
         for pixels in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
-        container.mux(stream.encode(None))
+            frame = self._av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            self._container.mux(self._stream.encode(frame))
+        self.num_frames += len(frames)
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._container.mux(self._stream.encode(None))
+        self._container.close()
 
 
 def require_av() -> ModuleType:

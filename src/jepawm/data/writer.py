@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +22,7 @@ from jepawm.data.episodes import (
     TASK_COLUMN,
     partial_folders,
 )
+from jepawm.data.jpeg_frames import encode_frames
 from jepawm.data.manifest import (
     MANIFEST_NAME,
     Manifest,
@@ -29,10 +31,22 @@ from jepawm.data.manifest import (
     column_statistics,
     record_file,
 )
+from jepawm.data.new_folder import is_taken
 from jepawm.errors import UserError
 
 _LOG = logging.getLogger(__name__)
-_DTYPES = {"pixels": "|u1", "actions": "<f4", "proprio": "<f4", "state": "<f8"}
+_DTYPES = {
+    "pixels": "|u1",
+    "pixel_sizes": "<i8",
+    "actions": "<f4",
+    "proprio": "<f4",
+    "state": "<f8",
+}
+_RAW_UP_TO = 128
+"""Largest frames, in pixels a side, that are stored raw unless it is said otherwise."""
+
+PixelEncoding = Literal["auto", "raw", "jpeg"]
+"""How frames are stored: `raw` (exact, fastest), `jpeg` (about 10 times smaller), or by size."""
 
 
 class EpisodeWriter:
@@ -52,6 +66,7 @@ class EpisodeWriter:
         settings: Mapping[str, object],
         seed: int | None = None,
         expected_frames: int = 0,
+        pixels: PixelEncoding = "auto",
         fps: float | None = None,
         source: SourceRecord | None = None,
     ) -> None:
@@ -65,6 +80,7 @@ class EpisodeWriter:
             seed: seed that makes them; None for recordings.
             expected_frames: number of frames to come, if known; a disk without room for them is
                 refused before the first is written.
+            pixels: how frames are stored; `auto` is raw up to 128 pixels a side, JPEG above.
             fps: frames per second, if known.
             source: what the episodes are imported from; None if they are collected.
 
@@ -77,12 +93,14 @@ class EpisodeWriter:
         self._settings = dict(settings)
         self._seed = seed
         self._frames_left = expected_frames
+        is_small = image_size <= _RAW_UP_TO
+        self._encoding = ("raw" if is_small else "jpeg") if pixels == "auto" else pixels
         self._fps = fps
         self._source = source
         self._tasks: list[str] = []
         self._files: dict[str, ArrayFile] = {}
         self._index: list[tuple[int, int, int, int]] = []
-        if _is_taken(path):
+        if is_taken(path):
             raise UserError(f"{path} exists already; choose another folder or delete it first")
         require_free_bytes(path, num_bytes=expected_frames * self._frame_bytes())
         for leftover in partial_folders(path):
@@ -116,7 +134,7 @@ class EpisodeWriter:
         start = self._index[-1][1] + self._index[-1][2] if self._index else 0
         need = max(num_frames, self._frames_left) * self._frame_bytes()
         with telling_full_disk(self.path, num_bytes=need):
-            for name, rows in {"pixels": pixels, **present}.items():
+            for name, rows in (self._encoded(pixels) | present).items():
                 if name not in self._files:
                     self._files[name] = self._create(name, rows.shape[1:])
                 self._files[name].append(rows)
@@ -163,7 +181,7 @@ class EpisodeWriter:
                 _flush(path)
 
     def _publish(self) -> None:
-        if _is_taken(self.path):
+        if is_taken(self.path):
             raise UserError(
                 f"{self.path} appeared during the run and is kept; the finished store is "
                 f"{self._folder}: rename it"
@@ -181,7 +199,7 @@ class EpisodeWriter:
             num_frames=int(num_frames.sum()),
             num_actions=int(num_actions.sum()),
             image_size=self._image_size,
-            pixel_encoding="raw",
+            pixel_encoding=self._encoding,
             action_dim=self._files["actions"].row_shape[0],
             proprio_dim=self._width("proprio"),
             state_dim=self._width("state"),
@@ -234,7 +252,9 @@ class EpisodeWriter:
         self._check_columns(where, columns)
 
     def _check_columns(self, where: str, columns: Mapping[str, np.ndarray]) -> None:
-        widths = {name: file.row_shape[0] for name, file in self._files.items() if name != "pixels"}
+        widths = {
+            name: file.row_shape[0] for name, file in self._files.items() if name[:5] != "pixel"
+        }
         given = {name: rows.shape[1] for name, rows in columns.items()}
         if self._index and widths != given:
             raise UserError(f"{where}: column widths {given} differ from those before, {widths}")
@@ -246,11 +266,14 @@ class EpisodeWriter:
         return self._files[name].row_shape[0] if name in self._files else None
 
     def _frame_bytes(self) -> int:
-        return 3 * self._image_size**2
+        raw = 3 * self._image_size**2
+        return raw if self._encoding == "raw" else raw // 4  # JPEG is smaller, mostly by far
 
-
-def _is_taken(path: Path) -> bool:
-    return path.exists() and not (path.is_dir() and not any(path.iterdir()))
+    def _encoded(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
+        if self._encoding == "raw":
+            return {"pixels": pixels}
+        pictures, sizes = encode_frames(pixels)
+        return {"pixels": pictures, "pixel_sizes": sizes}
 
 
 def _flush(path: Path) -> None:

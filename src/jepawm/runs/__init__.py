@@ -1,7 +1,7 @@
 """What each verb of the command line does, as functions."""
 
 from jepawm.runs.collect import collect_run
-from jepawm.runs.data import check_data, import_data, inspect_data
+from jepawm.runs.data import check_data, export_data, import_data, inspect_data
 from jepawm.runs.evaluate import default_planner, evaluate_run
 from jepawm.runs.look import list_all, report_run
 from jepawm.runs.plan import plan_run
@@ -12,6 +12,7 @@ __all__ = [
     "collect_run",
     "default_planner",
     "evaluate_run",
+    "export_data",
     "import_data",
     "inspect_data",
     "list_all",

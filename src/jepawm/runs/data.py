@@ -1,4 +1,4 @@
-"""`jepawm data`: import, inspect and check data sets."""
+"""`jepawm data`: import, inspect, check and export data sets."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ import numpy as np
 
 from jepawm.data.checking import Requirements
 from jepawm.data.episodes import EpisodeStore, open_store
+from jepawm.data.exporting import ExportOptions, export_store
 from jepawm.data.formats import open_source
 from jepawm.data.importing import ImportOptions, check_source, import_source
 from jepawm.data.manifest import MANIFEST_NAME
@@ -64,6 +65,15 @@ def check_data(
         "problems": [problem.to_text() for problem in fatal],
         "notes": [problem.to_text() for problem in problems if not problem.fatal],
     }
+
+
+def export_data(
+    path: Path, out: Path, *, format_name: str, options: ExportOptions
+) -> dict[str, object]:
+    """Write a store in another format; returns what was written."""
+    store = open_store(path)
+    export_store(store, out, format_name=format_name, options=options)
+    return {"exported": out, "format": format_name, "episodes": len(store)}
 
 
 def _is_store(path: Path) -> bool:

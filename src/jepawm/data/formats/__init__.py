@@ -9,7 +9,10 @@ from jepawm.registry import Registry
 
 FORMATS = Registry(
     "data format",
-    {"lerobot": "jepawm.data.formats.lerobot:FORMAT"},
+    {
+        "lerobot": "jepawm.data.formats.lerobot:FORMAT",
+        "npz": "jepawm.data.formats.npz:FORMAT",
+    },
 )
 """Every format by name."""
 

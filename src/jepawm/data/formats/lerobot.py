@@ -144,7 +144,7 @@ def _read(info: Info, entry: EpisodeEntry, *, keys: _Keys, times: _TimesOf) -> R
         count = partial(len, table)
     return Recording(
         num_frames=table.num_rows,
-        actions=matrix(table, keys.actions, file=entry.data_file),
+        actions=matrix(table, keys.actions, file=entry.data_file)[: entry.num_actions],
         proprio=np.concatenate(proprio, axis=1) if proprio else None,
         state=matrix(table, keys.state, file=entry.data_file) if keys.state else None,
         task="; ".join(entry.tasks),

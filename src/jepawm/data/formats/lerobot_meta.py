@@ -72,6 +72,8 @@ class EpisodeEntry:
     """Number of the episode."""
     length: int
     """Number of frames."""
+    num_actions: int
+    """Number of actions that count; LeRobot keeps as many as frames, this library may say less."""
     data_file: Path
     """Table that holds its numbers."""
     video_file: Path | None
@@ -177,6 +179,7 @@ def _list_v2(info: Info, camera: str) -> Iterator[EpisodeEntry]:
         yield EpisodeEntry(
             index=index,
             length=length,
+            num_actions=_count(row.get("num_actions"), length),
             data_file=info.path / info.data_path.format(**where),
             video_file=_video(info, camera, **where),
             video_start=0.0,
@@ -196,8 +199,8 @@ def _list_v3(info: Info, camera: str) -> Iterator[EpisodeEntry]:
         try:
             there = pq.read_schema(file).names
             require_columns(there, names, file=file)
-            tasks = ["tasks"] if "tasks" in there else []
-            rows = pq.read_table(file, columns=[*names, *tasks]).to_pylist()
+            more = [name for name in ("tasks", "num_actions") if name in there]
+            rows = pq.read_table(file, columns=[*names, *more]).to_pylist()
         except (pa.ArrowInvalid, OSError) as error:
             raise UserError(f"{file} is truncated or damaged ({error}); copy it again") from error
         for row in rows:
@@ -205,6 +208,7 @@ def _list_v3(info: Info, camera: str) -> Iterator[EpisodeEntry]:
             yield EpisodeEntry(
                 index=row["episode_index"],
                 length=row["length"],
+                num_actions=_count(row.get("num_actions"), row["length"]),
                 data_file=info.path / info.data_path.format(**data),
                 video_file=_video(info, camera, chunk_index=row[video[0]], file_index=row[video[1]])
                 if is_video
@@ -231,6 +235,10 @@ def _json_lines(file: Path) -> list[Mapping[str, object]]:
     except ValueError as error:
         raise UserError(f"{file} is truncated or altered ({error}); copy it again") from error
     return [row for row in rows if isinstance(row, dict)]
+
+
+def _count(value: object, default: int) -> int:
+    return value if isinstance(value, int) else default
 
 
 def _texts(value: object) -> tuple[str, ...]:
