@@ -73,7 +73,10 @@ def test_an_unknown_name_lists_the_known_ones(monkeypatch: pytest.MonkeyPatch, t
     with pytest.raises(UserError, match=r"no model 'magic': .*\(bundled: "):
         load("magic")
     monkeypatch.setattr(MODULE, "_bundle", lambda: tmp_path)
-    with pytest.raises(UserError, match=r"\(bundled: none\); train one with `jepawm train"):
+    with pytest.raises(
+        UserError,
+        match=r"\(bundled: none\), nor a released model \(dino_wm_droid, .*; train one with `jepawm train",
+    ):
         load("magic")
     for name in ("wall", "maze"):
         (tmp_path / name).mkdir()

@@ -8,7 +8,7 @@ def test_everything_that_has_a_name_is_listed():
     assert {name: set(listed[name]) >= known for name, known in KNOWN.items()} == dict.fromkeys(
         KNOWN, True
     )
-    assert listed.keys() == {*KNOWN, "checkpoints"}
+    assert listed.keys() == {*KNOWN, "checkpoints", "released", "released_decoders"}
 
 
 KNOWN = {

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from jepawm.cli.command import Command
 from jepawm.cli.data import prepare_data
 from jepawm.cli.evaluate import prepare_eval, prepare_plan
+from jepawm.cli.imports import prepare_import
 from jepawm.cli.inspect import prepare_check, prepare_list, prepare_report
 from jepawm.cli.train import prepare_collect, prepare_train
 from jepawm.errors import UserError
@@ -27,6 +28,7 @@ VERBS: Mapping[str, Verb] = {
     "plan": Verb(summary="plan one task and show it", prepare=prepare_plan),
     "collect": Verb(summary="collect episodes into a store", prepare=prepare_collect),
     "data": Verb(summary="import, inspect, check, export data sets", prepare=prepare_data),
+    "import": Verb(summary="import a checkpoint of another project", prepare=prepare_import),
     "report": Verb(summary="write the report of a run", prepare=prepare_report),
     "list": Verb(summary="list environments, recipes, planners, checkpoints", prepare=prepare_list),
     "check": Verb(summary="reproduce golden numbers (check golden DIR)", prepare=prepare_check),

@@ -17,21 +17,11 @@ from jepawm.hub.reference import (
     flat_names,
     predictor_config,
 )
+from jepawm.models.given_tokens import GivenTokens
 from jepawm.models.proprio import ProprioConfig
 from jepawm.models.world_model import JEPAWorldModel, build_world_model
 from jepawm.training.checkpoint import load_weights
 from jepawm.types import Context, Latent, concatenate
-
-
-class GivenTokens(nn.Module):
-    """Stand in the encoder's place where a case gives encoded frames."""
-
-    def __init__(self, *, dim: int, grid: tuple[int, int]) -> None:
-        """Take the width and the grid of the tokens."""
-        super().__init__()
-        self.dim = dim
-        self.grid = grid
-        self.num_tokens = grid[0] * grid[1]
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Load a trained model from a run, a checkpoint folder, or the checkpoints in this package."""
+"""Load a trained model from a run or a checkpoint folder, or by bundled or released name."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +15,8 @@ from jepawm.experiment import (
     with_encoder_weights,
 )
 from jepawm.hub.encoder_weights import require_same_encoder
+from jepawm.hub.imports import import_jepa_wms
+from jepawm.hub.released import RELEASED, fetch_released
 from jepawm.models.frozen_encoders import FrozenEncoder
 from jepawm.models.heads import LinearProbe
 from jepawm.models.world_model import JEPAWorldModel
@@ -46,7 +48,9 @@ class LoadedModel:
 def load(
     source: str | Path, *, device: str = "cpu", encoder_weights: str | None = None
 ) -> LoadedModel:
-    """Load a model by bundled name, run folder or checkpoint folder.
+    """Load a model by run folder, checkpoint folder, bundled name or released name.
+
+    Released models (`jepa_wm_pusht`, ...) are fetched from the Hugging Face hub once.
 
     Args:
         source: name or folder.
@@ -59,8 +63,17 @@ def load(
             not the one that it was trained with.
     """
     folder = _resolve(source)
-    checkpoint = load_checkpoint(folder)
-    config, where = checkpoint.config, str(folder / "config.json")
+    if folder is None:
+        path = fetch_released(str(source))
+        folder, where = path.parent, str(path)
+        checkpoint = import_jepa_wms(path, str(source)).checkpoint()
+    else:
+        checkpoint, where = load_checkpoint(folder), str(folder / "config.json")
+    config = checkpoint.config
+    if "decoder" in config:
+        raise UserError(
+            f"{source} is a decoder, no world model; load it by jepawm.hub.load_decoder"
+        )
     experiment = experiment_from_json(config.get("experiment"), source=where)
     if encoder_weights is not None:
         experiment = with_encoder_weights(experiment, encoder_weights)
@@ -70,7 +83,8 @@ def load(
         action_dim=_count(dims, "action_dim", where),
         proprio_dim=_count(dims, "proprio_dim", where),
     )
-    if isinstance(model.encoder, FrozenEncoder):
+    # An imported checkpoint does not know the hash of its encoder: the file did not hold it.
+    if isinstance(model.encoder, FrozenEncoder) and "imported" not in config:
         require_same_encoder(model.encoder, config.get("encoder"), source=where)
     weights = {k: v for k, v in checkpoint.tensors.items() if not k.startswith(PROBE)}
     load_weights(torch.nn.ModuleDict({"model": model}), weights, source=str(folder))
@@ -114,8 +128,8 @@ def normalizer_from_json(data: Mapping[str, JsonValue], *, source: str) -> Norma
     return Normalizer.from_statistics(**statistics)
 
 
-def _resolve(source: str | Path) -> Path:
-    """Return the folder of a checkpoint."""
+def _resolve(source: str | Path) -> Path | None:
+    """Return the folder of a checkpoint; None for the name of a released model."""
     path = Path(source)
     for folder in (path / "checkpoint", path):
         if find_checkpoint(folder) is not None:
@@ -124,10 +138,13 @@ def _resolve(source: str | Path) -> Path:
         return _bundle() / str(source)
     if path.exists():
         load_checkpoint(path / "checkpoint" if (path / "checkpoint").exists() else path)  # says why
+    if str(source) in RELEASED:
+        return None
     known = ", ".join(bundled_names()) or "none"
     raise UserError(
-        f"no model {str(source)!r}: neither a run folder nor a bundled checkpoint "
-        f"(bundled: {known}); train one with `jepawm train RECIPE --out RUN`"
+        f"no model {str(source)!r}: neither a run folder, nor a bundled checkpoint "
+        f"(bundled: {known}), nor a released model ({', '.join(RELEASED)}); train one with "
+        "`jepawm train RECIPE --out RUN`"
     )
 
 

@@ -3,6 +3,7 @@
 from jepawm.runs.collect import collect_run
 from jepawm.runs.data import check_data, export_data, import_data, inspect_data
 from jepawm.runs.evaluate import default_planner, evaluate_run
+from jepawm.runs.imports import import_checkpoint
 from jepawm.runs.look import list_all, report_run
 from jepawm.runs.plan import plan_run
 from jepawm.runs.train import train_run
@@ -13,6 +14,7 @@ __all__ = [
     "default_planner",
     "evaluate_run",
     "export_data",
+    "import_checkpoint",
     "import_data",
     "inspect_data",
     "list_all",

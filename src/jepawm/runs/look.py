@@ -5,6 +5,7 @@ from pathlib import Path
 from jepawm.envs import ENVIRONMENTS
 from jepawm.evaluation.protocols import PROTOCOLS
 from jepawm.hub.load import bundled_names
+from jepawm.hub.released import DECODERS, RELEASED
 from jepawm.planning import PLANNERS
 from jepawm.recipes import RECIPES
 from jepawm.report import write_report
@@ -23,4 +24,6 @@ def list_all() -> dict[str, object]:
         "planners": PLANNERS.names(),
         "protocols": sorted(PROTOCOLS),
         "checkpoints": bundled_names(),
+        "released": sorted(RELEASED),
+        "released_decoders": sorted(DECODERS),
     }

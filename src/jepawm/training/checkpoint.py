@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,20 +125,29 @@ def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], *, source: st
     Raises:
         UserError: if a tensor is missing, extra or of another shape; the message lists all.
     """
-    expected = stored_weights(module)
+    problems = list_misfits({k: tuple(v.shape) for k, v in stored_weights(module).items()}, tensors)
+    if problems:
+        raise UserError(f"{source} does not fit its configuration: {shorten(problems)}")
+    module.load_state_dict(dict(tensors), strict=False)  # checked above
+
+
+def list_misfits(
+    expected: Mapping[str, tuple[int, ...]], tensors: Mapping[str, Tensor]
+) -> list[str]:
+    """Return what is missing, unexpected or of another shape, in words."""
     problems = [f"missing {name}" for name in expected if name not in tensors]
     problems += [f"unexpected {name}" for name in tensors if name not in expected]
-    problems += [
-        f"{name} is {tuple(tensors[name].shape)} instead of {tuple(value.shape)}"
-        for name, value in expected.items()
-        if name in tensors and tensors[name].shape != value.shape
+    return problems + [
+        f"{name} is {tuple(tensors[name].shape)} instead of {shape}"
+        for name, shape in expected.items()
+        if name in tensors and tensors[name].shape != shape
     ]
-    if problems:
-        shown = "; ".join(problems[:8]) + (
-            f"; and {len(problems) - 8} more" if problems[8:] else ""
-        )
-        raise UserError(f"{source} does not fit its configuration: {shown}")
-    module.load_state_dict(dict(tensors), strict=False)  # checked above
+
+
+def shorten(problems: Sequence[str], limit: int = 8) -> str:
+    """Join the first problems, and count the rest."""
+    rest = f"; and {len(problems) - limit} more" if problems[limit:] else ""
+    return "; ".join(problems[:limit]) + rest
 
 
 def _write_files(folder: Path, checkpoint: Checkpoint) -> None:

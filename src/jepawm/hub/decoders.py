@@ -1,0 +1,83 @@
+"""Released decoders of images: import their files, keep them as checkpoints, load them."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from cattrs.errors import BaseValidationError, ForbiddenExtraKeysError
+
+from jepawm.errors import UserError
+from jepawm.hub.reference import convert_decoder, flat_names, original_decoder_layout
+from jepawm.hub.released import DECODERS, ReleasedDecoder, fetch_released
+from jepawm.hub.weight_files import read_weight_file
+from jepawm.models.decoder import ImageDecoder
+from jepawm.strict_json import problems, strict_converter
+from jepawm.training.checkpoint import (
+    Checkpoint,
+    find_checkpoint,
+    list_misfits,
+    load_checkpoint,
+    load_weights,
+    shorten,
+)
+
+_SIDE = 16
+"""Tokens per side that all released decoders read."""
+
+
+def load_decoder(source: str | Path, *, device: str = "cpu") -> ImageDecoder:
+    """Load a decoder by folder, or by its released name from the Hugging Face hub.
+
+    Raises:
+        UserError: if there is no such decoder, or its files are damaged.
+    """
+    name, folder = str(source), Path(source)
+    if find_checkpoint(folder) is None and name in DECODERS:
+        checkpoint = import_decoder(fetch_released(name), DECODERS[name])
+    else:
+        checkpoint = load_checkpoint(folder)
+    if "decoder" not in checkpoint.config:
+        raise UserError(
+            f"{source} holds no decoder (released ones: {', '.join(DECODERS)}); world models are "
+            "loaded by jepawm.hub.load"
+        )
+    try:
+        released = strict_converter().structure(checkpoint.config["decoder"], ReleasedDecoder)
+    except (BaseValidationError, ForbiddenExtraKeysError) as error:
+        raise UserError(f"{source} is no decoder of this version: {problems(error)}") from error
+    decoder = _build(released)
+    load_weights(decoder, checkpoint.tensors, source=name)
+    return decoder.eval().requires_grad_(requires_grad=False).to(device)
+
+
+def import_decoder(path: Path, released: ReleasedDecoder) -> Checkpoint:
+    """Import a file of a released decoder; its position table and training state are dropped.
+
+    Args:
+        path: the file.
+        released: which decoder it should be.
+
+    Raises:
+        UserError: if the file cannot be read safely or is not this decoder.
+    """
+    tensors = flat_names({"model": read_weight_file(path, "model")})
+    expected = original_decoder_layout(_build(released).state_dict())
+    misfits = list_misfits(expected, tensors)
+    if misfits:
+        raise UserError(f"{path} is not the decoder {released.mirror_name}: {shorten(misfits, 20)}")
+    broken = [name for name, value in tensors.items() if not bool(value.isfinite().all())]
+    if broken:
+        raise UserError(f"{path} has NaN or infinite weights in {shorten(broken)}; get it again")
+    return Checkpoint(
+        config={"decoder": asdict(released), "imported": {"file": path.name}},
+        tensors={name: value.float() for name, value in convert_decoder(tensors).items()},
+    )
+
+
+def _build(released: ReleasedDecoder) -> ImageDecoder:
+    return ImageDecoder(
+        released.config,
+        latent_dim=released.latent_dim,
+        grid=(_SIDE, _SIDE),
+        image_size=(released.image_size, released.image_size),
+        normalization=released.normalization,
+    )

@@ -1,0 +1,264 @@
+"""Bring checkpoints of other projects here: read, rename, check every tensor, write a checkpoint.
+
+Nothing in a file is run. What training needs and use does not (the state of the optimiser) is
+dropped; every other tensor must be known, present and of the right shape.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import isqrt
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from jepawm.errors import UserError
+from jepawm.experiment import Experiment, experiment_to_json, with_encoder_weights
+from jepawm.hub.pickled_modules import read_modules
+from jepawm.hub.reference import (
+    GROUPS,
+    Family,
+    convert_world_model,
+    flat_names,
+    original_layout,
+)
+from jepawm.hub.released import RELEASED, find_released, released_experiment, released_normalizer
+from jepawm.hub.weight_files import only_tensors, read_content
+from jepawm.models.frozen_encoders import FrozenEncoderConfig
+from jepawm.models.given_tokens import GivenTokens
+from jepawm.models.predictor import PredictorConfig
+from jepawm.models.world_model import build_world_model
+from jepawm.normalizer import Normalizer
+from jepawm.training.checkpoint import Checkpoint, JsonValue, list_misfits, shorten
+
+_DROPPED = re.compile(
+    r"opt|scaler|epoch|loss|batch_size|world_size|lr|encoder|target_encoder|decoder|\w+_optimizer"
+)
+"""Entries beside the world model that a file may have."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Imported:
+    """A world model out of a file of another project."""
+
+    experiment: Experiment
+    """Its configuration."""
+    normalizer: Normalizer
+    """Statistics of its training data."""
+    weights: dict[str, Tensor]
+    """Weights of a `JEPAWorldModel` by name, without those of the frozen encoder."""
+    origin: dict[str, JsonValue]
+    """The file, and what of it was dropped."""
+
+    def checkpoint(self) -> Checkpoint:
+        """Return it as a checkpoint of this library."""
+        proprio = self.normalizer.proprio_mean
+        return Checkpoint(
+            config={
+                "experiment": experiment_to_json(self.experiment),
+                "dims": {
+                    "action_dim": self.normalizer.action_dim,
+                    "proprio_dim": 0 if proprio is None else len(proprio),
+                },
+                "normalizer": cast(JsonValue, self.normalizer.to_json()),
+                "imported": self.origin,
+            },
+            tensors={f"model.{name}": value for name, value in self.weights.items()},
+        )
+
+
+def import_jepa_wms(path: Path, model: str, *, encoder_weights: str | None = None) -> Imported:
+    """Import a file of a world model that was released with the paper.
+
+    Args:
+        path: the file.
+        model: its name, one of `RELEASED`.
+        encoder_weights: where the weights of the frozen encoder are, as `encoder.weights`; None:
+            the Hugging Face hub.
+
+    Raises:
+        UserError: if the file cannot be read safely or is not this model.
+    """
+    experiment, normalizer = released_experiment(model), released_normalizer(model)
+    if encoder_weights is not None:
+        experiment = with_encoder_weights(experiment, encoder_weights)
+    content = read_content(path)
+    return import_content(content, experiment, normalizer=normalizer, path=path)
+
+
+def import_vjepa2_ac(path: Path, *, encoder_weights: str | None = None) -> Imported:
+    """Import the public file of V-JEPA-2-AC, which holds the encoder too.
+
+    Args:
+        path: the file, `vjepa2-ac-vitg.pt`.
+        encoder_weights: where the weights of the encoder are; None: this file, which then has to
+            stay where it is.
+
+    Raises:
+        UserError: if the file cannot be read safely or is another model.
+    """
+    content = read_content(path)
+    if encoder_weights is None and isinstance(content.get("encoder"), Mapping):
+        encoder_weights = str(path.resolve())
+    experiment = with_encoder_weights(
+        replace(released_experiment("vjepa2_ac_oss"), name="vjepa2_ac"), encoder_weights or "hub"
+    )
+    normalizer = released_normalizer("vjepa2_ac_oss")
+    return import_content(content, experiment, normalizer=normalizer, path=path)
+
+
+def import_dino_wm(
+    path: Path, model: str, *, window: int = 3, encoder_weights: str | None = None
+) -> Imported:
+    """Import a checkpoint that the original code of DINO-WM saved, which pickles whole modules.
+
+    Sizes are read from the tensors; the frozen encoder is DINOv2 S.
+
+    Args:
+        path: the file, `model_latest.pth`.
+        model: the released DINO-WM model for the same data; statistics and protocol are its.
+        window: frames of history (`num_hist`) that it was trained with.
+        encoder_weights: where the weights of the frozen encoder are; None: the Hugging Face hub.
+
+    Raises:
+        UserError: if the file cannot be read safely or is no such model.
+    """
+    if find_released(model).family != "dino_wm":
+        known = ", ".join(name for name, one in RELEASED.items() if one.family == "dino_wm")
+        raise UserError(f"{model} is no DINO-WM model; choose --model from {known}")
+    if window < 1:
+        raise UserError(f"--window {window}; give the frames of history, at least 1")
+    content = read_modules(path)
+    experiment = _fit_dino_wm(released_experiment(model), _groups(content, path), window=window)
+    if encoder_weights is not None:
+        experiment = with_encoder_weights(experiment, encoder_weights)
+    normalizer = released_normalizer(model)
+    return import_content(content, experiment, normalizer=normalizer, path=path)
+
+
+def import_content(
+    content: Mapping[str, object], experiment: Experiment, *, normalizer: Normalizer, path: Path
+) -> Imported:
+    """Take a world model out of the content of a file.
+
+    Args:
+        content: top-level entries.
+        experiment: what the file should hold.
+        normalizer: statistics of the data; they fix the widths of actions and proprioception.
+        path: the file, for messages.
+
+    Raises:
+        UserError: if a tensor is missing, extra, mis-shaped or not finite.
+    """
+    tensors = _groups(content, path)
+    problems = list_misfits(world_model_layout(experiment, normalizer), tensors)
+    if problems:
+        hint = _fitting_models(tensors, besides=experiment.name)
+        raise UserError(f"{path} is not {experiment.name}: {shorten(problems, 20)}{hint}")
+    broken = [name for name, value in tensors.items() if not bool(value.isfinite().all())]
+    if broken:
+        raise UserError(f"{path} has NaN or infinite weights in {shorten(broken)}; get it again")
+    epoch = content.get("epoch")
+    weights = convert_world_model(family_of(experiment.predictor), tensors)
+    return Imported(
+        experiment=experiment,
+        normalizer=normalizer,
+        weights={name: value.float() for name, value in weights.items()},
+        origin={
+            "file": path.name,
+            "epoch": epoch if isinstance(epoch, int) else None,
+            "dropped": [str(name) for name in content if name not in GROUPS],
+        },
+    )
+
+
+def world_model_layout(
+    experiment: Experiment, normalizer: Normalizer
+) -> dict[str, tuple[int, ...]]:
+    """Return the tensors that the file of a reference model has, by `<group>.<tensor>`."""
+    encoder = experiment.encoder
+    assert isinstance(encoder, FrozenEncoderConfig)
+    side = encoder.image_size // encoder.shape.patch_size
+    proprio = normalizer.proprio_mean
+    with torch.device("meta"):
+        model = build_world_model(
+            GivenTokens(dim=encoder.shape.width, grid=(side, side)),
+            experiment.predictor,
+            proprio=experiment.proprio,
+            action_dim=experiment.data.frameskip * normalizer.action_dim,
+            proprio_dim=0 if proprio is None else len(proprio),
+        )
+    return original_layout(family_of(experiment.predictor), model.state_dict())
+
+
+def family_of(predictor: PredictorConfig) -> Family:
+    """Return the family of the reference that a predictor belongs to."""
+    if predictor.positions == "learned":
+        return "dino_wm"
+    return "AdaLN" if predictor.conditioning.startswith("adaln") else "vjepa2_ac"
+
+
+def _groups(content: Mapping[str, object], path: Path) -> dict[str, Tensor]:
+    """Return the tensors of the world model by `<group>.<tensor>`; refuse unknown entries."""
+    unknown = [str(k) for k in content if k not in GROUPS and not _DROPPED.fullmatch(str(k))]
+    if unknown:
+        raise UserError(
+            f"{path} holds {shorten(unknown)} beside {', '.join(GROUPS)}; it is no checkpoint of "
+            "a world model, or of a version that is not known here"
+        )
+    groups: dict[str, dict[str, Tensor]] = {}
+    for group in GROUPS:
+        entry = content.get(group)
+        if isinstance(entry, Mapping):
+            groups[group] = only_tensors(entry)
+    return flat_names(groups)
+
+
+def _fitting_models(tensors: Mapping[str, Tensor], *, besides: str) -> str:
+    """Say which released models have exactly these tensors."""
+    names = [
+        name
+        for name in RELEASED
+        if name != besides
+        and not list_misfits(
+            world_model_layout(released_experiment(name), released_normalizer(name)), tensors
+        )
+    ]
+    return f" (its tensors are those of {' or '.join(names)}; see --model)" if names else ""
+
+
+def _fit_dino_wm(
+    experiment: Experiment, tensors: Mapping[str, Tensor], *, window: int
+) -> Experiment:
+    """Give a DINO-WM experiment the sizes of tensors; what is not there stays as it is."""
+
+    def size(name: str, axis: int, *, default: int) -> int:
+        value = tensors.get(name)
+        return default if value is None or value.ndim <= axis else value.shape[axis]
+
+    predictor, encoder = experiment.predictor, experiment.encoder
+    assert isinstance(encoder, FrozenEncoderConfig)
+    block = "predictor.transformer.layers.{}.{}"
+    depth = sum(block.format(i, "0.norm.weight") in tensors for i in range(len(tensors)))
+    head_dim = predictor.head_dim or 64
+    inner = size(block.format(0, "0.to_qkv.weight"), 0, default=3 * 16 * head_dim) // 3
+    num_tokens = size("predictor.pos_embedding", 1, default=256 * window) // window
+    return replace(
+        experiment,
+        encoder=replace(encoder, image_size=isqrt(num_tokens) * encoder.shape.patch_size),
+        predictor=replace(
+            predictor,
+            window=window,
+            depth=depth or predictor.depth,
+            num_heads=inner // head_dim,
+            hidden_dim=size(block.format(0, "1.net.1.weight"), 0, default=2048),
+            action_dim=size("action_encoder.patch_embed.weight", 0, default=predictor.action_dim),
+        ),
+        proprio=replace(
+            experiment.proprio,
+            dim=size("proprio_encoder.patch_embed.weight", 0, default=experiment.proprio.dim),
+        ),
+        data=replace(experiment.data, num_steps=window),
+    )

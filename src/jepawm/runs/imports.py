@@ -1,0 +1,108 @@
+"""`jepawm import`: checkpoints of other projects become checkpoints of this library."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from jepawm.errors import UserError
+from jepawm.hub.decoders import import_decoder
+from jepawm.hub.imports import Imported, import_dino_wm, import_jepa_wms, import_vjepa2_ac
+from jepawm.hub.load import normalizer_from_json
+from jepawm.hub.released import DECODERS, RELEASED
+from jepawm.normalizer import Normalizer
+from jepawm.training.checkpoint import Checkpoint, find_checkpoint, save_checkpoint
+
+Project = Literal["jepa-wms", "dino-wm", "vjepa2-ac"]
+
+
+def import_checkpoint(
+    project: Project,
+    path: Path,
+    *,
+    out: Path,
+    model: str | None,
+    encoder_weights: str | None,
+    statistics: Path | None,
+    window: int,
+    overwrite: bool = False,
+) -> dict[str, object]:
+    """Import a file and write a checkpoint folder that `jepawm.hub.load` takes.
+
+    Args:
+        project: whose file.
+        path: the file.
+        out: folder to write.
+        model: name of the released model; None only for V-JEPA-2-AC.
+        encoder_weights: where the weights of the frozen encoder are; None: the usual place.
+        statistics: JSON file with means and standard deviations in place of the known ones.
+        window: frames of history of a DINO-WM checkpoint.
+        overwrite: replace a checkpoint that is there.
+
+    Raises:
+        UserError: if the file is not what it should be, or the folder is taken.
+    """
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out} is a file; give a folder")
+    if out.exists() and any(out.iterdir()) and not (overwrite and find_checkpoint(out)):
+        raise UserError(f"{out} holds files; choose another --out, or --overwrite a checkpoint")
+    if project == "vjepa2-ac":
+        imported = import_vjepa2_ac(path, encoder_weights=encoder_weights)
+    elif model is None:
+        known = [name for name, one in RELEASED.items() if one.family == "dino_wm"]
+        known = known if project == "dino-wm" else [*RELEASED, *DECODERS]
+        raise UserError(f"say which model it is: --model NAME, one of {', '.join(known)}")
+    elif project == "dino-wm":
+        imported = import_dino_wm(path, model, window=window, encoder_weights=encoder_weights)
+    elif model in DECODERS:
+        if encoder_weights is not None or statistics is not None:
+            raise UserError(
+                f"{model} is a decoder: --encoder-weights and --statistics do not apply"
+            )
+        checkpoint = import_decoder(path, DECODERS[model])
+        save_checkpoint(out, checkpoint)
+        return _summary(checkpoint, path, out) | {"model": model}
+    else:
+        imported = import_jepa_wms(path, model, encoder_weights=encoder_weights)
+    if statistics is not None:
+        imported = replace(imported, normalizer=_statistics(statistics, like=imported.normalizer))
+    checkpoint = imported.checkpoint()
+    save_checkpoint(out, checkpoint)
+    return _summary(checkpoint, path, out) | _details(imported)
+
+
+def _summary(checkpoint: Checkpoint, path: Path, out: Path) -> dict[str, object]:
+    return {
+        "file": path,
+        "written": out,
+        "tensors": len(checkpoint.tensors),
+        "parameters": sum(value.numel() for value in checkpoint.tensors.values()),
+        "missing": 0,  # anything else was refused
+        "unexpected": 0,
+    }
+
+
+def _details(imported: Imported) -> dict[str, object]:
+    encoder = imported.experiment.encoder
+    return {
+        "model": imported.experiment.name,
+        "encoder_weights": getattr(encoder, "weights", None),
+        **imported.origin,
+        "normalizer": imported.normalizer.to_json(),
+    }
+
+
+def _statistics(path: Path, *, like: Normalizer) -> Normalizer:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"cannot read --statistics {path} ({error}); give a JSON file") from error
+    if not isinstance(data, dict):
+        raise UserError(
+            f"--statistics {path} holds no JSON object with action_mean, action_std, ..."
+        )
+    for name, value in like.to_json().items():
+        given, needed = data.get(name), len(value or ())
+        if not isinstance(given, list) or len(given) != needed:
+            raise UserError(f"--statistics {path}: {name} needs a list of {needed} numbers")
+    return normalizer_from_json(data, source=str(path))
