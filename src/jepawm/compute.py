@@ -1,6 +1,8 @@
 """Measure compute: the machine's matmul peak and the FLOPs of a function."""
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from statistics import median
 from time import perf_counter
 
@@ -24,6 +26,22 @@ def matmul_peak(device: torch.device | None = None, *, size: int = 1536, repeats
         float(product[0, 0])  # waits for an asynchronous device
         times.append(perf_counter() - start)
     return 2 * size**3 / median(times[2:]) / 1e9
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Return the bytes that are free on a device; None where the system does not tell."""
+    if device.type == "cpu":
+        return _free_on_host(Path("/proc/meminfo"))
+    if device.type == "mps":
+        return None
+    return torch.accelerator.get_memory_info(device)[0]
+
+
+def _free_on_host(path: Path) -> int | None:
+    if not path.is_file():
+        return None
+    found = re.search(r"^MemAvailable:\s+(\d+) kB", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return int(found[1]) * 1024 if found else None
 
 
 def count_gflop(function: Callable[[], object]) -> float:

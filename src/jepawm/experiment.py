@@ -19,6 +19,7 @@ from jepawm.models.frozen_encoders import FrozenEncoderConfig, TimmEncoderConfig
 from jepawm.models.predictor import PredictorConfig
 from jepawm.models.proprio import ProprioConfig
 from jepawm.models.world_model import JEPAWorldModel, build_world_model
+from jepawm.normalizer import Normalizer
 from jepawm.planning import PLANNERS
 from jepawm.planning.cem import CEM
 from jepawm.planning.objectives import LatentDistance
@@ -37,6 +38,8 @@ AnyEncoderConfig = EncoderConfig | FrozenEncoderConfig | TimmEncoderConfig
 class DataConfig:
     """Which experience a model is trained on, and how it is cut."""
 
+    store: str | None = None
+    """Store of imported data, a path or a name below the data root; None: collected."""
     num_episodes: int = 1920
     """Episodes to collect."""
     episode_steps: int = 50
@@ -53,6 +56,8 @@ class DataConfig:
     """Part of the episodes used for training; the rest is for validation."""
     split_seed: int = 234
     """Seed of the split by episode."""
+    normalize: bool = True
+    """Normalise actions and proprioception by the statistics of the data; False takes them raw."""
     policy: CollectionPolicy = RandomWall()
     """Where collected episodes start and what is done in them."""
 
@@ -203,9 +208,16 @@ def with_encoder_weights(experiment: Experiment, weights: str) -> Experiment:
     return replace(experiment, encoder=replace(experiment.encoder, weights=weights))
 
 
+def build_normalizer(experiment: Experiment, store: EpisodeStore) -> Normalizer:
+    """Return what normalises the data: its statistics, or nothing where `data.normalize` is off."""
+    statistics = store.normalizer()
+    return statistics if experiment.data.normalize else statistics.identity()
+
+
 def build_windows(experiment: Experiment, store: EpisodeStore) -> tuple[Windows, Windows]:
     """Cut a store into training and validation windows, split by episode."""
     data = experiment.data
+    normalizer = build_normalizer(experiment, store)
     parts = split_episodes(len(store), train_fraction=data.train_fraction, seed=data.split_seed)
     train, val = (
         Windows(
@@ -213,7 +225,7 @@ def build_windows(experiment: Experiment, store: EpisodeStore) -> tuple[Windows,
             episodes=part,
             num_steps=data.num_steps,
             frameskip=data.frameskip,
-            normalizer=store.normalizer(),
+            normalizer=normalizer,
         )
         for part in parts
     )

@@ -54,6 +54,16 @@ class Normalizer(TensorStruct):
         """Return the width `a` of one environment action."""
         return self.action_mean.shape[0]
 
+    def identity(self) -> "Normalizer":
+        """Return the normaliser of the same widths that changes nothing."""
+        mean, std = self.proprio_mean, self.proprio_std
+        return Normalizer(
+            action_mean=torch.zeros_like(self.action_mean),
+            action_std=torch.ones_like(self.action_std),
+            proprio_mean=None if mean is None else torch.zeros_like(mean),
+            proprio_std=None if std is None else torch.ones_like(std),
+        )
+
     def normalize_action(self, actions: Float[Tensor, "*b A"]) -> Float[Tensor, "*b A"]:
         """Normalise action blocks `[*b, A]` given in environment units."""
         pieces = self._pieces(actions)

@@ -43,6 +43,14 @@ class TrainOptions:
     """Go on with the run in `--out`."""
     processes: int | None = None
     """Processes that collect a missing data set; one for each thread if not given."""
+    dry_run: bool = False
+    """Train nothing: print parameters, operations, memory and hours, from one step on synthetic
+    data with random weights."""
+    dry_run_windows: int = 1
+    """Windows in the batch of that step; the figures are for the recipe's batch."""
+    tflops: float | None = None
+    """Throughput of all devices together for the hours of --dry-run; that of its step if not
+    given."""
     json: bool = False
     """Print the result as one JSON object."""
 
@@ -83,13 +91,23 @@ def prepare_train(argv: list[str]) -> Command:
 
     def run() -> Outcome:
         from jepawm.data.root import data_root
-        from jepawm.runs import train_run
+        from jepawm.runs import dry_run, render_dry_run, train_run
 
+        device = choose_device(options.device)
+        if options.dry_run:
+            result = dry_run(
+                experiment,
+                data_root=data_root(options.data_root),
+                device=device,
+                num_windows=options.dry_run_windows,
+                tflops=options.tflops,
+            )
+            return Outcome(result=result, text=render_dry_run(result))
         result = train_run(
             experiment,
             out=out,
             data_root=data_root(options.data_root),
-            device=choose_device(options.device),
+            device=device,
             resume=options.resume,
             explicit=experiment != recipe,
             processes=options.processes,

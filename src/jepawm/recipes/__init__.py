@@ -1,4 +1,4 @@
-"""One small file per environment: the experiment that trains a model for it."""
+"""Experiments that train a model: small ones by environment, those of the paper by model family."""
 
 from jepawm.registry import Registry
 
@@ -8,6 +8,17 @@ RECIPES = Registry(
         "metaworld_reach": "jepawm.recipes.metaworld_reach:METAWORLD_REACH",
         "pointmaze": "jepawm.recipes.pointmaze:POINTMAZE",
         "wall": "jepawm.recipes.wall:WALL",
+        "jepa_wm_wall": "jepawm.recipes.jepa_wm:JEPA_WM_WALL",
+        "jepa_wm_pointmaze": "jepawm.recipes.jepa_wm:JEPA_WM_POINTMAZE",
+        "jepa_wm_pusht": "jepawm.recipes.jepa_wm:JEPA_WM_PUSHT",
+        "jepa_wm_metaworld": "jepawm.recipes.jepa_wm:JEPA_WM_METAWORLD",
+        "jepa_wm_droid": "jepawm.recipes.jepa_wm:JEPA_WM_DROID",
+        "dino_wm_wall": "jepawm.recipes.dino_wm:DINO_WM_WALL",
+        "dino_wm_pointmaze": "jepawm.recipes.dino_wm:DINO_WM_POINTMAZE",
+        "dino_wm_pusht": "jepawm.recipes.dino_wm:DINO_WM_PUSHT",
+        "dino_wm_metaworld": "jepawm.recipes.dino_wm:DINO_WM_METAWORLD",
+        "dino_wm_droid": "jepawm.recipes.dino_wm:DINO_WM_DROID",
+        "vjepa2_ac_droid": "jepawm.recipes.vjepa2_ac:VJEPA2_AC_DROID",
     },
 )
 """Experiments by name."""

@@ -1,6 +1,7 @@
 """What each verb of the command line does, as functions."""
 
 from jepawm.runs.collect import collect_run
+from jepawm.runs.cost import dry_run, render_dry_run
 from jepawm.runs.data import check_data, export_data, import_data, inspect_data
 from jepawm.runs.evaluate import default_planner, evaluate_run
 from jepawm.runs.imports import import_checkpoint
@@ -12,6 +13,7 @@ __all__ = [
     "check_data",
     "collect_run",
     "default_planner",
+    "dry_run",
     "evaluate_run",
     "export_data",
     "import_checkpoint",
@@ -19,6 +21,7 @@ __all__ = [
     "inspect_data",
     "list_all",
     "plan_run",
+    "render_dry_run",
     "report_run",
     "train_run",
 ]

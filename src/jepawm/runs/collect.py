@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from jepawm.collect import collect_environment, new_policy
 from jepawm.data.episodes import EpisodeStore, open_store
+from jepawm.errors import UserError
 from jepawm.experiment import DataConfig
 
 _LOG = logging.getLogger(__name__)
@@ -43,6 +44,11 @@ def find_or_collect(
     path = store_path(name, data, data_root=data_root)
     if path.exists():
         return open_store(path)
+    if data.store is not None:
+        raise UserError(
+            f"data.store: {path} does not exist and is not collected; import the data set "
+            "(jepawm data import --help), or give the path of its store"
+        )
     with _alone(path):
         if path.exists():  # while this process waited
             return open_store(path)
@@ -51,6 +57,8 @@ def find_or_collect(
 
 def store_path(name: str, data: DataConfig, *, data_root: Path) -> Path:
     """Return where a data set lies: its name tells all that decides its content."""
+    if data.store is not None:
+        return data_root / Path(data.store).expanduser()
     size = f"{data.num_episodes}x{data.episode_steps}"
     stem = f"{name}-{size}-{data.image_size}px-seed{data.seed}"
     if data.policy == new_policy(name):

@@ -5,7 +5,7 @@ import logging
 import shlex
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from time import perf_counter
 
@@ -18,6 +18,7 @@ from jepawm.errors import UserError
 from jepawm.experiment import (
     Experiment,
     build_model,
+    build_normalizer,
     build_windows,
     experiment_from_json,
     experiment_to_json,
@@ -80,6 +81,8 @@ def train_run(
         experiment.env, experiment.data, data_root=data_root, processes=processes
     )
     train_windows, val_windows = build_windows(experiment, store)
+    optim = experiment.optim.for_windows(len(train_windows))
+    experiment = replace(experiment, optim=optim)
     state = _build_state(experiment, store, torch.device(device))
     if find_checkpoint(out / "checkpoint") is not None:
         _restore(state, out)
@@ -207,10 +210,11 @@ def _save(
     if probe is not None:
         tensors |= {PROBE + k: v for k, v in probe.state_dict().items()}
     proprio_dim = 0 if store.proprio is None else store.proprio.shape[1]
+    normalizer = build_normalizer(experiment, store).to_json()
     config = {
         "experiment": experiment_to_json(experiment),
         "dims": {"action_dim": store.actions.shape[1], "proprio_dim": proprio_dim},
-        "normalizer": {k: list(v) if v else None for k, v in store.normalizer().to_json().items()},
+        "normalizer": {k: list(v) if v else None for k, v in normalizer.items()},
         "step": state.step,
         **provenance(),
     }

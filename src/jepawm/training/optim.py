@@ -4,7 +4,7 @@ Nothing here has a state beside AdamW's own, so a run resumed at step n goes on 
 had never stopped.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import cos, pi
 from typing import Literal
 
@@ -21,14 +21,22 @@ class OptimConfig:
 
     num_steps: int = 2000
     """Optimiser steps."""
+    num_epochs: int | None = None
+    """Passes over the training windows that decide `num_steps` once the data is known; None: the
+    steps are given."""
     batch_size: int = 128
     """Windows per step."""
     learning_rate: float = 5e-4
     """Peak learning rate of AdamW."""
-    schedule: Literal["constant", "cosine"] = "cosine"
-    """constant (the paper's) or decay to zero along a half cosine."""
+    schedule: Literal["constant", "cosine", "wsd"] = "cosine"
+    """constant (the paper's); decay to zero along a half cosine; or warm-up, stable, decay: constant
+    until `anneal_steps` before the end, then linear to zero (V-JEPA-2-AC)."""
     warmup_steps: int = 50
     """Steps of linear warm-up."""
+    initial_learning_rate: float = 0.0
+    """Learning rate that the warm-up starts from."""
+    anneal_steps: int = 0
+    """Steps of the decay at the end of schedule wsd."""
     weight_decay: float = 1e-7
     """Weight decay of matrices at the start."""
     final_weight_decay: float = 1e-6
@@ -45,14 +53,26 @@ class OptimConfig:
                 f"optim.num_steps = {self.num_steps} and optim.batch_size = {self.batch_size} "
                 "must be at least 1"
             )
+        if self.num_epochs is not None and self.num_epochs < 1:
+            raise UserError(f"optim.num_epochs = {self.num_epochs} must be at least 1, or none")
 
     def learning_rate_at(self, step: int) -> float:
         """Return the learning rate of step `step`, counted from 0."""
         warm = min(1.0, (step + 1) / max(self.warmup_steps, 1))
+        rate = self.initial_learning_rate + (self.learning_rate - self.initial_learning_rate) * warm
         if self.schedule == "constant":
-            return self.learning_rate * warm
+            return rate
+        if self.schedule == "wsd":
+            return rate * min(1.0, (self.num_steps - step) / max(self.anneal_steps, 1))
         progress = max(0, step - self.warmup_steps) / max(1, self.num_steps - self.warmup_steps)
-        return self.learning_rate * warm * 0.5 * (1 + cos(pi * min(1.0, progress)))
+        return rate * 0.5 * (1 + cos(pi * min(1.0, progress)))
+
+    def for_windows(self, num_windows: int) -> "OptimConfig":
+        """Return the configuration with `num_steps` set, where `num_epochs` decides it."""
+        if self.num_epochs is None:
+            return self
+        per_epoch = num_windows // min(self.batch_size, num_windows)
+        return replace(self, num_steps=self.num_epochs * per_epoch)
 
     def weight_decay_at(self, step: int) -> float:
         """Return the weight decay of step `step`, counted from 0."""

@@ -1,0 +1,220 @@
+"""`jepawm train R --dry-run`: what a training costs, from one real step on a synthetic batch.
+
+The step runs with random weights on few windows. What is linear in the batch (operations,
+activations) is multiplied; parameters are counted on a model without memory.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from jepawm.compute import free_memory
+from jepawm.data.episodes import open_store
+from jepawm.errors import UserError
+from jepawm.experiment import Experiment, build_model, build_windows, with_encoder_weights
+from jepawm.models.encoders import EncoderConfig
+from jepawm.models.world_model import JEPAWorldModel
+from jepawm.paper import DIMENSIONS
+from jepawm.runs.collect import store_path
+from jepawm.runs.evaluate import build_env
+from jepawm.training.cost import StepCost, measure_step
+from jepawm.training.objective import Learner
+from jepawm.training.optim import build_optimizer
+from jepawm.types import Observation, Trajectory
+
+_COPIES = {"weights": 1, "gradients": 1, "moments": 2}
+"""What there is of each trained parameter."""
+
+
+def dry_run(
+    experiment: Experiment,
+    *,
+    data_root: Path,
+    device: str,
+    num_windows: int,
+    tflops: float | None,
+) -> dict[str, object]:
+    """Return parameters, GFLOP, memory and hours of a training, without training.
+
+    Args:
+        experiment: the configuration; a frozen encoder gets random weights here.
+        data_root: where its data lies, if it is there; only its size counts.
+        device: where one step runs.
+        num_windows: windows in the batch of that step, at most the recipe's.
+        tflops: sustained throughput of all devices together; None: that of the measured step.
+
+    Raises:
+        UserError: if widths are unknown or the memory here does not suffice.
+    """
+    if num_windows < 1 or (tflops is not None and tflops <= 0):
+        raise UserError(f"--dry-run-windows {num_windows}, --tflops {tflops}: give more than 0")
+    if not isinstance(experiment.encoder, EncoderConfig):
+        experiment = with_encoder_weights(experiment, "random")
+    size = experiment.optim.batch_size
+    num_windows = min(num_windows, size)
+    (action_dim, proprio_dim), total_windows = _data_size(experiment, data_root)
+    with torch.device("meta"):
+        model = build_model(experiment, action_dim=action_dim, proprio_dim=proprio_dim)
+        learner = Learner(model, experiment.loss)
+    parameters, fixed = parameter_counts(model), _fixed_memory(learner)
+    _require_memory(sum(fixed.values()), device)
+    step = _run_step(experiment, num_windows, device, dims=(action_dim, proprio_dim))
+    factor = size / num_windows
+    memory = fixed | _batch_memory(experiment, step, factor)
+    steps = experiment.optim.for_windows(total_windows).num_steps
+    rate = step.gflop / step.seconds / 1000 if tflops is None else tflops
+    return {
+        "recipe": experiment.name,
+        "parameters": parameters,
+        "batch_size": size,
+        "gflop_per_step": step.gflop * factor,
+        "memory_bytes": sum(memory.values()),
+        "memory": memory,
+        "steps": steps,
+        "tflops": rate,
+        "hours": steps * step.gflop * factor / rate / 1000 / 3600,
+        "measured": {
+            "windows": num_windows,
+            "device": device,
+            "seconds": step.seconds,
+            "gflop": step.gflop,
+            "loss": step.loss,
+        },
+    }
+
+
+def parameter_counts(model: JEPAWorldModel) -> dict[str, int]:
+    """Count parameters by the groups of the reference's files.
+
+    Encoders of actions and proprioception whose codes join the channels of the tokens count apart
+    from the predictor; those that give tokens or a modulation are part of it.
+    """
+    layout = model.predictor.layout
+    action = _count(model.predictor.action_encoder) if layout.action_feature_dim else 0
+    proprio = 0 if model.proprio_encoder is None else _count(model.proprio_encoder)
+    apart = proprio if layout.proprio_feature_dim else 0
+    encoder = _count(model.encoder) if isinstance(model.encoder, nn.Module) else 0
+    counts = {
+        "encoder": encoder,
+        "predictor": _count(model.predictor) - action + proprio - apart,
+        "action_encoder": action,
+        "proprio_encoder": apart,
+    }
+    return counts | {"total": sum(counts.values())}
+
+
+def render_dry_run(result: Mapping[str, object]) -> str:
+    """Say for people what a training costs, and what of it was measured."""
+    measured = result["measured"]
+    assert isinstance(measured, Mapping)
+    windows, size = measured["windows"], result["batch_size"]
+    rows = [(f"parameters, {k}", f"{v:,}", "") for k, v in _items(result["parameters"])]
+    rows += [(f"memory, {k}", f"{v / 2**30:.2f} GiB", "") for k, v in _items(result["memory"])]
+    rows += [
+        ("memory in all", f"{_float(result, 'memory_bytes') / 2**30:.2f} GiB", "computed"),
+        (
+            "operations a step",
+            f"{_float(result, 'gflop_per_step'):,.0f} GFLOP",
+            f"counted on {windows} windows, times {size}/{windows}",
+        ),
+        ("steps", f"{result['steps']:,}", "of the whole training"),
+        (
+            "time",
+            f"{_float(result, 'hours'):,.1f} hours",
+            f"computed, at {_float(result, 'tflops'):.3g} TFLOP/s",
+        ),
+        (
+            "one step",
+            f"{measured['seconds']:.2f} s",
+            f"measured: {windows} windows on {measured['device']}",
+        ),
+    ]
+    title = f"{result['recipe']}: batch of {size} windows on one device, float32"
+    return "\n".join([title, *(f"  {a.replace('_', ' '):<28}{b:>20}  {c}" for a, b, c in rows)])
+
+
+def _data_size(experiment: Experiment, data_root: Path) -> tuple[tuple[int, int], int]:
+    """Return widths of actions and proprioception, and the number of training windows."""
+    data = experiment.data
+    path = store_path(experiment.env, data, data_root=data_root)
+    if path.exists():
+        store = open_store(path)
+        proprio_dim = 0 if store.proprio is None else store.proprio.shape[1]
+        return (store.actions.shape[1], proprio_dim), len(build_windows(experiment, store)[0])
+    dims = DIMENSIONS.get(experiment.env)
+    if dims is None:
+        env = build_env(experiment.env, image_size=data.image_size)
+        dims = (env.action_dim, env.proprio_dim)
+    per_episode = data.episode_steps - data.num_steps * data.frameskip + 1
+    return dims, int(data.train_fraction * data.num_episodes) * per_episode
+
+
+def _run_step(
+    experiment: Experiment, num_windows: int, device: str, *, dims: tuple[int, int]
+) -> StepCost:
+    model = build_model(experiment, action_dim=dims[0], proprio_dim=dims[1])
+    learner = Learner(model, experiment.loss).train().to(device)
+    batch = synthetic_batch(experiment, num_windows, dims=dims).to(torch.device(device))
+    return measure_step(learner, build_optimizer(learner, experiment.optim), batch=batch)
+
+
+def synthetic_batch(
+    experiment: Experiment, num_windows: int, *, dims: tuple[int, int]
+) -> Trajectory:
+    """Return random windows of the experiment's shapes; `dims`: widths of action and proprio."""
+    data = experiment.data
+    generator = torch.Generator().manual_seed(experiment.seed)
+    frames = (num_windows, data.num_steps + 1)
+    side = (3, data.image_size, data.image_size)
+    proprio = torch.randn(*frames, dims[1], generator=generator) if dims[1] else None
+    action_dim = data.frameskip * dims[0]
+    return Trajectory(
+        obs=Observation(
+            pixels=torch.randint(0, 256, frames + side, generator=generator, dtype=torch.uint8),
+            proprio=proprio,
+        ),
+        actions=torch.randn(num_windows, data.num_steps, action_dim, generator=generator),
+    )
+
+
+def _fixed_memory(learner: Learner) -> dict[str, int]:
+    """Return bytes that do not depend on the batch."""
+    trained = 4 * sum(p.numel() for p in learner.parameters() if p.requires_grad)
+    frozen = 4 * sum(p.numel() for p in learner.parameters() if not p.requires_grad)
+    return {"frozen": frozen} | {name: copies * trained for name, copies in _COPIES.items()}
+
+
+def _batch_memory(experiment: Experiment, step: StepCost, factor: float) -> dict[str, int]:
+    data, size = experiment.data, experiment.optim.batch_size
+    frozen = not isinstance(experiment.encoder, EncoderConfig)
+    return {
+        "pixels": size * (data.num_steps + 1) * 3 * data.image_size**2,
+        "activations": int(step.activations * factor),
+        "frozen_layer": int(step.encoder_layer * factor) if frozen else 0,
+    }
+
+
+def _require_memory(needed: int, device: str) -> None:
+    free = free_memory(torch.device(device))
+    if free is not None and needed > free:
+        raise UserError(
+            f"one step needs more than {needed / 2**30:.1f} GiB for weights, gradients and moments "
+            f"alone, {free / 2**30:.1f} GiB are free on {device}; use a machine with more memory"
+        )
+
+
+def _count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _items(value: object) -> list[tuple[str, int]]:
+    assert isinstance(value, Mapping)
+    return list(value.items())
+
+
+def _float(result: Mapping[str, object], name: str) -> float:
+    value = result[name]
+    assert isinstance(value, int | float)
+    return float(value)

@@ -1,0 +1,97 @@
+"""What one training step costs: operations, seconds and memory, measured on a real step."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from time import perf_counter
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+
+from jepawm.compute import count_gflop
+from jepawm.training.objective import Learner
+from jepawm.types import Trajectory
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepCost:
+    """One training step, measured."""
+
+    gflop: float
+    """Operations of matrix products, convolutions and attention, forward and backward."""
+    seconds: float
+    """Wall time, counting operations included."""
+    loss: float
+    """Its loss."""
+    activations: int
+    """Bytes that the backward pass needs beside parameters."""
+    encoder_layer: int
+    """Bytes of input and output of the largest layer of the encoder of images."""
+
+
+def measure_step(
+    learner: Learner, optimizer: torch.optim.Optimizer, *, batch: Trajectory
+) -> StepCost:
+    """Take one optimiser step on `batch` and measure it."""
+    saved, layers = _Saved(learner), _Layers()
+    losses: list[Tensor] = []
+
+    def step() -> None:
+        with saved.watch(), layers.watch(learner.model.encoder):
+            loss = learner(batch, generator=torch.Generator().manual_seed(0))["loss"]
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.detach())
+
+    start = perf_counter()
+    gflop = count_gflop(step)
+    loss = losses[0].item()  # waits for an asynchronous device
+    return StepCost(
+        gflop=gflop,
+        seconds=perf_counter() - start,
+        loss=loss,
+        activations=sum(saved.sizes.values()),
+        encoder_layer=layers.largest,
+    )
+
+
+class _Saved:
+    """Sizes of the storages that autograd keeps, without those of parameters."""
+
+    def __init__(self, learner: nn.Module) -> None:
+        self.sizes: dict[int, int] = {}
+        self._own = {p.untyped_storage().data_ptr() for p in learner.parameters()}
+
+    @contextmanager
+    def watch(self) -> Iterator[None]:
+        with saved_tensors_hooks(self._pack, lambda tensor: tensor):
+            yield
+
+    def _pack(self, tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in self._own:
+            self.sizes[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+
+@dataclass
+class _Layers:
+    """The largest layer seen, by the bytes of its input and output."""
+
+    largest: int = field(default=0)
+
+    @contextmanager
+    def watch(self, encoder: object) -> Iterator[None]:
+        modules = encoder.modules() if isinstance(encoder, nn.Module) else ()
+        leaves = [module for module in modules if not list(module.children())]
+        hooks = [leaf.register_forward_hook(self._see) for leaf in leaves]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _see(self, _module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
+        tensors = [one for one in (*inputs, output) if isinstance(one, Tensor)]
+        self.largest = max(self.largest, sum(one.numel() * one.element_size() for one in tensors))

@@ -1,0 +1,93 @@
+"""`jepawm train R --dry-run`: its figures follow from shapes."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from jepawm.cli import main
+from jepawm.errors import UserError
+from jepawm.experiment import Experiment, build_model
+from jepawm.models.frozen_encoders import FrozenEncoderConfig
+from jepawm.runs.cost import dry_run, render_dry_run
+from jepawm.training.losses import LossConfig
+
+
+@pytest.fixture
+def run(tiny_experiment: Experiment, tmp_path: Path):
+    """Return a function that runs the tiny experiment dry, changed by keywords."""
+
+    def dry(*, num_windows: int = 4, tflops: float | None = None, **changes):
+        return dry_run(
+            replace(tiny_experiment, **changes),
+            data_root=tmp_path,
+            device="cpu",
+            num_windows=num_windows,
+            tflops=tflops,
+        )
+
+    return dry
+
+
+def test_what_is_linear_in_the_batch_is_multiplied(run):
+    few, whole = run(num_windows=4), run(num_windows=100)
+    assert (few["measured"]["windows"], whole["measured"]["windows"]) == (4, 16)
+    assert few["gflop_per_step"] == pytest.approx(whole["gflop_per_step"], rel=1e-3)
+    assert few["memory"]["activations"] == pytest.approx(whole["memory"]["activations"], rel=0.05)
+
+
+def test_memory_of_weights_and_moments(run, tiny_experiment: Experiment):
+    result = run()
+    model = build_model(tiny_experiment, action_dim=2, proprio_dim=2)
+    trained = sum(parameter.numel() for parameter in model.parameters())
+    assert result["parameters"]["total"] == trained
+    heads = result["memory"]["weights"] - 4 * trained
+    assert heads > 0  # the inverse dynamics is trained beside the model
+    assert result["memory"]["gradients"] == result["memory"]["weights"]
+    assert result["memory"]["moments"] == 2 * result["memory"]["weights"]
+    assert result["memory"]["pixels"] == 16 * 4 * 3 * 16 * 16
+    assert result["memory_bytes"] == sum(result["memory"].values())
+
+
+def test_hours_follow_from_throughput_and_epochs(run, tiny_experiment: Experiment):
+    optim = replace(tiny_experiment.optim, num_epochs=7)
+    result = run(optim=optim, tflops=2.0)
+    windows = 10 * (30 - 15 + 1)  # nine tenths of twelve episodes
+    assert result["steps"] == 7 * (windows // 16)
+    assert result["hours"] == pytest.approx(
+        result["steps"] * result["gflop_per_step"] / 2000 / 3600
+    )
+    measured = run()
+    seconds = measured["measured"]["seconds"] * 16 / 4 * measured["steps"]
+    assert measured["hours"] == pytest.approx(seconds / 3600)
+
+
+def test_a_frozen_encoder_costs_no_gradient(run):
+    pytest.importorskip("transformers")
+    result = run(
+        encoder=FrozenEncoderConfig(image_size=28, weights="hub"), loss=LossConfig(), num_windows=1
+    )
+    counts = result["parameters"]
+    assert result["memory"]["frozen"] == 4 * counts["encoder"]
+    assert result["memory"]["weights"] == 4 * (counts["total"] - counts["encoder"])
+    # in and out of the activation function: 16 windows of 4 frames of 5 tokens
+    assert result["memory"]["frozen_layer"] == 4 * 16 * 4 * 5 * (1536 + 1536)
+    text = render_dry_run(result)
+    assert "times 16/1" in text
+    assert "measured: 1 windows on cpu" in text
+
+
+def test_too_little_memory_says_how_much_is_needed(run, monkeypatch):
+    monkeypatch.setattr("jepawm.runs.cost.free_memory", lambda device: 1000)
+    with pytest.raises(UserError, match=r"needs more than .* GiB .*, 0\.0 GiB are free on cpu"):
+        run()
+
+
+def test_the_command_line_prints_one_object(capsys, tmp_path: Path):
+    options = ["--dry-run", "--tflops", "1", "--json", "--device", "cpu"]
+    assert main(["train", "wall", *options, "--data-root", str(tmp_path)]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert {"encoder", "predictor", "total"} <= result["parameters"].keys()
+    assert result["gflop_per_step"] > 0
+    assert list(tmp_path.iterdir()) == []
