@@ -62,7 +62,7 @@ class PlanningAgent:
         self._max_candidates = max_candidates
         self._history = History(window, action_dim)
         self._goal: Latent | None = None
-        self._imagined: Latent | None = None
+        self._planned_from: Context | None = None
 
     @property
     def last_plan(self) -> Plan | None:
@@ -84,7 +84,7 @@ class PlanningAgent:
         self._goal = self._encode(goal)
         self._horizon.reset(num_steps)
         self._history.clear()
-        self._imagined = None
+        self._planned_from = None
 
     # Not inference_mode: a planner that follows gradients turns them on again for itself.
     @torch.no_grad()
@@ -100,21 +100,24 @@ class PlanningAgent:
             self._history.append(self._encode(obs))
         if self._horizon.steps_to_plan == 0:
             context = self._history.context()
-            plan = self._horizon.plan(self._cost(context, self._goal), like=context.actions)
-            self._imagined = self._imagine(context, plan)
+            self._horizon.plan(self._cost(context, self._goal), like=context.actions)
+            self._planned_from = context
         action = self._horizon.pop()
         self._history.append_action(action)
         return self._normalizer.unnormalize_action(action)
 
+    @torch.no_grad()
     def imagined(self) -> Latent:
         """Return latents `[B, H+1]` of the plan in execution: the observed one, then predictions.
 
         Raises:
             UserError: if there is no plan yet.
         """
-        if self._imagined is None:
+        context, plan = self._planned_from, self.last_plan
+        if context is None or plan is None:
             raise UserError("the agent has imagined nothing yet; call act(obs) first")
-        return self._imagined
+        predicted = self._model.rollout(context, plan.actions, window=self._window)
+        return concatenate([context.latents[:, -1:], predicted], dim=1)
 
     def _encode(self, obs: Observation) -> Latent:
         device = self._normalizer.action_mean.device
@@ -132,10 +135,6 @@ class PlanningAgent:
             return self._objective(predicted, goal, actions)
 
         return cost
-
-    def _imagine(self, context: Context, plan: Plan) -> Latent:
-        predicted = self._model.rollout(context, plan.actions, window=self._window)
-        return concatenate([context.latents[:, -1:], predicted], dim=1)
 
 
 class RecedingHorizon:

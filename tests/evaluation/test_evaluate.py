@@ -127,6 +127,7 @@ def test_planner_and_agent_settings_are_told(env, make_setup):
         "num_samples": 7,
         "num_iterations": 30,
         "std": 1.0,
+        "time_budget_s": None,
     }
     assert results["objective"]["metric"] == "l2"
     assert results["agent"]["bounds"] == [[None, -2.0] * 5, [2.0, None] * 5]

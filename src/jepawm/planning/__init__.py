@@ -5,8 +5,17 @@ from jepawm.registry import Registry
 PLANNERS = Registry(
     "planner",
     {
+        "adam": "jepawm.planning.gradient:Adam",
         "cem": "jepawm.planning.cem:CEM",
+        "cma": "jepawm.planning.ask_tell:CMAES",
+        "gd": "jepawm.planning.gradient:GradientDescent",
+        "hybrid": "jepawm.planning.hybrid:Hybrid",
+        "icem": "jepawm.planning.icem:ICEM",
+        "mppi": "jepawm.planning.mppi:MPPI",
+        "nevergrad": "jepawm.planning.ask_tell:Nevergrad",
         "random_shooting": "jepawm.planning.random_shooting:RandomShooting",
+        "reference_adam": "jepawm.planning.reference_gradient:ReferenceAdam",
+        "reference_gd": "jepawm.planning.reference_gradient:ReferenceGD",
     },
 )
 """Planners by name; each is a frozen dataclass that is its own configuration."""

@@ -1,24 +1,15 @@
-"""Random shooting: draw plans once and take the best; what any planner has to beat."""
+"""Random shooting: draw plans and take the best; what any planner has to beat."""
 
-import logging
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from jepawm.errors import UserError
-from jepawm.planning.sampling import (
-    check_count,
-    check_problem,
-    clamp,
-    draw_noise,
-    drop_unusable,
-)
+from jepawm.planning.sampling import check_count, check_positive, clamp, draw_noise
+from jepawm.planning.search import Search, check_limits
 from jepawm.protocols import Bounds, CostFn
 from jepawm.types import Plan
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +22,8 @@ class RandomShooting:
     """Rounds of drawing; the default is the budget of the paper's CEM."""
     std: float = 1.0
     """Standard deviation of the candidates, in units of normalised actions."""
+    time_budget_s: float | None = None
+    """Wall seconds of a plan; None: no limit."""
 
     def __post_init__(self) -> None:
         """Check the fields.
@@ -39,9 +32,8 @@ class RandomShooting:
             UserError: if a number is out of range; the message says what is allowed.
         """
         check_count("num_samples", self.num_samples, least=1)
-        check_count("num_iterations", self.num_iterations, least=1)
-        if not self.std > 0.0:
-            raise UserError(f"planner.std = {self.std}; give a number above 0")
+        check_positive(std=self.std)
+        check_limits(self.num_iterations, time_budget_s=self.time_budget_s)
 
     def plan(
         self,
@@ -56,25 +48,15 @@ class RandomShooting:
         Raises:
             UserError: if the horizon is 0, a bound is reversed, or no candidate has a finite cost.
         """
-        check_problem(init, bounds)
-        problems = torch.arange(init.shape[0], device=init.device)
-        best = init
-        lowest = torch.full_like(init[:, 0, 0], float("inf"))  # [B]
-        history: list[Tensor] = []
-        num_dropped = 0
-        for _ in range(self.num_iterations):
+        search = Search(
+            cost,
+            init,
+            bounds=bounds,
+            num_iterations=self.num_iterations,
+            time_budget_s=self.time_budget_s,
+        )
+        for _ in search.iterations():
             noise = draw_noise(init, self.num_samples, generator=generator)
             noise[:, 0] = 0.0
-            samples = clamp(init[:, None] + self.std * noise, bounds)  # [B, K, H, A]
-            ranked = drop_unusable(cost(samples))
-            least, index = ranked.cost.min(1)
-            better = least < lowest
-            best = torch.where(better[:, None, None], samples[problems, index], best)
-            lowest = torch.where(better, least, lowest)
-            history.append(least)
-            num_dropped += ranked.num_dropped
-        if num_dropped:
-            logger.warning("dropped %d candidates without a finite cost", num_dropped)
-        return Plan(
-            actions=best, cost=lowest, history=torch.stack(history), num_dropped=num_dropped
-        )
+            search.evaluate(clamp(init[:, None] + self.std * noise, bounds))
+        return search.best_plan()

@@ -1,9 +1,7 @@
-"""What all sampling planners share: checks, noise, bounds, and costs that are not numbers."""
-
-from dataclasses import dataclass
+"""What planners share: checks of their fields and problems, noise, bounds, costs without a number."""
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from jepawm.errors import UserError
@@ -42,14 +40,79 @@ def check_count(name: str, value: int, *, least: int) -> None:
         raise UserError(f"planner.{name} = {value}; give at least {least}")
 
 
+def check_elites(num_elites: int, num_samples: int) -> None:
+    """Check that there are enough candidates for the elites, and enough elites for a variance.
+
+    Raises:
+        UserError: if there are not.
+    """
+    check_count("num_samples", num_samples, least=2)
+    check_count("num_elites", num_elites, least=2)
+    if num_elites > num_samples:
+        raise UserError(
+            f"planner.num_elites = {num_elites} is more than planner.num_samples = "
+            f"{num_samples}; take fewer elites or more samples"
+        )
+
+
+def check_positive(**fields: float) -> None:
+    """Check planner fields that must be finite numbers above 0.
+
+    Raises:
+        UserError: if one is not.
+    """
+    for name, value in fields.items():
+        if not 0.0 < value < float("inf"):
+            raise UserError(f"planner.{name} = {value}; give a number above 0")
+
+
+def check_not_negative(**fields: float) -> None:
+    """Check planner fields that must be finite numbers from 0 up.
+
+    Raises:
+        UserError: if one is not.
+    """
+    for name, value in fields.items():
+        if not 0.0 <= value < float("inf"):
+            raise UserError(f"planner.{name} = {value}; give 0 or more")
+
+
+def check_part(**fields: float) -> None:
+    """Check planner fields that must be 0 or more and below 1.
+
+    Raises:
+        UserError: if one is not.
+    """
+    for name, value in fields.items():
+        if not 0.0 <= value < 1.0:
+            raise UserError(f"planner.{name} = {value}; give 0 or more, below 1")
+
+
 def draw_noise(
-    init: Float[Tensor, "B H A"], num_samples: int, *, generator: torch.Generator
+    init: Float[Tensor, "B H A"],
+    num_samples: int,
+    *,
+    generator: torch.Generator,
+    color: float = 0.0,
 ) -> Float[Tensor, "B K H A"]:
-    """Draw standard normal noise `[B, K, H, A]` on the generator's device, for `init`'s."""
+    """Draw normal noise `[B, K, H, A]` of variance 1 on the generator's device, for `init`'s.
+
+    Over the horizon its power falls with the frequency to the power of minus `color`: 0 is white
+    noise, 1 pink, 2 red; the larger, the longer an action keeps its direction.
+    """
     num_problems, horizon, width = init.shape
-    shape = (num_problems, num_samples, horizon, width)
+    # Noise that is made by frequencies is periodic; the half that is cut off breaks the period.
+    length = horizon if color == 0.0 else 2 * horizon
+    shape = (num_problems, num_samples, length, width)
     noise = torch.randn(shape, generator=generator, device=generator.device, dtype=init.dtype)
-    return noise.to(init.device)
+    noise = noise.to(init.device)
+    if color == 0.0:
+        return noise
+    frequencies = torch.fft.fftfreq(length, device=init.device, dtype=init.dtype).abs()
+    gain = frequencies.clamp(min=1.0 / length) ** (-color / 2)  # [2H]
+    gain = gain / gain.square().mean().sqrt()
+    colored = torch.fft.ifft(torch.fft.fft(noise, dim=2) * gain[:, None], dim=2).real
+    return colored[:, :, :horizon]
 
 
 def clamp(actions: Float[Tensor, "B K H A"], bounds: Bounds | None) -> Float[Tensor, "B K H A"]:
@@ -57,23 +120,8 @@ def clamp(actions: Float[Tensor, "B K H A"], bounds: Bounds | None) -> Float[Ten
     return actions if bounds is None else torch.clamp(actions, bounds[0], bounds[1])
 
 
-@dataclass(frozen=True, kw_only=True)
-class CandidateCosts:
-    """Costs of candidates that can be ranked."""
-
-    cost: Float[Tensor, "B K"]
-    """Costs `[B, K]`; infinite for candidates that were dropped."""
-    usable: Bool[Tensor, "B K"]
-    """Whether a candidate `[B, K]` has a finite cost."""
-
-    @property
-    def num_dropped(self) -> int:
-        """Return how many candidates were dropped."""
-        return int((~self.usable).sum())
-
-
-def drop_unusable(cost: Float[Tensor, "B K"]) -> CandidateCosts:
-    """Rank candidates whose cost `[B, K]` is not finite behind all others.
+def drop_unusable(cost: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
+    """Give candidates whose cost `[B, K]` is no finite number an infinite one, behind all others.
 
     Raises:
         UserError: if a problem has no candidate with a finite cost.
@@ -86,4 +134,4 @@ def drop_unusable(cost: Float[Tensor, "B K"]) -> CandidateCosts:
             f"the cost of every candidate of problem {problem} is NaN or infinite; check that the "
             "model's weights, the observation and the goal are finite"
         )
-    return CandidateCosts(cost=cost.masked_fill(~usable, float("inf")), usable=usable)
+    return cost.masked_fill(~usable, float("inf"))

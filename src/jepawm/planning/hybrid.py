@@ -1,0 +1,63 @@
+"""Sample first, then descend: a planner that samples finds the valley, gradients its floor."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from jepawm.planning.gradient import Adam
+from jepawm.planning.icem import ICEM
+from jepawm.planning.search import check_limits
+from jepawm.protocols import Bounds, CostFn
+from jepawm.types import Plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hybrid:
+    """Refine the plan of a few iterations of sampling by a few gradient steps."""
+
+    sampler: ICEM = ICEM(num_samples=64, num_iterations=3)
+    """Planner that samples."""
+    refiner: Adam = Adam(num_starts=4, num_iterations=10, learning_rate=0.1, init_std=0.3)
+    """Planner that starts from what the sampler found."""
+    time_budget_s: float | None = None
+    """Wall seconds of a plan, half for each part; None: the parts' own limits."""
+
+    needs_gradients: ClassVar[bool] = True
+    """Whether the cost must be differentiable."""
+
+    def __post_init__(self) -> None:
+        """Check the fields.
+
+        Raises:
+            UserError: if a number is out of range; the message says what is allowed.
+        """
+        check_limits(1, time_budget_s=self.time_budget_s)
+
+    def plan(
+        self,
+        cost: CostFn,
+        init: Float[Tensor, "B H A"],
+        *,
+        bounds: Bounds | None,
+        generator: torch.Generator,
+    ) -> Plan:
+        """Plan from the initial guess `init` `[B, H, A]`.
+
+        Raises:
+            UserError: if the horizon is 0, a bound is reversed, or the cost has no gradient.
+        """
+        sampler, refiner = self.sampler, self.refiner
+        if self.time_budget_s is not None:
+            half = self.time_budget_s / 2
+            sampler = replace(sampler, time_budget_s=half)
+            refiner = replace(refiner, time_budget_s=half)
+        found = sampler.plan(cost, init, bounds=bounds, generator=generator)
+        refined = refiner.plan(cost, found.actions, bounds=bounds, generator=generator)
+        return replace(
+            refined,
+            history=torch.cat([found.history, refined.history]),
+            num_dropped=found.num_dropped + refined.num_dropped,
+        )

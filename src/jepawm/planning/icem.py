@@ -1,0 +1,138 @@
+"""The improved cross-entropy method: coloured noise, kept elites, ever fewer candidates."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from jepawm.planning.action_repeat import plan_repeated
+from jepawm.planning.gaussian import Gaussian, refit, take
+from jepawm.planning.sampling import (
+    check_count,
+    check_elites,
+    check_not_negative,
+    check_part,
+    check_positive,
+    clamp,
+    draw_noise,
+)
+from jepawm.planning.search import Search, check_limits
+from jepawm.protocols import Bounds, CostFn
+from jepawm.types import Plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class ICEM:
+    """Refit a normal distribution to the best plans, of this iteration and those before (iCEM).
+
+    Pinneri et al. 2020 (arXiv 2008.06389). The best candidate is returned, not the mean. Their
+    shift of the plan between replannings is the agent's `warm_start`.
+    """
+
+    num_samples: int = 100
+    """Candidates per problem in the first iteration."""
+    num_elites: int = 10
+    """Candidates that the distribution is refitted to."""
+    num_iterations: int = 10
+    """Refits."""
+    init_std: float = 1.0
+    """Standard deviation at the start, in units of normalised actions."""
+    color: float = 2.0
+    """Exponent of the noise over the horizon: 0 white, 1 pink, 2 red."""
+    decay: float = 1.25
+    """Each iteration draws this factor fewer candidates, but at least twice the elites."""
+    num_kept: int = 3
+    """Elites that compete again in the next iteration, at no cost."""
+    momentum_mean: float = 0.1
+    """Part of the old mean that is kept at each refit, 0 to 1."""
+    momentum_std: float = 0.1
+    """Part of the old standard deviation that is kept at each refit, 0 to 1."""
+    min_std: float = 0.0
+    """Least standard deviation after a refit."""
+    action_repeat: int = 1
+    """Environment actions of a block that share one value: 1, or the frameskip."""
+    screen_steps: int = 0
+    """First steps of a plan by whose cost the candidates are halved before the survivors are
+    rolled out to the end; 0: none."""
+    patience: int = 0
+    """Iterations without a lower cost after which the search ends; 0: never."""
+    time_budget_s: float | None = None
+    """Wall seconds of a plan, after which the best candidate is returned; None: no limit."""
+
+    def __post_init__(self) -> None:
+        """Check the fields.
+
+        Raises:
+            UserError: if a number is out of range; the message says what is allowed.
+        """
+        check_elites(self.num_elites, self.num_samples)
+        check_positive(init_std=self.init_std)
+        check_not_negative(color=self.color, min_std=self.min_std)
+        check_part(momentum_mean=self.momentum_mean, momentum_std=self.momentum_std)
+        check_not_negative(**{"decay - 1": self.decay - 1.0})
+        check_count("num_kept", self.num_kept, least=0)
+        check_count("action_repeat", self.action_repeat, least=1)
+        check_count("screen_steps", self.screen_steps, least=0)
+        check_limits(self.num_iterations, self.patience, time_budget_s=self.time_budget_s)
+
+    def plan(
+        self,
+        cost: CostFn,
+        init: Float[Tensor, "B H A"],
+        *,
+        bounds: Bounds | None,
+        generator: torch.Generator,
+    ) -> Plan:
+        """Plan from the initial mean `init` `[B, H, A]`, which is itself a candidate.
+
+        Raises:
+            UserError: if the horizon is 0, a bound is reversed, or no candidate has a finite cost.
+        """
+        if self.action_repeat > 1:
+            planner = replace(self, action_repeat=1)
+            return plan_repeated(
+                planner,
+                cost,
+                init=init,
+                num_repeats=self.action_repeat,
+                bounds=bounds,
+                generator=generator,
+            )
+        search = Search(
+            cost,
+            init,
+            bounds=bounds,
+            num_iterations=self.num_iterations,
+            patience=self.patience,
+            time_budget_s=self.time_budget_s,
+        )
+        state = Gaussian(mean=init, std=torch.full_like(init, self.init_std))
+        kept, kept_cost = init[:, None][:, :0], init[:, :0, 0]  # [B, 0, H, A], [B, 0]
+        for iteration in search.iterations():
+            count = max(round(self.num_samples * self.decay**-iteration), 2 * self.num_elites)
+            noise = draw_noise(init, count, generator=generator, color=self.color)
+            samples = torch.addcmul(state.mean[:, None], state.std[:, None], noise)
+            samples[:, 0] = state.mean
+            samples = self._screen(search, clamp(samples, bounds))
+            values = torch.cat([search.evaluate(samples), kept_cost], dim=1)
+            lowest = values.topk(self.num_elites, dim=1, largest=False)
+            elites = take(torch.cat([samples, kept], dim=1), lowest.indices)
+            state = refit(
+                state,
+                elites,
+                cost=lowest.values,
+                momentum_mean=self.momentum_mean,
+                momentum_std=self.momentum_std,
+                min_std=self.min_std,
+            )
+            kept, kept_cost = elites[:, : self.num_kept], lowest.values[:, : self.num_kept]
+        return search.best_plan()
+
+    def _screen(self, search: Search, samples: Tensor) -> Tensor:
+        """Return the half of the candidates whose first steps cost least, at least the elites."""
+        if not 0 < self.screen_steps < samples.shape[2]:
+            return samples
+        count = max(samples.shape[1] // 2, self.num_elites)
+        costs = search.screen(samples[:, :, : self.screen_steps])
+        return take(samples, costs.topk(count, dim=1, largest=False).indices)

@@ -1,0 +1,217 @@
+"""One call of a planner: evaluate candidates, remember the best, drop the unusable, watch the clock."""
+
+import logging
+from collections.abc import Iterator
+from time import perf_counter
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from jepawm.errors import UserError
+from jepawm.planning.sampling import check_count, check_positive, check_problem, drop_unusable
+from jepawm.protocols import Bounds, CostFn
+from jepawm.types import Plan
+
+logger = logging.getLogger(__name__)
+
+FIRST_CHUNK = 16
+"""Candidates of each problem that are evaluated before anything is known about their speed."""
+
+
+def check_limits(
+    num_iterations: int, patience: int = 0, *, time_budget_s: float | None = None
+) -> None:
+    """Check the fields that end a search.
+
+    Raises:
+        UserError: if one is out of range.
+    """
+    check_count("num_iterations", num_iterations, least=1)
+    check_count("patience", patience, least=0)
+    if time_budget_s is not None:
+        check_positive(time_budget_s=time_budget_s)
+
+
+class Search:
+    """The state of one search: what a planner has tried so far and how much it may still try."""
+
+    def __init__(
+        self,
+        cost: CostFn,
+        init: Float[Tensor, "B H A"],
+        *,
+        bounds: Bounds | None,
+        num_iterations: int,
+        patience: int = 0,
+        time_budget_s: float | None = None,
+    ) -> None:
+        """Take the problem and its limits; the clock starts.
+
+        Args:
+            cost: cost of candidates.
+            init: initial guess `[B, H, A]`; its horizon, device and dtype are the plan's.
+            bounds: lowest and highest action.
+            num_iterations: iterations at most.
+            patience: iterations without a lower cost in any problem that end the search; 0: never.
+            time_budget_s: wall seconds after which the search returns what it has.
+
+        Raises:
+            UserError: if the horizon is 0 or a bound is reversed.
+        """
+        self._start = perf_counter()
+        check_problem(init, bounds)
+        self._cost = cost
+        self._num_iterations = num_iterations
+        self._patience = patience
+        self._time_budget_s = time_budget_s
+        self._size, self._seconds = FIRST_CHUNK, 0.0  # of the last chunk
+        self._iteration = self._idle = self._num_dropped = self._num_evaluated = 0
+        self._history: list[Tensor] = []
+        self._lowest = torch.full_like(init[:, 0, 0], float("inf"))  # [B]
+        self._best = init
+
+    @property
+    def best(self) -> Float[Tensor, "B H A"]:
+        """Return the best plans `[B, H, A]` so far."""
+        return self._best
+
+    def iterations(self) -> Iterator[int]:
+        """Count iterations until their number, the time or the patience runs out."""
+        for iteration in range(self._num_iterations):
+            out_of_time = self._left(1.0) < self._seconds
+            if iteration and (out_of_time or 0 < self._patience <= self._idle):
+                return
+            self._iteration = iteration
+            yield iteration
+
+    def evaluate(self, samples: Float[Tensor, "B K H A"]) -> Float[Tensor, "B K"]:
+        """Return costs `[B, K]` of candidates, infinite where one was dropped.
+
+        Under a time budget an iteration ends with its share of the time: candidates that are left
+        over get an infinite cost too.
+
+        Raises:
+            UserError: if a problem has no candidate with a finite cost.
+        """
+        cost = self.screen(samples)
+        self.record(samples, cost)
+        return cost
+
+    def screen(self, samples: Float[Tensor, "B K H A"]) -> Float[Tensor, "B K"]:
+        """Return costs as `evaluate` does, without taking a candidate for a plan."""
+        if self._time_budget_s is None:
+            return self._chunk(samples)
+        parts: list[Tensor] = []
+        num_done, num_samples = 0, samples.shape[1]
+        while size := min(self._affordable(first=num_done == 0), num_samples - num_done):
+            parts.append(self._chunk(samples[:, num_done : num_done + size]))
+            num_done += size
+        rest = samples.new_full((samples.shape[0], num_samples - num_done), float("inf"))
+        return torch.cat([*parts, rest], dim=1)
+
+    def record(self, samples: Float[Tensor, "B K H A"], cost: Float[Tensor, "B K"]) -> None:
+        """Remember the best of candidates with costs `[B, K]`, and the lowest cost in history."""
+        least, better = self._keep_best(samples, cost)
+        self._history.append(least)
+        if self._patience:
+            self._idle = 0 if bool(better.any()) else self._idle + 1
+
+    def gradient(self, samples: Float[Tensor, "B K H A"]) -> Float[Tensor, "B K H A"]:
+        """Return the gradient of the cost of candidates, and evaluate them on the way.
+
+        It is 0 where a candidate was dropped or its gradient is no finite number.
+
+        Raises:
+            UserError: if the cost has no gradient, or none of a problem's is a finite number.
+        """
+        began = perf_counter()
+        with torch.enable_grad():
+            actions = samples.detach().requires_grad_()
+            cost = self._cost(actions)
+            if not cost.requires_grad:
+                raise UserError(
+                    "this planner follows gradients, and the cost gives none: the model or the "
+                    "simulator behind it is not differentiable; choose a planner that samples, "
+                    "such as cem"
+                )
+            (gradient,) = torch.autograd.grad(cost.sum(), actions)
+        self.record(samples, self._drop(cost.detach()))
+        self._seconds = perf_counter() - began
+        usable = gradient.isfinite().all(-1).all(-1) & cost.detach().isfinite()  # [B, K]
+        return torch.where(usable[:, :, None, None], gradient, 0.0)
+
+    def best_plan(self) -> Plan:
+        """Return the best candidates that were evaluated."""
+        return self._plan(self._best, self._lowest)
+
+    def better_of(self, actions: Float[Tensor, "B H A"]) -> Plan:
+        """Return these actions where they cost less than the best candidates, else the latter.
+
+        Under a time budget there is no time left to compare.
+        """
+        if self._time_budget_s is None:
+            self._keep_best(
+                actions[:, None], self._cost(actions[:, None]).nan_to_num(nan=float("inf"))
+            )
+        return self.best_plan()
+
+    def plan_of(self, actions: Float[Tensor, "B H A"]) -> Plan:
+        """Return the plan of these actions; under a time budget the best candidates instead."""
+        if self._time_budget_s is not None:
+            return self.best_plan()
+        return self._plan(actions, self._cost(actions[:, None])[:, 0])
+
+    def _keep_best(self, samples: Tensor, cost: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the lowest cost `[B]` and whether it is lower than all before."""
+        least, index = cost.min(1)
+        better = least < self._lowest
+        rows = torch.arange(len(least), device=least.device)
+        self._best = torch.where(better[:, None, None], samples[rows, index], self._best)
+        self._lowest = torch.where(better, least, self._lowest)
+        return least, better
+
+    def _plan(self, actions: Tensor, cost: Tensor) -> Plan:
+        if self._num_dropped:
+            logger.warning(
+                "dropped %d of %d candidates without a finite cost",
+                self._num_dropped,
+                self._num_evaluated,
+            )
+        return Plan(
+            actions=actions,
+            cost=cost,
+            history=torch.stack(self._history),  # [I, B]
+            num_dropped=self._num_dropped,
+        )
+
+    def _chunk(self, samples: Tensor) -> Tensor:
+        began = perf_counter()
+        cost = self._drop(self._cost(samples))  # waits for an asynchronous device
+        self._size, self._seconds = samples.shape[1], perf_counter() - began
+        return cost
+
+    def _drop(self, cost: Tensor) -> Tensor:
+        self._num_evaluated += cost.numel()
+        self._num_dropped += int((~cost.isfinite()).sum())
+        return drop_unusable(cost)
+
+    def _left(self, part: float) -> float:
+        """Return the seconds until `part` of the time budget is used up."""
+        if self._time_budget_s is None:
+            return float("inf")
+        return self._start + part * self._time_budget_s - perf_counter()
+
+    def _affordable(self, *, first: bool) -> int:
+        """Return how many candidates there is time for, judged by the speed of the last chunk.
+
+        A smaller chunk may take as long as the last one, a larger one longer in proportion. The
+        first chunk of an iteration may overdraw the iteration's share, never the whole budget.
+        """
+        if self._seconds == 0.0:
+            return FIRST_CHUNK
+        speed = self._size / self._seconds
+        size = int(speed * self._left((self._iteration + 1) / self._num_iterations))
+        if first:
+            return max(size, min(FIRST_CHUNK, int(speed * self._left(1.0))), 1)
+        return size if size >= FIRST_CHUNK and self._seconds <= self._left(1.0) else 0
