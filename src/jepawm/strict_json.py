@@ -24,7 +24,9 @@ def register_named(converter: cattrs.Converter, protocol: type, *, registry: Reg
 
     def to_json(part: object) -> dict[str, object]:
         assert is_dataclass(part)
-        settings = {one.name: getattr(part, one.name) for one in fields(part)}
+        settings = {
+            one.name: converter.unstructure(getattr(part, one.name)) for one in fields(part)
+        }
         return {"name": registered_name(part, registry), **settings}
 
     def from_json(data: object, _kind: type) -> object:

@@ -101,7 +101,7 @@ class Oracle:
 
     def _cost(self) -> CostFn:
         def cost(actions: Float[Tensor, "B K H A"]) -> Float[Tensor, "B K"]:
-            raw = self._normalizer.unnormalize_action(actions)
+            raw = self._normalizer.unnormalize_action(actions.detach())  # no gradient is there
             steps = raw.unflatten(-1, (-1, self._env.action_dim)).flatten(2, 3)  # [B, K, T, a]
             states = self._env.simulate(steps.cpu().numpy().astype(np.float64))
             distance = self._env.goal_distance(states[:, :, -1])

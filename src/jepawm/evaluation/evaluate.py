@@ -35,7 +35,10 @@ class PlanningSetup:
     objective: Objective
     """Distance between predicted latents and the goal's; a dataclass."""
     planner: Planner
-    """Planner of the model and of the oracle; a dataclass."""
+    """Planner of the model; a dataclass."""
+    oracle_planner: Planner | None = None
+    """Planner of the oracle; None: the same. A planner that follows gradients needs another one
+    here, for simulators have none."""
     window: int
     """Plan context: observations that a plan starts from, at most the model's window."""
     bounds: Bounds | None = None
@@ -122,7 +125,7 @@ def _rows(
         ),
         "oracle": Oracle(
             env,
-            planner=_oracle_planner(planner, protocol),
+            planner=_oracle_planner(setup.oracle_planner or planner, protocol),
             normalizer=normalizer,
             protocol=protocol,
             generator=oracle,
@@ -174,6 +177,7 @@ def _describe(setup: PlanningSetup, protocol: Protocol) -> dict[str, JsonValue]:
     }
     return {
         "planner": describe(setup.planner),
+        "oracle_planner": describe(setup.oracle_planner or setup.planner),
         "objective": describe(setup.objective),
         "agent": agent,
         "protocol_settings": asdict(protocol),
