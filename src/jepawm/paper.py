@@ -37,17 +37,6 @@ class PaperRow:
     """What the numbers measure."""
 
 
-DIMENSIONS = {
-    "wall": (2, 2),
-    "pointmaze": (2, 4),
-    "pusht": (2, 4),
-    "metaworld_reach": (4, 4),
-    "metaworld_reach_wall": (4, 4),
-    "droid": (7, 7),
-}
-"""Widths of one environment action and of the proprioception in the paper's data."""
-
-
 def paper_row(environment: str) -> PaperRow | None:
     """Return the paper's row for an environment, or None if the paper does not have it."""
     return PAPER.get(environment)

@@ -7,9 +7,8 @@ import torch
 
 from jepawm.experiment import Experiment, build_model, with_encoder_weights
 from jepawm.models.proprio import ProprioConfig
-from jepawm.paper import DIMENSIONS
 from jepawm.recipes import RECIPES
-from jepawm.runs.cost import parameter_counts
+from jepawm.runs.cost import known_dims, parameter_counts
 
 pytest.importorskip("transformers")
 PREDICTORS = {
@@ -25,7 +24,7 @@ SMALL, GIANT = 21_629_184, 1_012_173_952
 
 
 def counts_of(experiment: Experiment) -> dict[str, int]:
-    action_dim, proprio_dim = DIMENSIONS[experiment.env]
+    action_dim, proprio_dim = known_dims(experiment)
     with torch.device("meta"):
         model = build_model(
             with_encoder_weights(experiment, "random"),
@@ -103,6 +102,20 @@ def test_v_jepa_2_ac_warms_up_stays_and_decays():
     assert optim.weight_decay_at(0) == optim.weight_decay_at(94_499) == 0.04
     loss = recipe("vjepa2_ac_droid").loss
     assert (loss.metric, loss.rollout_prefix, loss.rollout_gradient) == ("l1", "first", "all")
+
+
+def test_windows_are_those_of_the_model():
+    droid, wall = recipe("vjepa2_ac_droid").data, recipe("jepa_wm_wall").data
+    assert (droid.num_steps, droid.frameskip, droid.image_size, droid.normalize) == (
+        7,
+        1,
+        256,
+        False,
+    )
+    assert (wall.num_steps, wall.frameskip, wall.image_size, wall.normalize) == (3, 5, 224, True)
+    assert recipe("dino_wm_droid").data.image_size == 224
+    assert recipe("jepa_wm_pointmaze").data.store is None
+    assert recipe("jepa_wm_pusht").data.store == "pusht_noise"
 
 
 def test_wall_is_fifty_passes_over_its_windows():

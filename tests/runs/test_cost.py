@@ -18,12 +18,13 @@ from jepawm.training.losses import LossConfig
 def run(tiny_experiment: Experiment, tmp_path: Path):
     """Return a function that runs the tiny experiment dry, changed by keywords."""
 
-    def dry(*, num_windows: int = 4, tflops: float | None = None, **changes):
+    def dry(*, num_windows: int = 4, num_devices: int = 1, tflops=None, **changes):
         return dry_run(
             replace(tiny_experiment, **changes),
             data_root=tmp_path,
             device="cpu",
             num_windows=num_windows,
+            num_devices=num_devices,
             tflops=tflops,
         )
 
@@ -48,6 +49,14 @@ def test_memory_of_weights_and_moments(run, tiny_experiment: Experiment):
     assert result["memory"]["moments"] == 2 * result["memory"]["weights"]
     assert result["memory"]["pixels"] == 16 * 4 * 3 * 16 * 16
     assert result["memory_bytes"] == sum(result["memory"].values())
+
+
+def test_devices_share_the_batch_and_not_the_weights(run):
+    one, four = run()["memory"], run(num_devices=4)["memory"]
+    assert four["activations"] == pytest.approx(one["activations"] / 4, rel=1e-3)
+    assert four["moments"] == one["moments"]
+    with pytest.raises(UserError, match="devices 0"):
+        run(num_devices=0)
 
 
 def test_hours_follow_from_throughput_and_epochs(run, tiny_experiment: Experiment):

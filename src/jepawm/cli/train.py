@@ -48,6 +48,8 @@ class TrainOptions:
     data with random weights."""
     dry_run_windows: int = 1
     """Windows in the batch of that step; the figures are for the recipe's batch."""
+    dry_run_devices: int = 1
+    """Devices that share the batch, for its memory per device."""
     tflops: float | None = None
     """Throughput of all devices together for the hours of --dry-run; that of its step if not
     given."""
@@ -100,6 +102,7 @@ def prepare_train(argv: list[str]) -> Command:
                 data_root=data_root(options.data_root),
                 device=device,
                 num_windows=options.dry_run_windows,
+                num_devices=options.dry_run_devices,
                 tflops=options.tflops,
             )
             return Outcome(result=result, text=render_dry_run(result))

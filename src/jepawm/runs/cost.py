@@ -14,9 +14,9 @@ from jepawm.compute import free_memory
 from jepawm.data.episodes import open_store
 from jepawm.errors import UserError
 from jepawm.experiment import Experiment, build_model, build_windows, with_encoder_weights
+from jepawm.hub.datasets import DATASETS
 from jepawm.models.encoders import EncoderConfig
 from jepawm.models.world_model import JEPAWorldModel
-from jepawm.paper import DIMENSIONS
 from jepawm.runs.collect import store_path
 from jepawm.runs.evaluate import build_env
 from jepawm.training.cost import StepCost, measure_step
@@ -34,6 +34,7 @@ def dry_run(
     data_root: Path,
     device: str,
     num_windows: int,
+    num_devices: int = 1,
     tflops: float | None,
 ) -> dict[str, object]:
     """Return parameters, GFLOP, memory and hours of a training, without training.
@@ -43,13 +44,16 @@ def dry_run(
         data_root: where its data lies, if it is there; only its size counts.
         device: where one step runs.
         num_windows: windows in the batch of that step, at most the recipe's.
+        num_devices: devices that share the batch; each holds all weights.
         tflops: sustained throughput of all devices together; None: that of the measured step.
 
     Raises:
         UserError: if widths are unknown or the memory here does not suffice.
     """
-    if num_windows < 1 or (tflops is not None and tflops <= 0):
-        raise UserError(f"--dry-run-windows {num_windows}, --tflops {tflops}: give more than 0")
+    if min(num_windows, num_devices, 1.0 if tflops is None else tflops) <= 0:
+        raise UserError(
+            f"windows {num_windows}, devices {num_devices}, tflops {tflops}: give more than 0"
+        )
     if not isinstance(experiment.encoder, EncoderConfig):
         experiment = with_encoder_weights(experiment, "random")
     size = experiment.optim.batch_size
@@ -62,13 +66,14 @@ def dry_run(
     _require_memory(sum(fixed.values()), device)
     step = _run_step(experiment, num_windows, device, dims=(action_dim, proprio_dim))
     factor = size / num_windows
-    memory = fixed | _batch_memory(experiment, step, factor)
+    memory = fixed | _batch_memory(experiment, step, -(-size // num_devices), num_windows)
     steps = experiment.optim.for_windows(total_windows).num_steps
     rate = step.gflop / step.seconds / 1000 if tflops is None else tflops
     return {
         "recipe": experiment.name,
         "parameters": parameters,
         "batch_size": size,
+        "num_devices": num_devices,
         "gflop_per_step": step.gflop * factor,
         "memory_bytes": sum(memory.values()),
         "memory": memory,
@@ -113,7 +118,11 @@ def render_dry_run(result: Mapping[str, object]) -> str:
     rows = [(f"parameters, {k}", f"{v:,}", "") for k, v in _items(result["parameters"])]
     rows += [(f"memory, {k}", f"{v / 2**30:.2f} GiB", "") for k, v in _items(result["memory"])]
     rows += [
-        ("memory in all", f"{_float(result, 'memory_bytes') / 2**30:.2f} GiB", "computed"),
+        (
+            "memory per device",
+            f"{_float(result, 'memory_bytes') / 2**30:.2f} GiB",
+            f"computed, {result['num_devices']} devices share the batch",
+        ),
         (
             "operations a step",
             f"{_float(result, 'gflop_per_step'):,.0f} GFLOP",
@@ -131,7 +140,7 @@ def render_dry_run(result: Mapping[str, object]) -> str:
             f"measured: {windows} windows on {measured['device']}",
         ),
     ]
-    title = f"{result['recipe']}: batch of {size} windows on one device, float32"
+    title = f"{result['recipe']}: batch of {size} windows, float32"
     return "\n".join([title, *(f"  {a.replace('_', ' '):<28}{b:>20}  {c}" for a, b, c in rows)])
 
 
@@ -143,12 +152,18 @@ def _data_size(experiment: Experiment, data_root: Path) -> tuple[tuple[int, int]
         store = open_store(path)
         proprio_dim = 0 if store.proprio is None else store.proprio.shape[1]
         return (store.actions.shape[1], proprio_dim), len(build_windows(experiment, store)[0])
-    dims = DIMENSIONS.get(experiment.env)
-    if dims is None:
-        env = build_env(experiment.env, image_size=data.image_size)
-        dims = (env.action_dim, env.proprio_dim)
     per_episode = data.episode_steps - data.num_steps * data.frameskip + 1
-    return dims, int(data.train_fraction * data.num_episodes) * per_episode
+    num_windows = int(data.train_fraction * data.num_episodes) * per_episode
+    return known_dims(experiment), num_windows
+
+
+def known_dims(experiment: Experiment) -> tuple[int, int]:
+    """Return widths of actions and proprioception: of the published data, or of the environment."""
+    for name, dataset in DATASETS.items():
+        if experiment.env.startswith(name):
+            return len(dataset.action_mean), len(dataset.proprio_mean)
+    env = build_env(experiment.env, image_size=experiment.data.image_size)
+    return env.action_dim, env.proprio_dim
 
 
 def _run_step(
@@ -186,8 +201,11 @@ def _fixed_memory(learner: Learner) -> dict[str, int]:
     return {"frozen": frozen} | {name: copies * trained for name, copies in _COPIES.items()}
 
 
-def _batch_memory(experiment: Experiment, step: StepCost, factor: float) -> dict[str, int]:
-    data, size = experiment.data, experiment.optim.batch_size
+def _batch_memory(
+    experiment: Experiment, step: StepCost, size: int, measured: int
+) -> dict[str, int]:
+    """Return bytes for `size` windows from a step on `measured` ones."""
+    data, factor = experiment.data, size / measured
     frozen = not isinstance(experiment.encoder, EncoderConfig)
     return {
         "pixels": size * (data.num_steps + 1) * 3 * data.image_size**2,
