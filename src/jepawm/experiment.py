@@ -26,6 +26,7 @@ from jepawm.planning.objectives import LatentDistance
 from jepawm.protocols import CollectionPolicy, Planner
 from jepawm.strict_json import problems, register_named, registered_name, strict_converter
 from jepawm.training.checkpoint import JsonValue
+from jepawm.training.devices import ComputeConfig
 from jepawm.training.losses import LossConfig
 from jepawm.training.optim import OptimConfig
 from jepawm.training.train import LoopConfig
@@ -92,6 +93,8 @@ class Experiment:
     """What training minimises."""
     optim: OptimConfig = OptimConfig()
     """Optimiser and length of training."""
+    compute: ComputeConfig = ComputeConfig()
+    """Precision, memory and sharing of a training step."""
     loop: LoopConfig = LoopConfig()
     """Logging and checkpoints."""
     data: DataConfig = DataConfig()

@@ -28,6 +28,7 @@ def make_state():
         with torch.random.fork_rng():
             torch.manual_seed(0)
             learner = Learner(model, experiment.loss)
-        return TrainState(learner=learner, optimizer=build_optimizer(learner, experiment.optim))
+        optimizer = build_optimizer(learner, experiment.optim)
+        return TrainState(learner=learner, module=learner, optimizer=optimizer)
 
     return make

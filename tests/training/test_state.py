@@ -10,7 +10,7 @@ from jepawm.experiment import AgentConfig
 from jepawm.models.encoders import EncoderConfig
 from jepawm.models.predictor import PredictorConfig
 from jepawm.models.proprio import ProprioConfig
-from jepawm.training.state import restore_training, training_tensors
+from jepawm.training.state import restore_heads, restore_training, training_tensors
 
 
 def step(state, windows, seed: int) -> None:
@@ -50,6 +50,7 @@ def test_a_restored_state_takes_the_same_next_step(make_state, tiny_experiment, 
     state.seconds = 1.5
     tensors = {name: value.clone() for name, value in training_tensors(state).items()}
     other.learner.model.load_state_dict(state.learner.model.state_dict())
+    restore_heads(other.learner, tensors)
     restore_training(other, tensors)
     assert (other.step, other.seconds) == (3, 1.5)
     step(state, windows, 9)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from jepawm.errors import UserError
+from jepawm.training.devices import ComputeConfig, Devices
 from jepawm.training.train import LoopConfig, LoopHooks, gflop_per_step, train
 
 
@@ -35,7 +36,7 @@ def run(state, windows, experiment, *, stop_at=None) -> Recorder:
         loop=experiment.loop,
         hooks=recorder.hooks(),
         seed=experiment.seed,
-        device=torch.device("cpu"),
+        devices=Devices(ComputeConfig(), device="cpu"),
     )
     return recorder
 
@@ -103,7 +104,7 @@ def test_a_loss_that_becomes_nan_stops_with_its_step(make_state, tiny_experiment
             loop=tiny_experiment.loop,
             hooks=recorder.hooks(),
             seed=0,
-            device=torch.device("cpu"),
+            devices=Devices(ComputeConfig(), device="cpu"),
         )
     assert recorder.saved == [5]
     assert all(bool(p.isfinite().all()) for p in state.learner.parameters())

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from types import TracebackType
 
 from jepawm.cli.output import print_json
+from jepawm.cli.processes import run_processes
 from jepawm.cli.verbs import VERBS, prepare
 from jepawm.errors import UserError
+from jepawm.launch import read_launch
 
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
 
@@ -49,8 +51,13 @@ def _dispatch(argv: list[str]) -> int:
         print(f"jepawm {__version__}")  # noqa: T201
         return 0
     command = prepare(argv[0], argv[1:])
+    launch = read_launch()
+    if command.processes != 1 and launch.launcher == "none":
+        return run_processes(command.processes, argv)
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
-    logging.getLogger("jepawm").setLevel(logging.INFO)
+    logging.getLogger("jepawm").setLevel(logging.INFO if launch.rank == 0 else logging.CRITICAL)
+    if launch.rank > 0:
+        return command.run().exit_code
     if not command.as_json:
         outcome = command.run()
         print(outcome.text)  # noqa: T201
@@ -81,7 +88,9 @@ def _usage() -> str:
 
 
 def _complain(message: str) -> int:
-    print(f"jepawm: {message}", file=sys.stderr)  # noqa: T201
+    """Tell the user what to mend, once: all processes of a run fail alike."""
+    if os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0":
+        print(f"jepawm: {message}", file=sys.stderr)  # noqa: T201
     return 2
 
 

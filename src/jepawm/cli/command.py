@@ -26,3 +26,5 @@ class Command:
     """Do the work."""
     as_json: bool
     """Whether the result is printed as one JSON object."""
+    processes: int = 1
+    """Processes to start, each for the same command line."""

@@ -53,6 +53,8 @@ class TrainOptions:
     tflops: float | None = None
     """Throughput of all devices together for the hours of --dry-run; that of its step if not
     given."""
+    devices: int = 1
+    """Devices of this machine to train on, a process each; torchrun and SLURM start their own."""
     json: bool = False
     """Print the result as one JSON object."""
 
@@ -117,7 +119,7 @@ def prepare_train(argv: list[str]) -> Command:
         )
         return Outcome(result=result, text=render_fields(result))
 
-    return Command(run=run, as_json=options.json)
+    return Command(run=run, as_json=options.json, processes=options.devices)
 
 
 @dataclass(frozen=True, kw_only=True)

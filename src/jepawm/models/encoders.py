@@ -10,6 +10,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from jepawm.errors import UserError
+from jepawm.models.batch_norm import BatchNorm
 from jepawm.models.blocks import Block
 from jepawm.models.positions import frame_grid_sincos
 
@@ -65,7 +66,7 @@ class ImageEncoder(nn.Module):
         side = config.image_size // (16 if config.family == "conv" else config.patch_size)
         self.cell = side // config.grid
         self.head = nn.Linear(features * self.cell**2, config.dim)
-        self.norm = nn.BatchNorm1d(config.dim, affine=False) if config.batch_norm else None
+        self.norm = BatchNorm(config.dim) if config.batch_norm else None
 
     def forward(self, pixels: UInt8[Tensor, "*b 3 height width"]) -> Float[Tensor, "*b N D"]:
         """Encode images `[*b, 3, Hpx, Wpx]`, uint8, into tokens `[*b, N, D]`."""

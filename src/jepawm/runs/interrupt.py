@@ -5,10 +5,15 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from jepawm.errors import UserError
+from jepawm.processes import any_process, count_processes
 
 
 class StopRequest:
-    """Note SIGINT and SIGTERM while active; a second SIGINT interrupts at once."""
+    """Note SIGINT and SIGTERM while active; a second SIGINT interrupts at once.
+
+    All processes of a run stop after the same step. They do not heed a second SIGINT: a launcher
+    may hand on what the terminal has sent already.
+    """
 
     def __init__(self, resume_command: str) -> None:
         """Take the command that goes on with the run."""
@@ -17,7 +22,8 @@ class StopRequest:
         self._before: dict[int, Any] = {}
 
     def __call__(self) -> bool:
-        """Return whether a stop was asked for."""
+        """Return whether a stop was asked for in any process; all must ask."""
+        self._requested = any_process(self._requested)
         return self._requested
 
     def __enter__(self) -> "StopRequest":
@@ -39,10 +45,10 @@ class StopRequest:
         """
         for number, handler in self._before.items():
             signal.signal(number, handler)
-        if self._requested and kind is None:
+        if kind is None and self():
             raise UserError(f"stopped; a checkpoint is written, go on with: {self._resume_command}")
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        if self._requested and number == signal.SIGINT:
+        if self._requested and number == signal.SIGINT and count_processes() == 1:
             raise KeyboardInterrupt
         self._requested = True

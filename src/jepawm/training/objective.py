@@ -9,7 +9,7 @@ from jepawm.models.heads import InverseDynamics
 from jepawm.models.world_model import JEPAWorldModel
 from jepawm.training.losses import LossConfig, draw_prefixes, prediction_loss
 from jepawm.training.regularizers import sigreg, vicreg
-from jepawm.types import Latent, Trajectory
+from jepawm.types import Context, Latent, Observation, Trajectory
 
 
 class Learner(nn.Module):
@@ -30,6 +30,8 @@ class Learner(nn.Module):
     ) -> dict[str, Float[Tensor, ""]]:
         """Return the terms of the loss; `loss` is their weighted sum.
 
+        With several processes its mean over them is the loss of the global batch.
+
         Args:
             batch: windows `[B, T+1]`, normalised.
             generator: draws the rollout's start and SIGReg's directions.
@@ -47,18 +49,27 @@ class Learner(nn.Module):
             terms["loss"] = terms["loss"] + weight * term
         return terms
 
+    def encode(self, obs: Observation) -> Latent:
+        """Encode observations, as the model does."""
+        return self.model.encode(obs)
+
+    def rollout(self, context: Context, actions: Float[Tensor, "B H A"]) -> Latent:
+        """Roll a context forward, as the model does."""
+        return self.model.rollout(context, actions)
+
     def _regularizers(
         self, latents: Latent, actions: Tensor, generator: torch.Generator
     ) -> list[tuple[str, float, Tensor]]:
         loss = self.loss
         terms: list[tuple[str, float, Tensor]] = []
-        groups = latents.tokens.movedim(0, 2).flatten(0, 1)  # [(T+1) N, B, D]
-        if loss.regularizer == "sigreg":
-            value = sigreg(groups, num_directions=loss.num_directions, generator=generator)
-            terms.append(("sigreg", loss.regularizer_weight, value))
-        elif loss.regularizer == "vicreg":
-            value = vicreg(groups, covariance_weight=loss.covariance_weight)
-            terms.append(("vicreg", loss.regularizer_weight, value))
+        groups = latents.tokens.movedim(0, 2).flatten(0, 1).float()  # [(T+1) N, B, D]
+        with torch.autocast(groups.device.type, enabled=False):  # bfloat16 is too coarse for them
+            if loss.regularizer == "sigreg":
+                value = sigreg(groups, num_directions=loss.num_directions, generator=generator)
+                terms.append(("sigreg", loss.regularizer_weight, value))
+            elif loss.regularizer == "vicreg":
+                value = vicreg(groups, covariance_weight=loss.covariance_weight)
+                terms.append(("vicreg", loss.regularizer_weight, value))
         if loss.temporal_weight > 0:
             value = latents.tokens.diff(dim=1).square().mean()
             terms.append(("temporal", loss.temporal_weight, value))

@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from jepawm.processes import count_processes, sum_over_processes
+
 _NUM_KNOTS = 17
 _LAST_KNOT = 3.0
 
@@ -18,7 +20,7 @@ def sigreg(
     Epps-Pulley statistic of a projection is `B` times the integral over t in [-3, 3] of
     `|phi_B(t) - exp(-t^2 / 2)|^2 exp(-t^2 / 2)`, `phi_B` its empirical characteristic function,
     by the trapezoid rule on 17 knots of the positive half (LeJEPA; LeWorldModel, arXiv 2603.19312).
-    The mean over groups and directions is returned.
+    The mean over groups and directions is returned. `B` counts the batch of all processes.
 
     Args:
         latents: groups of latents.
@@ -30,31 +32,43 @@ def sigreg(
     directions = F.normalize(directions, dim=0)
     projected = latents @ directions  # [G, B, M]
     step = _LAST_KNOT / (_NUM_KNOTS - 1)
-    cos1, sin1 = torch.cos(step * projected), torch.sin(step * projected)
+    real, imaginary = _characteristic_function(projected, step=step)  # [16, G, M]
     statistic = latents.new_zeros(groups, num_directions)
-    cos, sin = torch.ones_like(cos1), torch.zeros_like(sin1)
     for knot in range(1, _NUM_KNOTS):  # at t = 0 both characteristic functions are 1
-        cos, sin = cos * cos1 - sin * sin1, sin * cos1 + cos * sin1  # angle addition
         normal = torch.exp(torch.tensor(-((knot * step) ** 2) / 2)).item()
         weight = step * normal * (1.0 if knot < _NUM_KNOTS - 1 else 0.5)
-        error = (cos.mean(1) - normal) ** 2 + sin.mean(1) ** 2  # [G, M]
+        error = (real[knot - 1] - normal) ** 2 + imaginary[knot - 1] ** 2  # [G, M]
         statistic = statistic + 2 * weight * error
-    return batch * statistic.mean()
+    return batch * count_processes() * statistic.mean()
+
+
+def _characteristic_function(
+    projected: Float[Tensor, "G B M"], *, step: float
+) -> Float[Tensor, "2 knots G M"]:
+    """Return the empirical characteristic function of the global batch at the positive knots."""
+    cos1, sin1 = torch.cos(step * projected), torch.sin(step * projected)
+    cos, sin = cos1, sin1
+    means = [(cos.mean(1), sin.mean(1))]
+    for _ in range(2, _NUM_KNOTS):
+        cos, sin = cos * cos1 - sin * sin1, sin * cos1 + cos * sin1  # angle addition
+        means.append((cos.mean(1), sin.mean(1)))
+    real, imaginary = zip(*means, strict=True)
+    local = torch.stack([torch.stack(real), torch.stack(imaginary)])
+    return sum_over_processes(local) / count_processes()
 
 
 def vicreg(latents: Float[Tensor, "G B D"], *, covariance_weight: float) -> Float[Tensor, ""]:
     """Return the variance and covariance terms of VICReg, averaged over groups.
 
     Variance: hinge of the standard deviation below 1; covariance: squared off-diagonal entries,
-    summed and divided by `D` (PLDM, arXiv 2502.14819).
+    summed and divided by `D` (PLDM, arXiv 2502.14819). Moments are those of all processes' batch.
     """
-    centered = latents - latents.mean(1, keepdim=True)
-    std = torch.sqrt(centered.var(1) + 1e-4)  # [G, D]
-    variance = F.relu(1 - std).mean()
-    covariance = centered.transpose(1, 2) @ centered / (latents.shape[1] - 1)  # [G, D, D]
-    off_diagonal = covariance.square().sum((1, 2)) - covariance.diagonal(
-        dim1=1, dim2=2
-    ).square().sum(1)
+    count = latents.shape[1] * count_processes()
+    centered = latents - sum_over_processes(latents.sum(1, keepdim=True)) / count
+    covariance = sum_over_processes(centered.transpose(1, 2) @ centered) / (count - 1)  # [G, D, D]
+    diagonal = covariance.diagonal(dim1=1, dim2=2)  # [G, D]
+    variance = F.relu(1 - torch.sqrt(diagonal + 1e-4)).mean()
+    off_diagonal = covariance.square().sum((1, 2)) - diagonal.square().sum(1)
     return variance + covariance_weight * off_diagonal.mean() / latents.shape[2]
 
 

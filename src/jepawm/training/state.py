@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from jepawm.errors import UserError
 from jepawm.training.objective import Learner
@@ -18,7 +19,9 @@ class TrainState:
     """The learner, its optimiser, and how far they have come."""
 
     learner: Learner
-    """World model and training heads."""
+    """World model and training heads; its weights are shards where a strategy says so."""
+    module: nn.Module
+    """What a step calls: the learner, or the wrapper that a strategy puts around it."""
     optimizer: torch.optim.AdamW
     """Optimiser over all parameters of the learner."""
     step: int = 0
@@ -28,7 +31,10 @@ class TrainState:
 
 
 def training_tensors(state: TrainState) -> dict[str, Tensor]:
-    """Return by name all that a resumption needs beside the model: moments, heads, counters."""
+    """Return by name all that a resumption needs beside the model: moments, heads, counters.
+
+    Shards stay shards.
+    """
     tensors: dict[str, Tensor] = {}
     for name, parameter in state.learner.named_parameters():
         moments = state.optimizer.state.get(parameter, {})
@@ -42,25 +48,45 @@ def training_tensors(state: TrainState) -> dict[str, Tensor]:
     return tensors
 
 
+def restore_heads(learner: Learner, tensors: Mapping[str, Tensor]) -> None:
+    """Put the training heads back, before the learner is sharded.
+
+    Raises:
+        UserError: if the tensors belong to another configuration.
+    """
+    heads = learner.inverse_dynamics
+    if heads is not None:
+        heads.load_state_dict({n: _take(tensors, _HEADS + n) for n in heads.state_dict()})
+
+
 def restore_training(state: TrainState, tensors: Mapping[str, Tensor]) -> None:
-    """Put optimiser moments, heads and counters back; the model's weights are loaded elsewhere.
+    """Put optimiser moments and counters back; all weights are loaded before.
 
     Raises:
         UserError: if the tensors belong to another configuration.
     """
     state.step = int(_take(tensors, "step"))
     state.seconds = float(_take(tensors, "seconds"))
-    heads = state.learner.inverse_dynamics
-    if heads is not None:
-        heads.load_state_dict({n: _take(tensors, _HEADS + n) for n in heads.state_dict()})
     if state.step == 0:
         return
     for name, parameter in state.learner.named_parameters():
         if parameter.requires_grad:
+            kept = f"{_MOMENT}{name}."
             state.optimizer.state[parameter] = {
-                key: _take(tensors, f"{_MOMENT}{name}.{key}").clone()
-                for key in ("step", "exp_avg", "exp_avg_sq")
+                "step": _take(tensors, kept + "step").clone(),
+                "exp_avg": _placed_like(parameter, _take(tensors, kept + "exp_avg")),
+                "exp_avg_sq": _placed_like(parameter, _take(tensors, kept + "exp_avg_sq")),
             }
+
+
+def _placed_like(parameter: Tensor, value: Tensor) -> Tensor:
+    """Return a copy of a whole tensor on the device of the parameter, sharded as it is."""
+    copied = value.to(parameter.device, copy=True)
+    if not isinstance(parameter, DTensor):
+        return copied
+    return distribute_tensor(
+        copied, parameter.device_mesh, parameter.placements, src_data_rank=None
+    )
 
 
 def _take(tensors: Mapping[str, Tensor], name: str) -> Tensor:

@@ -1,17 +1,21 @@
 """The training loop: batch, loss, step, log, checkpoint."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
 import torch
+from jaxtyping import Int64
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from torch.nn.utils import clip_grad_norm_
 
 from jepawm.compute import count_gflop
 from jepawm.data.windows import Windows
 from jepawm.errors import UserError
+from jepawm.processes import mean_over_processes, process_rank, together
+from jepawm.training.devices import Devices, hold_gradients
 from jepawm.training.objective import Learner
 from jepawm.training.optim import OptimConfig, batch_indices, set_schedule, step_generator
 from jepawm.training.state import TrainState
@@ -46,9 +50,9 @@ class LoopHooks:
     log: Callable[[int, Mapping[str, float]], None]
     """Takes the step and its metrics."""
     save: Callable[[], None]
-    """Writes a checkpoint of the current state."""
+    """Writes a checkpoint of the current state; all processes take part."""
     stop: Callable[[], bool]
-    """Returns whether to save and stop after this step."""
+    """Returns whether to save and stop after this step; the same in all processes."""
 
 
 def train(
@@ -60,12 +64,14 @@ def train(
     loop: LoopConfig,
     hooks: LoopHooks,
     seed: int,
-    device: torch.device,
+    devices: Devices,
 ) -> None:
     """Train until `optim.num_steps`, from wherever the state is.
 
     Every random choice is a function of the seed and the step, so that a resumed run equals an
-    uninterrupted one bit for bit on a CPU with the same number of threads.
+    uninterrupted one bit for bit on a CPU with the same number of threads. The batch of a step and
+    the draws do not depend on the number of processes, each of which takes its slice; all call
+    this together. Only dropout's masks differ from process to process.
 
     Raises:
         UserError: if the loss is not finite; the last checkpoint stays.
@@ -80,10 +86,11 @@ def train(
             seed=seed,
             step=state.step,
         )
-        batch = train_windows.batch(index).to(device)
         generator = step_generator(seed, state.step)
-        torch.manual_seed(generator.initial_seed())  # dropout takes no generator of its own
-        terms = learner(batch, generator=generator)
+        dropout_seed = generator.initial_seed() + process_rank()
+        torch.manual_seed(dropout_seed)  # dropout takes no generator of its own
+        state.optimizer.zero_grad(set_to_none=True)
+        terms = _backward(state, train_windows, devices.parts(index), devices, generator)
         grad_norm = _descend(state, terms, optim)
         state.step += 1
         state.seconds = perf_counter() - start
@@ -93,10 +100,10 @@ def train(
             metrics = _metrics(terms, grad_norm, optim.learning_rate_at(state.step - 1))
             if state.step % loop.validate_every == 0 or last:
                 metrics |= validate(
-                    learner.model,
+                    learner,
                     val_windows,
                     num_windows=loop.num_validation_windows,
-                    device=device,
+                    device=devices.device,
                 )
                 learner.train()
             hooks.log(state.step, metrics)
@@ -117,14 +124,33 @@ def gflop_per_step(learner: Learner, batch: Trajectory) -> float:
     return gflop
 
 
+def _backward(
+    state: TrainState,
+    windows: Windows,
+    parts: Sequence[Int64[Tensor, " b"]],
+    devices: Devices,
+    generator: torch.Generator,
+) -> dict[str, Tensor]:
+    """Add up the gradients of the parts of a batch; returns the terms of the global batch."""
+    sums: dict[str, Tensor] = {}
+    for number, part in enumerate(parts, start=1):
+        with together():
+            batch = windows.batch(part).to(devices.device)
+        with hold_gradients(state.module, held=number < len(parts)):
+            with devices.autocast():
+                terms = state.module(batch, generator=generator)
+            (terms["loss"] / len(parts)).backward()
+        sums = {k: v.detach() + sums[k] if sums else v.detach() for k, v in terms.items()}
+    return mean_over_processes({name: total / len(parts) for name, total in sums.items()})
+
+
 def _descend(state: TrainState, terms: Mapping[str, Tensor], optim: OptimConfig) -> Tensor:
     """Take one optimiser step; returns the gradient norm before clipping."""
-    loss = terms["loss"]
-    _require_finite(loss, "loss", state.step + 1, terms)
-    state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    _require_finite(terms["loss"], "loss", state.step + 1, terms)
     limit = optim.clip_norm if optim.clip_norm > 0 else math.inf
     grad_norm = clip_grad_norm_(state.learner.parameters(), limit)
+    if isinstance(grad_norm, DTensor):
+        grad_norm = grad_norm.full_tensor()
     _require_finite(grad_norm, "gradient", state.step + 1, terms)  # before it reaches the weights
     state.optimizer.step()
     return grad_norm

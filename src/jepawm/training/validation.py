@@ -9,6 +9,7 @@ from torch import Tensor
 from jepawm.data.windows import Windows
 from jepawm.models.heads import LinearProbe
 from jepawm.models.world_model import JEPAWorldModel
+from jepawm.training.objective import Learner
 from jepawm.training.regularizers import effective_rank
 from jepawm.types import Context, Latent, concatenate
 
@@ -21,7 +22,7 @@ _NUMBERS = 2**25
 
 @torch.no_grad()
 def validate(
-    model: JEPAWorldModel, windows: Windows, *, num_windows: int, device: torch.device
+    model: JEPAWorldModel | Learner, windows: Windows, *, num_windows: int, device: torch.device
 ) -> dict[str, float]:
     """Return errors of k-step predictions and signs of collapse on held-out windows.
 
@@ -63,7 +64,7 @@ def validate(
 
 @torch.no_grad()
 def encode_windows(
-    model: JEPAWorldModel, windows: Windows, *, num_windows: int, device: torch.device
+    model: JEPAWorldModel | Learner, windows: Windows, *, num_windows: int, device: torch.device
 ) -> tuple[Latent, Float[Tensor, "n T A"]]:
     """Encode evenly spaced windows into latents `[n, T+1]`; returns their actions too."""
     index = spaced_indices(windows, num_windows)
@@ -77,7 +78,7 @@ def encode_windows(
 
 
 def fit_probe(
-    model: JEPAWorldModel,
+    model: JEPAWorldModel | Learner,
     train_windows: Windows,
     *,
     val_windows: Windows,
@@ -100,9 +101,10 @@ def spaced_indices(windows: Windows, num_windows: int) -> Tensor:
 
 
 def _latents_and_states(
-    model: JEPAWorldModel, windows: Windows, num_windows: int, device: torch.device
+    model: JEPAWorldModel | Learner, windows: Windows, num_windows: int, device: torch.device
 ) -> tuple[Latent, Tensor]:
-    width = (windows.num_steps + 1) * model.encoder.num_tokens * model.encoder.dim
+    encoder = model.model.encoder if isinstance(model, Learner) else model.encoder
+    width = (windows.num_steps + 1) * encoder.num_tokens * encoder.dim
     num_windows = max(1, min(num_windows, _NUMBERS // width))
     latents, _ = encode_windows(model, windows, num_windows=num_windows, device=device)
     states = torch.from_numpy(windows.states(spaced_indices(windows, num_windows)))

@@ -1,0 +1,110 @@
+"""Build the state of a training run, from the start or from its checkpoint, and save it."""
+
+import logging
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from jepawm.data.episodes import EpisodeStore
+from jepawm.experiment import Experiment, build_model, build_normalizer, experiment_to_json
+from jepawm.hub.encoder_weights import require_same_encoder
+from jepawm.hub.load import MODEL, PROBE
+from jepawm.models.frozen_encoders import FrozenEncoder
+from jepawm.models.heads import LinearProbe
+from jepawm.processes import gather_shards, is_first, together
+from jepawm.runs.record import provenance
+from jepawm.training.checkpoint import (
+    Checkpoint,
+    find_checkpoint,
+    load_checkpoint,
+    load_weights,
+    save_checkpoint,
+    stored_weights,
+)
+from jepawm.training.devices import Devices
+from jepawm.training.objective import Learner
+from jepawm.training.optim import build_optimizer
+from jepawm.training.state import TrainState, restore_heads, restore_training, training_tensors
+
+_LOG = logging.getLogger(__name__)
+
+
+def build_state(
+    experiment: Experiment, store: EpisodeStore, *, out: Path, devices: Devices
+) -> TrainState:
+    """Build the state at the run's checkpoint, or at step 0 where there is none.
+
+    Every process reads the whole checkpoint, whatever the number of processes that wrote it.
+
+    Raises:
+        UserError: if the checkpoint is damaged or belongs to another configuration.
+    """
+    with together():
+        saved = None
+        if find_checkpoint(out / "checkpoint") is not None:
+            saved = load_checkpoint(out / "checkpoint", with_training=True)
+        learner = _build_learner(experiment, store)
+        if saved is not None:
+            _load_learner(learner, saved, source=str(out / "checkpoint"))
+    module = devices.wrap(learner)
+    optimizer = build_optimizer(learner, experiment.optim)
+    state = TrainState(learner=learner, module=module, optimizer=optimizer)
+    if saved is not None and saved.training is not None:
+        with together():
+            restore_training(state, saved.training)
+        _LOG.info("resumed %s at step %d", out, state.step)
+    return state
+
+
+def save_state(
+    state: TrainState,
+    experiment: Experiment,
+    *,
+    store: EpisodeStore,
+    out: Path,
+    probe: LinearProbe | None = None,
+) -> None:
+    """Write a checkpoint of whole tensors; the first process writes, all take part.
+
+    Raises:
+        UserError: in every process, if it cannot be written.
+    """
+    model = state.learner.model
+    tensors = gather_shards((MODEL + k, v) for k, v in stored_weights(model).items())
+    training = gather_shards(training_tensors(state).items())
+    if probe is not None:
+        tensors |= {PROBE + k: v for k, v in probe.state_dict().items()}
+    proprio_dim = 0 if store.proprio is None else store.proprio.shape[1]
+    normalizer = build_normalizer(experiment, store).to_json()
+    config = {
+        "experiment": experiment_to_json(experiment),
+        "dims": {"action_dim": store.actions.shape[1], "proprio_dim": proprio_dim},
+        "normalizer": {k: list(v) if v else None for k, v in normalizer.items()},
+        "step": state.step,
+        **provenance(),
+    }
+    if isinstance(model.encoder, FrozenEncoder):
+        config["encoder"] = asdict(model.encoder.identity)
+    with together():
+        if is_first():
+            checkpoint = Checkpoint(config=config, tensors=tensors, training=training)
+            save_checkpoint(out / "checkpoint", checkpoint)
+
+
+def _build_learner(experiment: Experiment, store: EpisodeStore) -> Learner:
+    proprio_dim = 0 if store.proprio is None else store.proprio.shape[1]
+    model = build_model(experiment, action_dim=store.actions.shape[1], proprio_dim=proprio_dim)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(experiment.seed + 1)
+        return Learner(model, experiment.loss)
+
+
+def _load_learner(learner: Learner, saved: Checkpoint, *, source: str) -> None:
+    weights = {name: x for name, x in saved.tensors.items() if not name.startswith(PROBE)}
+    encoder = learner.model.encoder
+    if isinstance(encoder, FrozenEncoder):
+        require_same_encoder(encoder, saved.config.get("encoder"), source=source)
+    load_weights(torch.nn.ModuleDict({"model": learner.model}), weights, source=source)
+    assert saved.training is not None
+    restore_heads(learner, saved.training)

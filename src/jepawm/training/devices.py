@@ -1,0 +1,193 @@
+"""The devices that a run trains on: how many processes, how they share the model, what precision.
+
+Lightning Fabric finds the launcher (torchrun, SLURM), opens the process group and knows the
+strategies. The learner is set up by the strategy itself and not by `Fabric.setup_module`, whose
+wrapper refuses frozen dataclasses as input.
+"""
+
+import atexit
+import logging
+import warnings
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Literal, cast
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.checkpoint import checkpoint
+
+from jepawm.errors import UserError
+from jepawm.launch import Launch, read_launch
+from jepawm.processes import count_processes, process_rank
+from jepawm.training.objective import Learner
+
+if TYPE_CHECKING:
+    from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+    from lightning_fabric.strategies.strategy import Strategy
+    from torch.distributed.device_mesh import DeviceMesh
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComputeConfig:
+    """How a training step is computed; how many devices there are is the launcher's to say."""
+
+    strategy: Literal["auto", "ddp", "fsdp2"] = "auto"
+    """How processes share the work. ddp (auto): each has the whole model and a slice of the batch;
+    fsdp2: weights, gradients and moments are sharded too. One process has nothing to share."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """bfloat16: matrix products in bfloat16, weights and statistics in float32 (autocast)."""
+    accumulate: int = 1
+    """Parts that a batch is cut into, one after the other, to save memory. Gradients are those of
+    the mean, but what is computed over a batch (SIGReg, VICReg, batch norm) is computed over each
+    part: results differ from those of the whole batch, whatever the number of processes."""
+    activation_checkpointing: bool = False
+    """Compute each layer a second time in the backward pass instead of keeping its activations."""
+    compile: bool = False
+    """Compile the layers with torch.compile; the first steps take a minute or more."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        if self.accumulate < 1:
+            raise UserError(f"compute.accumulate = {self.accumulate} must be at least 1")
+
+
+class Devices:
+    """The devices of this run. The process group that they open stays for the next run."""
+
+    def __init__(
+        self, config: ComputeConfig, *, device: str, every_weight_used: bool = True
+    ) -> None:
+        """Join the other processes.
+
+        Args:
+            config: how they share the work.
+            device: kind of device, the same for all.
+            every_weight_used: whether all weights have a gradient in each step, else ddp looks
+                for those that have none.
+
+        Raises:
+            UserError: if there are fewer devices than processes.
+        """
+        from lightning_fabric import Fabric
+        from lightning_fabric.utilities.exceptions import MisconfigurationException
+
+        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+        launch = read_launch()
+        try:
+            self._fabric = Fabric(
+                accelerator=torch.device(device).type,
+                devices=launch.count // launch.num_nodes,
+                num_nodes=launch.num_nodes,
+                strategy=_strategy(config, launch.count, every_weight_used=every_weight_used),
+                precision="bf16-mixed" if config.precision == "bfloat16" else "32-true",
+                plugins=[_environment(launch)],
+            )
+        except MisconfigurationException as error:
+            raise UserError(
+                f"{launch.count} processes on device {device}: {error}; start fewer processes"
+            ) from error
+        self._fabric.launch()
+        atexit.register(_leave)  # gloo aborts a process that ends with an open group
+        self.config = config
+        self.device = self._fabric.device
+
+    def wrap(self, learner: Learner) -> nn.Module:
+        """Move the learner here and return the module that a training step calls.
+
+        Weights must be loaded before and the optimiser built after: fsdp2 shards the learner in
+        place. Names of parameters stay.
+        """
+        layers = find_layers(learner)
+        if self.config.activation_checkpointing:
+            for layer in layers:
+                if any(parameter.requires_grad for parameter in layer.parameters()):
+                    layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
+        if self.config.compile:
+            for layer in layers:
+                layer.compile()
+        # No layer's result is changed in place, which is what this warns of in every process.
+        warnings.filterwarnings("ignore", message=r"FSDP2-wrapped module .* returned a view")
+        self._fabric.strategy.module_to_device(learner.to(self.device))
+        return self._fabric.strategy.setup_module(learner)
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Return the context of the forward pass, which sets the precision."""
+        return self._fabric.autocast()
+
+    def parts(self, index: Int64[Tensor, " B"]) -> list[Int64[Tensor, " b"]]:
+        """Return this process's slice of each part of the global batch.
+
+        So the parts do not depend on the number of processes.
+
+        Raises:
+            UserError: if the batch does not divide evenly.
+        """
+        shares = count_processes() * self.config.accumulate
+        if len(index) % shares:
+            raise UserError(
+                f"a batch of {len(index)} windows does not divide by {count_processes()} processes x "
+                f"compute.accumulate = {self.config.accumulate}; change optim.batch_size or one of "
+                "these"
+            )
+        return list(index.view(self.config.accumulate, count_processes(), -1)[:, process_rank()])
+
+
+def hold_gradients(module: nn.Module, *, held: bool) -> AbstractContextManager[object]:
+    """Return a context in which backward passes keep their gradients in each process, if `held`."""
+    from torch.distributed.fsdp import FSDPModule
+
+    if isinstance(module, FSDPModule):
+        module.set_requires_gradient_sync(not held)
+    elif isinstance(module, DistributedDataParallel) and held:
+        return module.no_sync()
+    return nullcontext()
+
+
+def find_layers(module: nn.Module) -> list[nn.Module]:
+    """Return the layers of all stacks (`nn.ModuleList`): what is sharded, compiled, recomputed."""
+    return [
+        layer for stack in module.modules() if isinstance(stack, nn.ModuleList) for layer in stack
+    ]
+
+
+def _leave() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def _strategy(config: ComputeConfig, count: int, *, every_weight_used: bool) -> "Strategy | str":
+    from lightning_fabric.strategies.ddp import DDPStrategy
+    from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
+
+    if count == 1:
+        return "auto"
+    if config.strategy == "fsdp2":
+        return ModelParallelStrategy(_shard, data_parallel_size=count, tensor_parallel_size=1)
+    return DDPStrategy(find_unused_parameters=not every_weight_used)
+
+
+def _environment(launch: Launch) -> "ClusterEnvironment":
+    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+    from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+
+    if launch.launcher == "torchrun":
+        return TorchElasticEnvironment()
+    if launch.launcher == "slurm":
+        return SLURMEnvironment(auto_requeue=False)
+    return LightningEnvironment()
+
+
+def _shard(learner: nn.Module, mesh: "DeviceMesh") -> nn.Module:
+    from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+
+    shards = cast("DeviceMesh", mesh["data_parallel"])
+    for layer in reversed(find_layers(learner)):  # inner stacks first
+        fully_shard(layer, mesh=shards)
+    fully_shard(learner, mesh=shards)
+    for method in ("encode", "rollout"):  # what validation calls beside the loss
+        register_fsdp_forward_method(learner, method)
+    return learner
