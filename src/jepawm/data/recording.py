@@ -135,6 +135,18 @@ def choose_camera(wanted: str | None, cameras: Sequence[str], *, where: Path) ->
     return wanted
 
 
+def refuse_keys(options: ReadOptions, *keys: str) -> None:
+    """Refuse options of a format whose columns are what they are.
+
+    Raises:
+        UserError: if one of the fields `keys` is given.
+    """
+    for key in keys:
+        if getattr(options, key) is not None:
+            name = key.replace("_", "-")
+            raise UserError(f"--{name} has no use here: this format has one kind; leave it out")
+
+
 def all_files(folder: Path) -> list[Path]:
     """List all files below a folder, sorted; a file is its own list."""
     if folder.is_file():

@@ -10,8 +10,18 @@ from jepawm.registry import Registry
 FORMATS = Registry(
     "data format",
     {
+        "droid": "jepawm.data.formats.droid:FORMAT",
+        "folder": "jepawm.data.formats.media_folder:FORMAT",
+        "franka": "jepawm.data.formats.franka:FORMAT",
         "lerobot": "jepawm.data.formats.lerobot:FORMAT",
+        "metaworld": "jepawm.data.formats.metaworld:FORMAT",
+        "minari": "jepawm.data.formats.minari:FORMAT",
         "npz": "jepawm.data.formats.npz:FORMAT",
+        "pointmaze": "jepawm.data.formats.padded_tensors:FORMAT",
+        "pusht": "jepawm.data.formats.pusht:FORMAT",
+        "robocasa": "jepawm.data.formats.robomimic:ROBOCASA",
+        "robomimic": "jepawm.data.formats.robomimic:FORMAT",
+        "wall": "jepawm.data.formats.padded_tensors:WALL",
     },
 )
 """Every format by name."""

@@ -66,7 +66,12 @@ class LeRobotPlan:
                     for i, frame in enumerate(episode.frames)
                 ]
             )
-        return pa.table(arrays)
+        table = pa.table(arrays)
+        if self.is_video:
+            return table
+        # version 2.1 of LeRobot learns from this entry alone that a column holds pictures
+        features = {"info": {"features": {self.camera: {"_type": "Image"}}}}
+        return table.replace_schema_metadata({"huggingface": json.dumps(features)})
 
     def episode_row(self, episode: StoredEpisode) -> dict[str, object]:
         """Return what `meta/` says of an episode; `num_actions` is read back by this library."""

@@ -1,0 +1,214 @@
+"""A folder of videos or images, with tables of actions beside them.
+
+    SRC/actions.csv (or .parquet)      all episodes, told apart by a column `episode`; or
+    SRC/<episode>.csv (or .parquet)    a table for each
+    SRC/<episode>.mp4                  its frames as a video (mp4, mkv, mov, avi, webm), or
+    SRC/<episode>/*.png                as images (png, jpg), in the order of their numbers
+
+With several cameras, each has a folder of its own: SRC/<camera>/<episode>.mp4. A table has one row
+for each frame, or one less. Columns whose names begin with `action`, `proprio` and `state` are what
+they say; `task` is what the episode is about; others are left out unless they are named.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pc
+import pyarrow.parquet as pq
+from jaxtyping import Shaped, UInt8
+from PIL import Image, UnidentifiedImageError
+
+from jepawm.data.formats.tables import matrix
+from jepawm.data.recording import (
+    Episode,
+    Format,
+    ReadOptions,
+    Recording,
+    Source,
+    all_files,
+    choose_camera,
+)
+from jepawm.data.video import read_video, video_rate, video_times
+from jepawm.errors import UserError
+
+_TABLES = (".csv", ".parquet")
+_VIDEOS = (".mp4", ".mkv", ".mov", ".avi", ".webm")
+_IMAGES = (".png", ".jpg", ".jpeg")
+_ONE_TABLE = "actions"
+_HERE = "frames"
+"""Name of the camera whose files lie in the folder itself."""
+
+
+def open_media_folder(path: Path, options: ReadOptions) -> Source:
+    """Open a folder.
+
+    Raises:
+        UserError: if there is no table, no frames, or a camera has to be chosen.
+    """
+    tables = _tables(path)
+    if not tables:
+        raise UserError(f"{path} holds no table of actions (actions.csv, or <episode>.csv)")
+    first = next(iter(tables))
+    cameras = _cameras(path, first)
+    if not cameras:
+        raise UserError(
+            f"{path} holds no frames of episode {first}: there is no {first}.mp4 and no folder "
+            f"{first}/ of images, neither here nor in a folder below"
+        )
+    camera = choose_camera(options.camera, list(cameras), where=path)
+    media = _media(cameras[camera], first)
+    return Source(
+        format="folder",
+        path=path,
+        environment=path.resolve().name,
+        fps=video_rate(media, name=str(media)) if media is not None and media.is_file() else None,
+        cameras=list(cameras),
+        camera=camera,
+        episodes=[
+            Episode(
+                name=f"episode {name}",
+                file=file,
+                read=partial(_read, file, name, folder=cameras[camera], options=options),
+            )
+            for name, file in tables.items()
+        ],
+        files=all_files(path),
+        columns={name: str(kind) for name, kind in _columns(tables[first]).items()},
+    )
+
+
+def _recognises(path: Path) -> bool:
+    if not path.is_dir():
+        return False
+    tables = [file for file in path.iterdir() if file.suffix in _TABLES]
+    if any(file.stem == _ONE_TABLE for file in tables):
+        return True
+    return any(_media(folder, file.stem) for file in tables for folder in _places(path))
+
+
+FORMAT = Format(
+    summary="videos or images with tables of actions",
+    recognises=_recognises,
+    open=open_media_folder,
+)
+
+
+def _read(file: Path, name: str, *, folder: Path, options: ReadOptions) -> Recording:
+    table = _load(file)
+    if file.stem == _ONE_TABLE:
+        chosen = np.array([str(value) for value in table["episode"].to_pylist()]) == name
+        table = table.filter(pa.array(chosen))
+    actions = _joined(table, options.action_key or "action", file)
+    if actions is None:
+        raise UserError(
+            f"{file} has no columns that begin with action; by --action-key choose among: "
+            f"{', '.join(table.column_names)}"
+        )
+    proprio = None
+    if options.proprio_key != "none":
+        proprio = _joined(table, options.proprio_key or "proprio", file)
+        if proprio is None and options.proprio_key is not None:
+            known = ", ".join(table.column_names)
+            raise UserError(f"{file} has no column {options.proprio_key!r}; there are: {known}")
+    media = _media(folder, name)
+    if media is None:
+        raise UserError(f"{folder} has no {name}.mp4 and no folder {name}/ of images; add it")
+    if media.is_dir():
+        images = _images(media)
+        frames, count = partial(_read_images, images), partial(len, images)
+    else:
+        frames = partial(read_video, media, name=str(media))
+        count = partial(_count, media)
+    tasks = table["task"].to_pylist() if "task" in table.column_names else []
+    has_one_more = count() == len(actions) + 1  # the last frame needs no action
+    return Recording(
+        num_frames=len(actions) + has_one_more,
+        actions=actions,
+        proprio=proprio,
+        state=_joined(table, "state", file),
+        task=str(tasks[0]) if tasks else "",
+        video=media,
+        frames=frames,
+        count_frames=count,
+    )
+
+
+def _tables(path: Path) -> dict[str, Path]:
+    """Return the table of each episode by its name."""
+    files = [file for file in path.iterdir() if file.suffix in _TABLES]
+    whole = [file for file in files if file.stem == _ONE_TABLE]
+    if not whole:
+        return {file.stem: file for file in sorted(files, key=_order)}
+    table = _load(whole[0])
+    if "episode" not in table.column_names:
+        known = ", ".join(table.column_names)
+        raise UserError(f"{whole[0]} lacks the column episode; it has: {known}")
+    names = dict.fromkeys(str(value) for value in table["episode"].to_pylist())
+    return dict.fromkeys(names, whole[0])
+
+
+def _load(file: Path) -> pa.Table:
+    try:
+        return pc.read_csv(file) if file.suffix == ".csv" else pq.read_table(file)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(f"{file} is truncated or damaged ({error}); mend or copy it") from error
+
+
+def _columns(file: Path) -> dict[str, pa.DataType]:
+    schema = _load(file).schema
+    return dict(zip(schema.names, schema.types, strict=True))
+
+
+def _joined(table: pa.Table, names: str, file: Path) -> Shaped[np.ndarray, "n d"] | None:
+    """Join the columns that begin with one of the names (joined by commas), in their order."""
+    wanted = tuple(names.split(","))
+    chosen = [name for name in table.column_names if name.startswith(wanted)]
+    if not chosen:
+        return None
+    return np.concatenate([matrix(table, name, file=file) for name in chosen], axis=1)
+
+
+def _cameras(path: Path, episode: str) -> dict[str, Path]:
+    return {
+        _HERE if folder == path else folder.name: folder
+        for folder in _places(path)
+        if _media(folder, episode) is not None
+    }
+
+
+def _places(path: Path) -> list[Path]:
+    return [path, *sorted(one for one in path.iterdir() if one.is_dir())]
+
+
+def _media(folder: Path, episode: str) -> Path | None:
+    """Return the video or the folder of images of an episode; None if there is neither."""
+    videos = [folder / f"{episode}{suffix}" for suffix in _VIDEOS]
+    for video in videos:
+        if video.is_file():
+            return video
+    images = folder / episode
+    return images if images.is_dir() and _images(images) else None
+
+
+def _images(folder: Path) -> list[Path]:
+    return sorted((one for one in folder.iterdir() if one.suffix.lower() in _IMAGES), key=_order)
+
+
+def _order(file: Path) -> tuple[Sequence[int], str]:
+    return [int(digits) for digits in re.findall(r"\d+", file.stem)], file.stem
+
+
+def _read_images(files: Sequence[Path]) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
+    for file in files:
+        try:
+            yield np.asarray(Image.open(file).convert("RGB"))
+        except (OSError, UnidentifiedImageError) as error:
+            raise UserError(f"{file} is truncated or damaged ({error}); copy it again") from error
+
+
+def _count(video: Path) -> int:
+    return len(video_times(video, name=str(video))[0])

@@ -1,0 +1,99 @@
+"""The reference's Push-T folder `pusht_noise/{train,val}`.
+
+    states.pth [n, Lmax, 5], velocities.pth [n, Lmax, 2], rel_actions.pth [n, Lmax, 2] (or
+    abs_actions.pth), all padded; seq_lengths.pkl: a list; obses/episode_000.mp4
+
+State is agent x and y, block x, y and angle, agent velocity; proprioception is the agent's part.
+Actions are divided by 100, as the reference does when it loads them.
+"""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Shaped
+
+from jepawm.data.formats.torch_files import load_array, load_counts, rows_of_episode
+from jepawm.data.recording import (
+    Episode,
+    Format,
+    ReadOptions,
+    Recording,
+    Source,
+    all_files,
+    choose_camera,
+    refuse_keys,
+)
+from jepawm.data.video import read_video, video_times
+from jepawm.errors import UserError
+
+_ACTION_SCALE = 100
+_FPS = 10.0
+_PROPRIO = (0, 1, 5, 6)
+_ACTIONS = "rel_actions"
+_CAMERA = "obses"
+
+
+def open_pusht(path: Path, options: ReadOptions) -> Source:
+    """Open one of the folders `train` and `val`.
+
+    Raises:
+        UserError: if a file is missing or damaged.
+    """
+    refuse_keys(options, "proprio_key")
+    camera = choose_camera(options.camera, [_CAMERA], where=path)
+    parts = [part for part in ("train", "val") if (path / part / "states.pth").is_file()]
+    if parts and not (path / "states.pth").is_file():
+        choices = " or ".join(str(path / part) for part in parts)
+        raise UserError(f"{path} holds several data sets; give {choices}")
+    states = load_array(path / "states.pth")
+    velocities = load_array(path / "velocities.pth")
+    actions = load_array(path / f"{options.action_key or _ACTIONS}.pth") / _ACTION_SCALE
+    lengths = load_counts(path / "seq_lengths.pkl")
+    arrays = {"states": states, "velocities": velocities, "actions": actions}
+    return Source(
+        format="pusht",
+        path=path,
+        environment="pusht",
+        fps=_FPS,
+        cameras=[_CAMERA],
+        camera=camera,
+        episodes=[
+            Episode(
+                name=f"episode {index}",
+                file=path / "obses" / f"episode_{index:03d}.mp4",
+                read=partial(_read, path, index, length=int(length), arrays=arrays),
+            )
+            for index, length in enumerate(lengths)
+        ],
+        files=all_files(path),
+        columns={name: f"{rows.dtype} {list(rows.shape)}" for name, rows in arrays.items()},
+    )
+
+
+def _recognises(path: Path) -> bool:
+    parts = (path, path / "train", path / "val")
+    return any((part / "velocities.pth").is_file() for part in parts)
+
+
+FORMAT = Format(summary="Push-T as the reference keeps it", recognises=_recognises, open=open_pusht)
+
+
+def _read(
+    path: Path, index: int, *, length: int, arrays: dict[str, Shaped[np.ndarray, "n L _"]]
+) -> Recording:
+    rows = {
+        name: rows_of_episode(array, index, length=length, file=path / name)
+        for name, array in arrays.items()
+    }
+    state = np.concatenate([rows["states"], rows["velocities"]], axis=1)
+    video = path / "obses" / f"episode_{index:03d}.mp4"
+    return Recording(
+        num_frames=length,
+        actions=rows["actions"],
+        proprio=state[:, _PROPRIO],
+        state=state,
+        video=video,
+        frames=partial(read_video, video, name=str(video)),
+        count_frames=lambda: len(video_times(video, name=str(video))[0]),
+    )
