@@ -11,6 +11,10 @@ ENVIRONMENTS = Registry(
         "metaworld_reach": "jepawm.envs.metaworld:metaworld_reach",
         "metaworld_reach_wall": "jepawm.envs.metaworld:metaworld_reach_wall",
         "metaworld:TASK": "jepawm.envs.metaworld:metaworld",
+        "gym:ID": "jepawm.envs.gymnasium_batch:gym",
+        "robocasa:SUBTASK@FILE": "jepawm.envs.robocasa_env:robocasa",
+        "robosuite:TASK": "jepawm.envs.robosuite_env:robosuite",
+        "ogbench:ID": "jepawm.envs.gymnasium_batch:ogbench",
     },
 )
 """What builds a `protocols.BatchedEnv` from `image_size`; families such as `metaworld:TASK` too."""
