@@ -66,6 +66,8 @@ def test_help_does_not_wait_for_torch(argv: list[str]):
         (["train", "wal"], "unknown recipe 'wal'; did you mean 'wall'? (known: "),
         (["train", "wall", "--planner", "cen"], "unknown planner 'cen'"),
         (["eval", "wall", "--planner", "cen"], "unknown planner 'cen'"),
+        (["eval", "wall", "--preset", "fats"], "unknown preset 'fats' (known: paper, fast,"),
+        (["eval", "wall", "--preset", "fast", "--planner", "cem"], "give one of them"),
         (["check", "golden", "no/such/folder"], "no/such/folder is no folder"),
     ],
     ids=str,

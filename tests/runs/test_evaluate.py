@@ -10,8 +10,10 @@ import pytest
 
 from jepawm.compute import matmul_peak
 from jepawm.errors import UserError
+from jepawm.planning.gradient import Adam
+from jepawm.planning.presets import find_preset
 from jepawm.planning.random_shooting import RandomShooting
-from jepawm.runs import default_planner, evaluate_run, plan_run, report_run
+from jepawm.runs import default_planner, evaluate_run, plan_run, preset_planner, report_run
 from jepawm.runs.evaluate import default_folder, unused_folder
 
 KEYS = {
@@ -82,8 +84,23 @@ def test_gflop_of_a_plan_count_iterations_and_shorter_plans(run_copy: Path, tmp_
     paper = evaluate_tiny(run_copy, out=tmp_path / "paper", planner=planner, **once)
     mpc = evaluate_tiny(run_copy, out=tmp_path / "mpc", protocol="mpc", planner=planner, **once)
     assert mpc["gflop_per_plan"] == pytest.approx(paper["gflop_per_plan"] * 57 / 72)
-    cem = evaluate_tiny(run_copy, out=tmp_path / "cem", **once)  # 8 samples, 2 iterations
-    assert cem["gflop_per_plan"] == pytest.approx(2 * paper["gflop_per_plan"])
+    cem = evaluate_tiny(run_copy, out=tmp_path / "cem", **once)  # 2 x 8 samples, then the mean
+    assert cem["gflop_per_plan"] == pytest.approx(17 / 8 * paper["gflop_per_plan"])
+
+
+def test_a_planner_that_follows_gradients_leaves_the_oracle_to_cem(run_copy: Path):
+    planner = Adam(num_starts=2, num_iterations=3)
+    result = evaluate_tiny(run_copy, planner=planner, num_tasks=1)
+    assert result["planner"]["type"] == "Adam"
+    assert result["oracle_planner"]["type"] == "CEM"
+    assert result["gflop_per_plan"] > 0
+
+
+def test_a_preset_knows_the_blocks_of_the_run(tiny_run: Path):
+    fast = preset_planner(str(tiny_run), "fast")
+    assert fast == find_preset("fast", frameskip=5)
+    with pytest.raises(UserError, match=r"unknown preset 'quick' \(known: paper, fast,"):
+        preset_planner(str(tiny_run), "quick")
 
 
 def test_results_are_not_overwritten_unasked(run_copy: Path):

@@ -40,23 +40,14 @@ class EvalOptions:
 
 def prepare_eval(argv: list[str]) -> Command:
     """Parse `jepawm eval`."""
-    planner_name, rest = take_option("--planner", argv)
-    parts: dict[str, object] = {}
-    if planner_name is not None:
-        parts["planner"] = new_planner(planner_name)
-    elif any(token.startswith("--planner.") for token in rest):
-        from jepawm.runs import default_planner
-
-        source = first_name(rest, known=[])
-        if source is None:
-            raise UserError("name the run first: jepawm eval RUN --planner.FIELD VALUE")
-        parts["planner"] = default_planner(source)
+    parts, rest = _take_planner(argv)
     options, parsed = parse(
         EvalOptions,
         rest,
         verb="eval",
         description=f"Evaluate a run. --planner NAME chooses among {planner_names()}; "
-        "with it, --help lists the fields, as --planner.num-samples.",
+        "with it, --help lists the fields, as --planner.num-samples. "
+        "--preset NAME takes settings that are known to do well: paper, fast, gradient or hybrid.",
         parts=parts,
     )
 
@@ -77,6 +68,30 @@ def prepare_eval(argv: list[str]) -> Command:
         return Outcome(result=result, text=render_evaluation(result))
 
     return Command(run=run, as_json=options.json)
+
+
+def _take_planner(argv: list[str]) -> tuple[dict[str, object], list[str]]:
+    """Take `--planner` and `--preset` out of a command line; returns the planner, if it needs one.
+
+    Raises:
+        UserError: if both are given, or a name is unknown.
+    """
+    name, rest = take_option("--planner", argv)
+    preset, rest = take_option("--preset", rest)
+    if name is not None and preset is not None:
+        raise UserError("--planner and --preset both choose the planner; give one of them")
+    if name is not None:
+        return {"planner": new_planner(name)}, rest
+    if preset is None and not any(token.startswith("--planner.") for token in rest):
+        return {}, rest
+    source = first_name(rest, known=[])
+    if source is None:
+        raise UserError("name the run first: jepawm eval RUN --preset NAME --planner.FIELD VALUE")
+    from jepawm.runs import default_planner, preset_planner
+
+    if preset is None:
+        return {"planner": default_planner(source)}, rest
+    return {"planner": preset_planner(source, preset)}, rest
 
 
 @dataclass(frozen=True, kw_only=True)

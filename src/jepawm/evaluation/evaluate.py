@@ -132,21 +132,28 @@ def _rows(
             bounds=setup.bounds,
             warm_start=setup.warm_start,
         ),
-        "model": PlanningAgent(
-            model=setup.model,
-            objective=setup.objective,
-            planner=planner,
-            normalizer=normalizer,
-            frameskip=protocol.frameskip,
-            horizon=protocol.horizon,
-            num_action_steps=protocol.num_action_steps,
-            window=setup.window,
-            generator=model,
-            bounds=setup.bounds,
-            warm_start=setup.warm_start,
-            max_candidates=setup.max_candidates,
-        ),
+        "model": planning_agent(setup, protocol, generator=model),
     }
+
+
+def planning_agent(
+    setup: PlanningSetup, protocol: Protocol, *, generator: torch.Generator
+) -> PlanningAgent:
+    """Return the agent that plans with the model as the protocol wants it."""
+    return PlanningAgent(
+        model=setup.model,
+        objective=setup.objective,
+        planner=setup.planner,
+        normalizer=setup.normalizer,
+        frameskip=protocol.frameskip,
+        horizon=protocol.horizon,
+        num_action_steps=protocol.num_action_steps,
+        window=setup.window,
+        generator=generator,
+        bounds=setup.bounds,
+        warm_start=setup.warm_start,
+        max_candidates=setup.max_candidates,
+    )
 
 
 def _oracle_planner(planner: Planner, protocol: Protocol) -> Planner:

@@ -66,6 +66,7 @@ class Search:
         self._patience = patience
         self._time_budget_s = time_budget_s
         self._size, self._seconds = FIRST_CHUNK, 0.0  # of the last chunk
+        self._least_seconds = 0.0  # of any chunk
         self._iteration = self._idle = self._num_dropped = self._num_evaluated = 0
         self._history: list[Tensor] = []
         self._lowest = torch.full_like(init[:, 0, 0], float("inf"))  # [B]
@@ -79,7 +80,7 @@ class Search:
     def iterations(self) -> Iterator[int]:
         """Count iterations until their number, the time or the patience runs out."""
         for iteration in range(self._num_iterations):
-            out_of_time = self._left(1.0) < self._seconds
+            out_of_time = self._left(1.0) < self._least_seconds
             if iteration and (out_of_time or 0 < self._patience <= self._idle):
                 return
             self._iteration = iteration
@@ -137,7 +138,7 @@ class Search:
                 )
             (gradient,) = torch.autograd.grad(cost.sum(), actions)
         self.record(samples, self._drop(cost.detach()))
-        self._seconds = perf_counter() - began
+        self._least_seconds = perf_counter() - began
         usable = gradient.isfinite().all(-1).all(-1) & cost.detach().isfinite()  # [B, K]
         return torch.where(usable[:, :, None, None], gradient, 0.0)
 
@@ -189,6 +190,7 @@ class Search:
         began = perf_counter()
         cost = self._drop(self._cost(samples))  # waits for an asynchronous device
         self._size, self._seconds = samples.shape[1], perf_counter() - began
+        self._least_seconds = min(self._least_seconds or self._seconds, self._seconds)
         return cost
 
     def _drop(self, cost: Tensor) -> Tensor:
@@ -205,13 +207,13 @@ class Search:
     def _affordable(self, *, first: bool) -> int:
         """Return how many candidates there is time for, judged by the speed of the last chunk.
 
-        A smaller chunk may take as long as the last one, a larger one longer in proportion. The
-        first chunk of an iteration may overdraw the iteration's share, never the whole budget.
+        A larger chunk takes longer in proportion, a smaller one perhaps as long. The first chunk of
+        an iteration is always evaluated; it may overdraw the iteration's share of the time.
         """
         if self._seconds == 0.0:
             return FIRST_CHUNK
         speed = self._size / self._seconds
         size = int(speed * self._left((self._iteration + 1) / self._num_iterations))
-        if first:
-            return max(size, min(FIRST_CHUNK, int(speed * self._left(1.0))), 1)
-        return size if size >= FIRST_CHUNK and self._seconds <= self._left(1.0) else 0
+        if size >= FIRST_CHUNK and self._left(1.0) >= self._seconds:
+            return size
+        return FIRST_CHUNK if first else 0

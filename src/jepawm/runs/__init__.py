@@ -3,7 +3,7 @@
 from jepawm.runs.collect import collect_run
 from jepawm.runs.cost import dry_run, render_dry_run
 from jepawm.runs.data import check_data, export_data, import_data, inspect_data
-from jepawm.runs.evaluate import default_planner, evaluate_run
+from jepawm.runs.evaluate import default_planner, evaluate_run, preset_planner
 from jepawm.runs.imports import import_checkpoint
 from jepawm.runs.look import list_all, report_run
 from jepawm.runs.plan import plan_run
@@ -21,6 +21,7 @@ __all__ = [
     "inspect_data",
     "list_all",
     "plan_run",
+    "preset_planner",
     "render_dry_run",
     "report_run",
     "train_run",

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable
-from dataclasses import is_dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, cast
 
@@ -11,13 +11,14 @@ import torch
 from jepawm.compute import count_gflop, matmul_peak
 from jepawm.envs import ENVIRONMENTS
 from jepawm.errors import UserError
-from jepawm.evaluation.evaluate import PlanningSetup, evaluate
+from jepawm.evaluation.evaluate import PlanningSetup, evaluate, planning_agent
 from jepawm.evaluation.protocols import Protocol
 from jepawm.evaluation.results import Evaluation, check_output, write_evaluation
 from jepawm.hub.load import LoadedModel, load
-from jepawm.planning.rollout_engine import rollout_candidates
+from jepawm.planning.cem import CEM
+from jepawm.planning.presets import find_preset
 from jepawm.protocols import BatchedEnv, Planner
-from jepawm.types import Context, Observation
+from jepawm.types import Observation
 
 RECORD = ("experiment.json", "metrics.jsonl")
 """Files of a run that tell of its training."""
@@ -123,11 +124,13 @@ def planning_setup(
         planner = experiment.planner
         if protocol.num_iterations is not None and hasattr(planner, "num_iterations"):
             planner = replace(planner, num_iterations=protocol.num_iterations)  # pyright: ignore[reportArgumentType]
+    follows_gradients = getattr(planner, "needs_gradients", False)
     return PlanningSetup(
         model=loaded.model,
         normalizer=loaded.normalizer,
         objective=experiment.objective,
         planner=cast(Planner, planner),
+        oracle_planner=CEM() if follows_gradients else None,  # simulators have no gradients
         window=experiment.agent.window,
         warm_start=experiment.agent.warm_start,
     )
@@ -148,6 +151,15 @@ def default_planner(source: str) -> Planner:
     return load(source).experiment.planner
 
 
+def preset_planner(source: str, preset: str) -> Planner:
+    """Return the planner of a preset for the action blocks of a run.
+
+    Raises:
+        UserError: if there is no such run or preset.
+    """
+    return find_preset(preset, frameskip=load(source).experiment.data.frameskip)
+
+
 def default_folder(source: str, protocol: str) -> Path:
     """Return where results go if the user names no folder: the run, or a new folder."""
     if Path(source).is_dir():
@@ -166,42 +178,32 @@ def unused_folder(folder: Path) -> Path:
 
 def _efficiency(
     loaded: LoadedModel, setup: PlanningSetup, protocol: Protocol, evaluation: Evaluation
-) -> dict[str, float | None]:
-    """Return GFLOP of a full-length plan and the fraction of the matmul peak reached.
-
-    Counted where the planner says its samples and iterations; null for others.
-    """
-    planner = setup.planner
-    assert is_dataclass(planner)
-    samples = getattr(planner, "num_samples", None)
-    iterations = getattr(planner, "num_iterations", 1)
+) -> dict[str, float]:
+    """Return GFLOP of a plan, counted in one of full length, and the fraction of the matmul peak."""
     seconds = evaluation.results["seconds_per_plan"]
-    if samples is None or not isinstance(seconds, float):
-        return {"gflop_per_plan": None, "fraction_of_peak": None}
-    device = loaded.normalizer.action_mean.device
-    size = loaded.experiment.data.image_size
-    latent = loaded.model.encode(
-        Observation(
-            pixels=torch.zeros(1, 1, 3, size, size, dtype=torch.uint8, device=device),
-            proprio=None
-            if loaded.normalizer.proprio_mean is None
-            else loaded.normalizer.proprio_mean.expand(1, 1, -1),
-        )
-    )
-    action_dim = protocol.frameskip * loaded.normalizer.action_dim
-    candidates = torch.zeros(1, samples, protocol.horizon, action_dim, device=device)
-    context = Context(latents=latent, actions=candidates[:, 0, :0])
-    with torch.no_grad():
-        once = count_gflop(
-            lambda: rollout_candidates(loaded.model, context, candidates, window=setup.window)
-        )
+    assert isinstance(seconds, float)
     lengths = [
         min(protocol.horizon, protocol.num_steps - start)
         for start in range(0, protocol.num_steps, protocol.num_action_steps)
     ]
     mean_length = sum(lengths) / len(lengths) / protocol.horizon  # plans shorten near the end
-    gflop = once * iterations * mean_length
-    return {
-        "gflop_per_plan": gflop,
-        "fraction_of_peak": gflop / seconds / matmul_peak(device),
-    }
+    gflop = mean_length * gflop_per_plan(loaded, setup, protocol)
+    peak = matmul_peak(loaded.normalizer.action_mean.device)
+    return {"gflop_per_plan": gflop, "fraction_of_peak": gflop / seconds / peak}
+
+
+def gflop_per_plan(loaded: LoadedModel, setup: PlanningSetup, protocol: Protocol) -> float:
+    """Count the GFLOP of one plan of full length, without the encoding of the observation."""
+    device = loaded.normalizer.action_mean.device
+    generator = torch.Generator(device).manual_seed(0)
+    size = loaded.experiment.data.image_size
+    mean = loaded.normalizer.proprio_mean
+    obs = Observation(
+        pixels=torch.zeros(1, 3, size, size, dtype=torch.uint8),
+        proprio=None if mean is None else mean[None].cpu(),
+    )
+    agent = planning_agent(setup, protocol, generator=generator)
+    agent.reset(obs)
+    with torch.no_grad():
+        encoding = count_gflop(lambda: loaded.model.encode(obs.to(device)))
+    return count_gflop(lambda: agent.act(obs)) - encoding

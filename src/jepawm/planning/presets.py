@@ -1,0 +1,44 @@
+"""Planners with settings that are known to do well, by name; docs/planning.md has the figures."""
+
+from collections.abc import Callable
+from typing import Literal, get_args
+
+from jepawm.errors import UserError
+from jepawm.planning.cem import CEM
+from jepawm.planning.gradient import Adam, GradientDescent
+from jepawm.planning.hybrid import Hybrid
+from jepawm.planning.icem import ICEM
+from jepawm.protocols import Planner
+
+PresetName = Literal["paper", "fast", "gradient", "hybrid"]
+
+
+def find_preset(name: str, *, frameskip: int) -> Planner:
+    """Return the planner of the preset called `name` for blocks of `frameskip` actions.
+
+    Raises:
+        UserError: if there is none; the message lists those there are.
+    """
+    if name not in _PRESETS:
+        raise UserError(f"unknown preset {name!r} (known: {', '.join(preset_names())})")
+    return _PRESETS[name](frameskip)
+
+
+def preset_names() -> list[str]:
+    """List the presets."""
+    return list(get_args(PresetName))
+
+
+def _hybrid(frameskip: int) -> Hybrid:
+    return Hybrid(
+        sampler=ICEM(num_samples=64, num_iterations=3, action_repeat=frameskip),
+        refiner=Adam(num_starts=4, num_iterations=10, learning_rate=0.1, init_std=0.3),
+    )
+
+
+_PRESETS: dict[str, Callable[[int], Planner]] = {
+    "paper": lambda _frameskip: CEM(),
+    "fast": lambda _frameskip: GradientDescent(num_starts=8, num_iterations=20, learning_rate=0.5),
+    "gradient": lambda _frameskip: GradientDescent(),
+    "hybrid": _hybrid,
+}

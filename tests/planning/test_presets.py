@@ -1,0 +1,29 @@
+"""Presets by name."""
+
+import pytest
+import torch
+
+from jepawm.errors import UserError
+from jepawm.planning.analytic import Quadratic
+from jepawm.planning.cem import CEM
+from jepawm.planning.presets import find_preset, preset_names
+
+
+def test_the_paper_is_the_papers_cem():
+    assert find_preset("paper", frameskip=5) == CEM(
+        num_samples=300, num_iterations=30, num_elites=10
+    )
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_presets_plan(name):
+    problem = Quadratic(optimum=torch.full((1, 3, 10), 0.4))
+    plan = find_preset(name, frameskip=5).plan(
+        problem, torch.zeros(1, 3, 10), bounds=None, generator=torch.Generator().manual_seed(0)
+    )
+    assert float(plan.cost) < 0.3 * float(problem(torch.zeros(1, 1, 3, 10)))
+
+
+def test_unknown_presets_are_refused():
+    with pytest.raises(UserError, match="paper, fast, gradient, hybrid"):
+        find_preset("quick", frameskip=5)
