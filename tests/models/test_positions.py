@@ -9,67 +9,81 @@ from jepawm.models.positions import (
     frame_grid_sincos,
     grid_sincos,
     resample_table,
-    rotary_table,
+    rotary_angles,
     rotate,
+    rotation_by,
     sincos_table,
 )
 
 
-def rotation(*, tiled: bool, num_frames: int = 4, grid=(3, 3), num_condition: int = 0, head=24):
-    return rotary_table(
+def angles_of(*, tiled: bool, num_frames: int = 4, grid=(3, 3), num_condition: int = 0, head=24):
+    return rotary_angles(
         num_frames=num_frames, grid=grid, num_condition=num_condition, head_dim=head, tiled=tiled
     )
 
 
+def turn_all(x, angles, *, num_frames: int = 1):
+    """Turn `x` `[L, h]`, one row per angle."""
+    rotation = rotation_by(angles, num_frames=num_frames, num_heads=1, device=x.device)
+    return rotate(x.view(num_frames, -1, 1, x.shape[-1]), rotation).view_as(x)
+
+
 def test_tiled_rotation_of_the_reference_unit_vector():
     """`r = 8`, `x = 0..7`, position 1: numbers of the reference."""
-    cos, sin = rotation(tiled=True, num_frames=2, grid=(1, 1))
+    angles = angles_of(tiled=True, num_frames=2, grid=(1, 1))
     x = torch.arange(8.0).repeat(3)[None]  # [1, 24]: frame, row and column part
-    turned = rotate(x, (cos[1:], sin[1:]))[0]
+    turned = turn_all(x, angles[1:])[0]
     expected = [-0.8415, 0.9950, 1.9699, 3.0020, -2.0461, 5.3744, 5.9297, 7.0060]
     torch.testing.assert_close(turned[:8], torch.tensor(expected), atol=5e-5, rtol=0)
     torch.testing.assert_close(turned[8:], x[0, 8:])  # row 0, column 0: not turned
 
 
 def test_rotation_turns_the_first_pair_by_the_frame_number():
-    cos, sin = rotation(tiled=False, num_frames=3, grid=(1, 1), head=6)
-    turned = rotate(torch.tensor([[1.0, 0, 0, 0, 0, 0]]).expand(3, 6), (cos, sin))
+    angles = angles_of(tiled=False, num_frames=3, grid=(1, 1), head=6)
+    turned = turn_all(torch.tensor([[1.0, 0, 0, 0, 0, 0]]).repeat(3, 1), angles)
     torch.testing.assert_close(turned[2, :2], torch.tensor([math.cos(2.0), math.sin(2.0)]))
 
 
 def test_rows_and_columns_turn_their_own_channels():
-    cos, sin = rotation(tiled=False, num_frames=1, grid=(2, 3), head=6)
-    angle = torch.atan2(sin, cos)  # [6 patches, 6]
+    angle = angles_of(tiled=False, num_frames=1, grid=(2, 3), head=6).float()  # [6 patches, 6]
     torch.testing.assert_close(angle[:, 0], torch.zeros(6))
     torch.testing.assert_close(angle[:, 2], torch.tensor([0.0, 0, 0, 1, 1, 1]))
     torch.testing.assert_close(angle[:, 4], torch.tensor([0.0, 1, 2, 0, 1, 2]))
 
 
 def test_condition_tokens_turn_with_their_frame_only():
-    cos, sin = rotation(tiled=False, num_frames=2, grid=(2, 2), num_condition=1, head=6)
-    angle = torch.atan2(sin, cos)
+    angle = angles_of(tiled=False, num_frames=2, grid=(2, 2), num_condition=1, head=6).float()
     torch.testing.assert_close(angle[5], torch.tensor([1.0, 1, 0, 0, 0, 0]))
 
 
 def test_channels_that_do_not_divide_stay():
-    cos, sin = rotation(tiled=False, head=25)
     x = torch.randn(36, 25, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(rotate(x, (cos, sin))[:, 24:], x[:, 24:])
+    torch.testing.assert_close(turn_all(x, angles_of(tiled=False, head=25))[:, 24:], x[:, 24:])
+
+
+def test_heads_turn_alike_and_frames_by_their_own_angles():
+    x = torch.randn(5, 2, 9, 1, 3 * 25, generator=torch.Generator().manual_seed(0))
+    angles = angles_of(tiled=True, num_frames=2, head=25)
+    turned = rotate(x, rotation_by(angles, num_frames=2, num_heads=3, device=x.device))
+    for head in range(3):
+        part = slice(25 * head, 25 * head + 25)
+        alone = turn_all(x[4, ..., part].reshape(18, 25), angles)
+        torch.testing.assert_close(turned[4, ..., part].reshape(18, 25), alone)
 
 
 def test_rope_is_a_rotation_and_the_tiled_one_is_not():
     x = torch.randn(36, 24, generator=torch.Generator().manual_seed(0))
-    turned = rotate(x, rotation(tiled=False))
+    turned = turn_all(x, angles_of(tiled=False))
     torch.testing.assert_close(turned.norm(dim=-1), x.norm(dim=-1))
-    tiled = rotate(x, rotation(tiled=True))
+    tiled = turn_all(x, angles_of(tiled=True))
     assert (tiled.norm(dim=-1) - x.norm(dim=-1)).abs().max() > 0.1
 
 
 def test_rope_scores_depend_on_relative_positions_only():
     query, key = torch.randn(2, 24, generator=torch.Generator().manual_seed(0))
-    cos, sin = rotation(tiled=False, num_frames=4, grid=(4, 4))
-    queries = rotate(query.expand(64, 24), (cos, sin)).view(4, 4, 4, 24)
-    keys = rotate(key.expand(64, 24), (cos, sin)).view(4, 4, 4, 24)
+    angles = angles_of(tiled=False, num_frames=4, grid=(4, 4))
+    queries = turn_all(query.repeat(64, 1), angles).view(4, 4, 4, 24)
+    keys = turn_all(key.repeat(64, 1), angles).view(4, 4, 4, 24)
     here = queries[1, 2, 1] @ keys[0, 1, 2]
     there = queries[3, 3, 2] @ keys[2, 2, 3]
     torch.testing.assert_close(here, there)

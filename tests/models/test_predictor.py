@@ -1,6 +1,8 @@
 """The predictor: causal in every variant, and every field of its configuration counts."""
 
 import itertools
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -205,3 +207,28 @@ def test_dropout_acts_in_training():
 def test_what_does_not_fit_is_refused(fields, message):
     with pytest.raises(UserError, match=message):
         predictor_of(**fields)
+
+
+BUILD_VJEPA2_AC = """
+import resource, torch
+from jepawm.models.predictor import Predictor, PredictorConfig
+from jepawm.models.proprio import ProprioConfig
+from jepawm.types import Latent
+config = PredictorConfig(conditioning="sequence", positions="rope_vjepa", window=8, depth=24,
+                         visual_dim=1024, normalize_output=True)
+predictor = Predictor(config, ProprioConfig(), latent_dim=1408, grid=(16, 16), action_dim=7)
+with torch.no_grad():
+    predictor(Latent(tokens=torch.randn(1, 1, 256, 1408)), torch.randn(1, 1, 7))
+print(sum(p.numel() for p in predictor.parameters()))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+def test_building_vjepa2_ac_for_eight_frames_stays_under_3_gb():
+    """The reference stores a mask of 131,584 x 131,584 for it, about 86 GB at its peak."""
+    command = [sys.executable, "-c", BUILD_VJEPA2_AC]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    parameters, kibibytes = map(int, done.stdout.split())
+    assert parameters == 305_205_632
+    assert kibibytes * 1024 < 3e9

@@ -2,9 +2,10 @@
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
+from jepawm.models.attention import attend, attend_frames
 from jepawm.models.positions import Rotation, rotate
 
 
@@ -24,49 +25,40 @@ class Attention(nn.Module):
         super().__init__()
         self.num_heads = num_heads
         self.head_dim = head_dim
+        self.inner = num_heads * head_dim
         self.dropout = dropout
-        self.qkv = nn.Linear(width, 3 * num_heads * head_dim, bias=qkv_bias)
-        self.proj = nn.Linear(num_heads * head_dim, width)
+        self.qkv = nn.Linear(width, 3 * self.inner, bias=qkv_bias)
+        self.proj = nn.Linear(self.inner, width)
 
     def forward(
-        self,
-        x: Float[Tensor, "B L width"],
-        *,
-        rotation: Rotation | None = None,
-        mask: Bool[Tensor, "L L"] | None = None,
-    ) -> Float[Tensor, "B L width"]:
-        """Attend within each sequence `[B, L, width]`; `mask` is True where a query may look."""
-        inner = self.num_heads * self.head_dim
+        self, x: Float[Tensor, "B *T n width"], *, rotation: Rotation | None = None
+    ) -> Float[Tensor, "B *T n width"]:
+        """Attend within sequences `[B, n, width]`, or frame-causally in `[B, T, n, width]`.
+
+        In the second form a token sees all tokens of its own and of earlier frames.
+        """
         dropout = self.dropout if self.training else 0.0
-        if x.shape[1] == 1 and dropout == 0.0:  # the softmax over one token is 1: only values count
-            bias = None if self.qkv.bias is None else self.qkv.bias[2 * inner :]
-            return self.proj(F.linear(x, self.qkv.weight[2 * inner :], bias))
-        qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, self.head_dim))
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # [B, heads, L, h] each
-        out = attend(query, key, value, rotation=rotation, mask=mask, dropout=dropout)
-        out = out.transpose(1, 2).flatten(-2)  # [B, L, inner]
+        tokens = x.shape[1:-1].numel()
+        if tokens == 1 and dropout == 0.0:  # the softmax over one token is 1: only values count
+            bias = None if self.qkv.bias is None else self.qkv.bias[2 * self.inner :]
+            return self.proj(F.linear(x, self.qkv.weight[2 * self.inner :], bias))
+        projected = self.qkv(x)  # [B, *T, n, 3 inner]
+        query, key = self.turned(projected[..., : 2 * self.inner], rotation).unbind(-3)
+        value = self.heads(projected[..., 2 * self.inner :])
+        attention = attend if x.ndim == 3 else attend_frames
+        out = attention(query, key, value, dropout=dropout).flatten(-2)  # [B, *T, n, inner]
         return F.dropout(self.proj(out), dropout)
 
+    def turned(
+        self, projected: Float[Tensor, "*b n both"], rotation: Rotation | None
+    ) -> Float[Tensor, "*b n parts heads h"]:
+        """Turn queries or keys, or both side by side, and split them into parts and heads."""
+        parts = projected.unflatten(-1, (-1, self.inner))  # [*b, n, parts, inner]
+        return self.heads(parts if rotation is None else rotate(parts, rotation))
 
-def attend(
-    query: Float[Tensor, "B heads L h"],
-    key: Float[Tensor, "B heads L h"],
-    value: Float[Tensor, "B heads L h"],
-    *,
-    rotation: Rotation | None,
-    mask: Bool[Tensor, "L L"] | None,
-    dropout: float = 0.0,
-) -> Float[Tensor, "B heads L h"]:
-    """Turn queries and keys, then take softmax(q k^T h^-1/2) v over the allowed keys."""
-    if rotation is not None:
-        query, key = rotate(query, rotation), rotate(key, rotation)
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
-
-
-def block_causal_mask(num_frames: int, tokens_per_frame: int) -> Bool[Tensor, "L L"]:
-    """Return the mask `[L, L]`: a token sees all tokens of its own and of earlier frames."""
-    frame = torch.arange(num_frames).repeat_interleave(tokens_per_frame)
-    return frame[:, None] >= frame[None, :]
+    def heads(self, x: Float[Tensor, "*b inner"]) -> Float[Tensor, "*b heads h"]:
+        """Split channels into heads."""
+        return x.unflatten(-1, (self.num_heads, self.head_dim))
 
 
 class FeedForward(nn.Module):
@@ -84,6 +76,10 @@ class FeedForward(nn.Module):
         dropout = self.dropout if self.training else 0.0
         hidden = F.dropout(F.gelu(self.fc1(x)), dropout)
         return F.dropout(self.fc2(hidden), dropout)
+
+
+Modulation = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+"""Shift, scale and gate of attention, then of the feed-forward part, `[*b, 1, width]` each."""
 
 
 class Block(nn.Module):
@@ -117,21 +113,45 @@ class Block(nn.Module):
 
     def forward(
         self,
-        x: Float[Tensor, "B L width"],
+        x: Float[Tensor, "B *T n width"],
         *,
-        condition: Float[Tensor, "B T width"] | None = None,
+        condition: Float[Tensor, "B *T width"] | None = None,
         rotation: Rotation | None = None,
-        mask: Bool[Tensor, "L L"] | None = None,
-    ) -> Float[Tensor, "B L width"]:
-        """Transform sequences `[B, L, width]`; `condition` `[B, T, width]` is one code per frame."""
+    ) -> Float[Tensor, "B *T n width"]:
+        """Transform sequences `[B, n, width]` or frames `[B, T, n, width]`.
+
+        `condition` is one code per sequence or frame; `rotation` turns queries and keys.
+        """
+        codes = self.modulate(condition)
+        attended = self.attn(self.enter(x, codes), rotation=rotation)
+        return self.leave(x, attended, codes=codes)
+
+    def modulate(self, condition: Float[Tensor, "*b width"] | None) -> Modulation | None:
+        """Return what AdaLN makes of a condition; None in a block without it."""
         if self.modulation is None or condition is None:
-            x = x + self.attn(self.norm1(x), rotation=rotation, mask=mask)
-            return x + self.mlp(self.norm2(x))
-        codes = self.modulation(F.silu(condition)).unsqueeze(2)  # [B, T, 1, 6 width]
+            return None
+        codes = self.modulation(F.silu(condition)).unsqueeze(-2)  # [*b, 1, 6 width]
         shift1, scale1, gate1, shift2, scale2, gate2 = codes.chunk(6, dim=-1)
-        x = x.unflatten(1, (condition.shape[1], -1))  # [B, T, tokens per frame, width]
-        normed = torch.addcmul(shift1, self.norm1(x), 1 + scale1).flatten(1, 2)
-        attended = self.attn(normed, rotation=rotation, mask=mask)  # [B, L, width]
-        x = torch.addcmul(x, gate1, attended.view_as(x))
-        x = torch.addcmul(x, gate2, self.mlp(torch.addcmul(shift2, self.norm2(x), 1 + scale2)))
-        return x.flatten(1, 2)
+        return shift1, 1 + scale1, gate1, shift2, 1 + scale2, gate2
+
+    def enter(
+        self, x: Float[Tensor, "*b n width"], codes: Modulation | None
+    ) -> Float[Tensor, "*b n width"]:
+        """Return what attention gets to see of `x`."""
+        normed = self.norm1(x)
+        return normed if codes is None else torch.addcmul(codes[0], normed, codes[1])
+
+    def leave(
+        self,
+        x: Float[Tensor, "*b n width"],
+        attended: Float[Tensor, "*c n width"],
+        *,
+        codes: Modulation | None,
+    ) -> Float[Tensor, "*c n width"]:
+        """Add what attention found to `x`, then the feed-forward part."""
+        if codes is None:
+            x = x + attended
+            return x + self.mlp(self.norm2(x))
+        _, _, gate1, shift2, scale2, gate2 = codes
+        x = torch.addcmul(x, gate1, attended)
+        return torch.addcmul(x, gate2, self.mlp(torch.addcmul(shift2, self.norm2(x), scale2)))

@@ -5,7 +5,7 @@ tokens, row by row. Rotary codes split a head's channels into a frame, a row and
 """
 
 import math
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -18,8 +18,20 @@ in frame, row and column; `rope_vjepa` the released V-JEPA 2 and JEPA-WM rotatio
 frequencies but turns neighbouring channels (not a true rotation; needed to load those weights);
 `learned` a learned table, as DINO-WM uses."""
 
-Rotation = tuple[Float[Tensor, "L h"], Float[Tensor, "L h"]]
-"""Cosines and sines `[L, h]` for `L` sequence positions and head width `h`."""
+
+class Rotation(NamedTuple):
+    """How to turn channel pairs of every frame, `[T, n, 1, inner]` each.
+
+    Channel c becomes `own * x[c] + following * x[c + 1] + previous * x[c - 1]`; the axis of size 1
+    stands for queries and keys side by side.
+    """
+
+    own: Float[Tensor, "T n 1 inner"]
+    """Cosines."""
+    following: Float[Tensor, "T n 1 inner"]
+    """Minus the sines on even channels, 0 on odd ones."""
+    previous: Float[Tensor, "T n 1 inner"]
+    """The sines on odd channels, 0 on even ones."""
 
 
 def sincos_table(coordinates: Float[Tensor, " L"], *, dim: int) -> Float[Tensor, "L {dim}"]:
@@ -94,7 +106,7 @@ def resample_clip_table(
     return maps.flatten(2)[0].T.to(table.dtype)
 
 
-def rotary_table(
+def rotary_angles(
     *,
     num_frames: int,
     grid: tuple[int, int],
@@ -102,8 +114,8 @@ def rotary_table(
     head_dim: int,
     tiled: bool,
     scale: float = 1.0,
-) -> Rotation:
-    """Return cosines and sines of the 3-D rotary code for every sequence position and channel.
+) -> Float[Tensor, "L h"]:
+    """Return the angles of the 3-D rotary code for every sequence position and channel, float64.
 
     Channels `[0, r)` turn with the frame, `[r, 2r)` with the row, `[2r, 3r)` with the column,
     `r = 2 floor(floor(h / 3) / 2)`; what remains stays. Condition tokens turn with the frame only.
@@ -123,18 +135,33 @@ def rotary_table(
     for part, position in enumerate((frame, row * scale * patch, column * scale * patch)):
         frequencies = _frequencies(width, tiled=tiled)
         angles[:, part * width : (part + 1) * width] = position.double()[:, None] * frequencies
-    return angles.cos().float(), angles.sin().float()
+    return angles
 
 
-def rotate(x: Float[Tensor, "*b L h"], rotation: Rotation) -> Float[Tensor, "*b L h"]:
-    """Turn neighbouring channel pairs of `x` `[*b, L, h]` by the angles of `rotation`."""
-    cos, sin = rotation
-    paired = cos.shape[-1] // 2 * 2
-    pairs = x[..., :paired].unflatten(-1, (-1, 2))
-    turned = torch.stack((-pairs[..., 1], pairs[..., 0]), dim=-1).flatten(-2)
-    if paired < x.shape[-1]:
-        turned = F.pad(turned, (0, x.shape[-1] - paired))
-    return x * cos.to(x.dtype) + turned * sin.to(x.dtype)
+def rotation_by(
+    angles: Float[Tensor, "L h"], *, num_frames: int, num_heads: int, device: torch.device
+) -> Rotation:
+    """Return the rotation of `num_frames` frames, the same for every head, float32.
+
+    Angles are rounded as late as possible: float64 until cosine and sine are taken.
+    """
+    even = torch.arange(angles.shape[-1]) % 2 == 0
+    sin = angles.sin()
+    parts = (angles.cos(), -sin * even, sin * ~even)
+    own, following, previous = (
+        part.float().repeat(1, num_heads).unflatten(0, (num_frames, -1)).unsqueeze(2).to(device)
+        for part in parts
+    )
+    return Rotation(own=own, following=following, previous=previous)
+
+
+def rotate(x: Float[Tensor, "*b inner"], rotation: Rotation) -> Float[Tensor, "*b inner"]:
+    """Turn neighbouring channel pairs of `x`, whose leading axes the rotation fits."""
+    own, following, previous = (part.to(x.dtype) for part in rotation)
+    turned = x * own
+    turned[..., :-1].addcmul_(x[..., 1:], following[..., :-1])
+    turned[..., 1:].addcmul_(x[..., :-1], previous[..., 1:])
+    return turned
 
 
 def _frequencies(width: int, *, tiled: bool) -> Tensor:

@@ -1,17 +1,23 @@
 """The predictor: a block-causal transformer over the last W latents and actions."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import sqrt
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from jepawm.errors import UserError
-from jepawm.models.blocks import Block, block_causal_mask
+from jepawm.models.blocks import Block
 from jepawm.models.conditioning import Conditioning, Layout
-from jepawm.models.positions import Positions, Rotation, frame_grid_sincos, rotary_table
+from jepawm.models.positions import (
+    Positions,
+    Rotation,
+    frame_grid_sincos,
+    rotary_angles,
+    rotation_by,
+)
 from jepawm.models.proprio import ProprioConfig
 from jepawm.types import Latent
 
@@ -115,18 +121,35 @@ class Predictor(nn.Module):
 
     def forward(self, latents: Latent, actions: Float[Tensor, "B T A"]) -> Latent:
         """Predict latents `[B, T]`: slot t sees latents and actions up to t, predicts t + 1."""
-        frames, num_tokens = latents.tokens.shape[1:3]
-        visual = latents.tokens if self.embed is None else self.embed(latents.tokens)
+        frames, device = latents.tokens.shape[1], latents.tokens.device
         code = self.action_encoder(actions)  # [B, T, code]
-        x = self.layout.join(visual, action=code, proprio=latents.proprio)  # [B, T, n, width]
-        per_frame = num_tokens + self.layout.num_condition
-        x = self._add_positions(x.flatten(1, 2), frames)  # [B, L, width]
-        rotation = self._rotation(frames, x.device)
-        mask = _mask(frames, per_frame, x.device) if frames > 1 else None
-        condition = code if self.config.conditioning.startswith("adaln") else None
+        x = self.enter(self.embedded(latents), action=code)
+        added, rotation = self.positions(frames, device)
+        x = x if added is None else x + added.to(x.dtype)
+        condition = self.condition(code)
         for block in self.blocks:
-            x = block(x, condition=condition, rotation=rotation, mask=mask)
-        visual, proprio = self.layout.split(self.norm(x).unflatten(1, (frames, per_frame)))
+            x = block(x, condition=condition, rotation=rotation)
+        return self.leave(x, latents)
+
+    def embedded(self, latents: Latent) -> Latent:
+        """Project the tokens of latents `[B, T]` to the visual part of the predictor's tokens."""
+        if self.embed is None:
+            return latents
+        return replace(latents, tokens=self.embed(latents.tokens))
+
+    def enter(
+        self, embedded: Latent, *, action: Float[Tensor, "B T code"]
+    ) -> Float[Tensor, "B T n width"]:
+        """Build frames of `n` tokens out of embedded latents and action codes `[B, T]`."""
+        return self.layout.join(embedded.tokens, action=action, proprio=embedded.proprio)
+
+    def condition(self, action: Float[Tensor, "*b code"]) -> Float[Tensor, "*b code"] | None:
+        """Return what modulates the blocks; None where actions enter as channels or tokens."""
+        return action if self.config.conditioning.startswith("adaln") else None
+
+    def leave(self, x: Float[Tensor, "B T n width"], latents: Latent) -> Latent:
+        """Read the predictions out of frames; `latents` `[B, T]` are what they started from."""
+        visual, proprio = self.layout.split(self.norm(x))
         tokens = visual if self.proj is None else self.proj(visual)  # [B, T, N, D]
         if self.config.normalize_output:
             tokens = nn.functional.layer_norm(tokens, tokens.shape[-1:], eps=1e-5)
@@ -136,22 +159,24 @@ class Predictor(nn.Module):
                 proprio = proprio + latents.proprio
         return Latent(tokens=tokens, proprio=proprio)
 
-    def _add_positions(self, x: Tensor, frames: int) -> Tensor:
-        if self.position_table is not None:
-            return x + self.position_table[:, : x.shape[1]]
-        if self.config.positions == "sincos":
-            condition = self.layout.num_condition
-            return x + _sincos(frames, self.grid, condition, x.shape[-1], x.device).to(x.dtype)
-        return x
+    def positions(
+        self, frames: int, device: torch.device
+    ) -> tuple[Float[Tensor, "T n width"] | None, Rotation | None]:
+        """Return what is added to the tokens of each frame, and what turns queries and keys.
 
-    def _rotation(self, frames: int, device: torch.device) -> Rotation | None:
-        if (
-            not self.config.positions.startswith("rope")
-            or frames * self.grid[0] * self.grid[1] == 1
-        ):
-            return None
-        tiled = self.config.positions == "rope_vjepa"
-        return _rotary(frames, self.grid, self.layout.num_condition, self.head_dim, tiled, device)
+        Positions count from the first frame of a window. Tables are made once and kept.
+        """
+        condition, kind = self.layout.num_condition, self.config.positions
+        if self.position_table is not None:
+            per_frame = self.grid[0] * self.grid[1] + condition
+            table = self.position_table[0, : frames * per_frame]
+            return table.unflatten(0, (frames, per_frame)), None
+        if kind == "sincos":
+            return _sincos(frames, self.grid, condition, self.layout.width, device), None
+        if frames * self.grid[0] * self.grid[1] == 1:
+            return None, None
+        shape = (self.head_dim, self.config.num_heads)
+        return None, _rotation(frames, self.grid, condition, shape, kind == "rope_vjepa", device)
 
     def _initialise(self) -> None:
         """Initialise as the reference does: truncated normal 0.02, deeper blocks smaller."""
@@ -207,29 +232,23 @@ def _head_dim(config: PredictorConfig, width: int) -> int:
 
 
 @lru_cache(maxsize=64)
-def _mask(frames: int, per_frame: int, device: torch.device) -> Bool[Tensor, "L L"]:
-    return block_causal_mask(frames, per_frame).to(device)
-
-
-@lru_cache(maxsize=64)
-def _rotary(
+def _rotation(
     frames: int,
     grid: tuple[int, int],
     num_condition: int,
-    head_dim: int,
+    heads: tuple[int, int],
     tiled: bool,
     device: torch.device,
 ) -> Rotation:
-    cos, sin = rotary_table(
-        num_frames=frames, grid=grid, num_condition=num_condition, head_dim=head_dim, tiled=tiled
+    angles = rotary_angles(
+        num_frames=frames, grid=grid, num_condition=num_condition, head_dim=heads[0], tiled=tiled
     )
-    return cos.to(device), sin.to(device)
+    return rotation_by(angles, num_frames=frames, num_heads=heads[1], device=device)
 
 
 @lru_cache(maxsize=64)
 def _sincos(
     frames: int, grid: tuple[int, int], num_condition: int, dim: int, device: torch.device
-) -> Float[Tensor, "L dim"]:
-    return frame_grid_sincos(num_frames=frames, grid=grid, num_condition=num_condition, dim=dim).to(
-        device
-    )
+) -> Float[Tensor, "T n dim"]:
+    table = frame_grid_sincos(num_frames=frames, grid=grid, num_condition=num_condition, dim=dim)
+    return table.unflatten(0, (frames, -1)).to(device)
