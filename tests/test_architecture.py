@@ -18,7 +18,14 @@ MAX_FILE_LINES = 300
 MAX_FUNCTION_LINES = 60
 MAX_EXAMPLE_LINES = 60
 # Functions of three things that everyone writes without names: (q, k, v), (name, got, expected).
-POSITIONAL = {"attend", "attend_frames", "compare", "exact", "prediction_loss", "rollout_candidates"}
+POSITIONAL = {
+    "attend",
+    "attend_frames",
+    "compare",
+    "exact",
+    "prediction_loss",
+    "rollout_candidates",
+}
 BANNED = (
     r"weights_only\s*=\s*False",
     r"allow_pickle\s*=\s*True",

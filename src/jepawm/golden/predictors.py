@@ -45,8 +45,7 @@ def check_predictor(case: GoldenCase) -> list[Comparison]:
         if "visual" in unfinished:
             got["pred_visual_unnormalised"] = unfinished["visual"].reshape(shape)
         if model.predictor.layout.action_token:
-            frames = unfinished["sequence"].unflatten(1, (actions.shape[1], -1))
-            got["pred_action_token"] = frames[:, :, :1]
+            got["pred_action_token"] = unfinished["sequence"][:, :, :1]
         if predicted.proprio is not None:
             got["pred_proprio"] = predicted.proprio
         if f"{prefix}/action_code" in case.arrays:
