@@ -94,6 +94,7 @@ def test_eval_hands_over_the_protocol_and_the_planner(monkeypatch: pytest.Monkey
         "device": "cpu",
         "planner": None,
         "overwrite": False,
+        "encoder_weights": None,
     }
     argv += ["--planner", "cem", "--planner.num-iterations", "2", "--out", "x", "--overwrite"]
     _, arguments = call(monkeypatch, "evaluate_run", *argv)

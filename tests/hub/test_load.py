@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 from jepawm.errors import UserError
 from jepawm.experiment import Experiment
 from jepawm.hub import bundled_names, load
-from jepawm.hub.load import normalizer_from_json
+from jepawm.hub.load import load_experiment, normalizer_from_json
+from jepawm.hub.released import released_experiment
 from jepawm.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from jepawm.types import Context, Observation
 
@@ -51,6 +52,13 @@ def test_a_run_and_its_checkpoint_load_alike(tiny_run: Path, tiny_experiment: Ex
     assert run.name == str(tiny_run)
     for first, second in zip(outputs(tiny_run), outputs(tiny_run / "checkpoint"), strict=True):
         assert torch.equal(first, second)
+
+
+def test_the_configuration_is_read_without_building(tiny_run: Path, tiny_experiment: Experiment):
+    assert load_experiment(tiny_run) == tiny_experiment
+    assert load_experiment("jepa_wm_droid") == released_experiment("jepa_wm_droid")
+    with pytest.raises(UserError, match="no model 'magic'"):
+        load_experiment("magic")
 
 
 def test_a_copied_folder_gives_identical_outputs(tiny_run: Path, copied: Path):

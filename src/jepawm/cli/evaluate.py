@@ -19,7 +19,7 @@ class EvalOptions:
     """Options of `eval`."""
 
     source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """Run folder, or the name of a bundled checkpoint."""
+    """Run or checkpoint folder, or the name of a bundled or released checkpoint."""
     protocol: str = "paper"
     """Evaluation protocol: `paper` (one open-loop plan) or `mpc` (replan)."""
     num_tasks: Annotated[int, tyro.conf.arg(name="episodes")] = 96
@@ -32,6 +32,9 @@ class EvalOptions:
     """Folder for `results.json` and `rollouts.npz`; the run's own folder if not given."""
     overwrite: bool = False
     """Replace results that are in `--out` already."""
+    encoder_weights: str | None = None
+    """Where the weights of a frozen encoder are here: `hub`, a path, or random:SEED; where its
+    training found them if not given."""
     device: DeviceName = "auto"
     """Device to compute on."""
     json: bool = False
@@ -64,6 +67,7 @@ def prepare_eval(argv: list[str]) -> Command:
             device=choose_device(options.device),
             planner=parsed.get("planner"),
             overwrite=options.overwrite,
+            encoder_weights=options.encoder_weights,
         )
         return Outcome(result=result, text=render_evaluation(result))
 
@@ -99,13 +103,16 @@ class PlanOptions:
     """Options of `plan`."""
 
     source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """Run folder, or the name of a bundled checkpoint."""
+    """Run or checkpoint folder, or the name of a bundled or released checkpoint."""
     protocol: str = "paper"
     """Evaluation protocol: `paper` (one open-loop plan) or `mpc` (replan)."""
     seed: int = 0
     """Seed of the task and of the planner."""
     out: Path | None = None
     """Folder for the animation; `runs/plan` if not given."""
+    encoder_weights: str | None = None
+    """Where the weights of a frozen encoder are here: `hub`, a path, or random:SEED; where its
+    training found them if not given."""
     device: DeviceName = "auto"
     """Device to compute on."""
     json: bool = False
@@ -126,6 +133,7 @@ def prepare_plan(argv: list[str]) -> Command:
             out=options.out,
             device=choose_device(options.device),
             protocol=options.protocol,
+            encoder_weights=options.encoder_weights,
         )
         return Outcome(result=result, text=render_fields(result))
 

@@ -23,6 +23,8 @@ class Dataset:
     """Mean of the proprioception `[P]`."""
     proprio_std: tuple[float, ...]
     """Standard deviation of the proprioception `[P]`."""
+    env: str
+    """Environment to plan in; DROID has none here."""
     protocol: Protocol = Protocol(name="paper")
     """How the paper evaluates."""
     planner: CEM = CEM()
@@ -40,6 +42,7 @@ class Dataset:
 
 DATASETS: Mapping[str, Dataset] = {
     "metaworld": Dataset(
+        env="metaworld_reach",
         action_mean=(
             0.005723577458411455,
             0.15735651552677155,
@@ -59,16 +62,24 @@ DATASETS: Mapping[str, Dataset] = {
             0.07981759309768677,
             0.26138949394226074,
         ),
-        protocol=Protocol(name="paper", num_action_steps=3, max_env_steps=100),
+        protocol=Protocol(
+            name="paper",
+            num_action_steps=3,
+            max_env_steps=100,
+            oracle_samples=64,
+            oracle_iterations=8,
+        ),
         planner=CEM(num_iterations=15),
     ),
     "pusht": Dataset(
+        env="pusht",
         action_mean=(-0.0087, 0.0068),
         action_std=(0.2019, 0.2002),
         proprio_mean=(236.6155, 264.5674, -2.93032027, 2.54307914),
         proprio_std=(101.1202, 87.0112, 74.84556075, 74.14009094),
     ),
     "pointmaze": Dataset(
+        env="pointmaze",
         action_mean=(7.821338658686727e-05, 0.0006003659800626338),
         action_std=(0.5769129991531372, 0.577587902545929),
         proprio_mean=(
@@ -85,12 +96,14 @@ DATASETS: Mapping[str, Dataset] = {
         ),
     ),
     "wall": Dataset(
+        env="wall",
         action_mean=(-0.005564616061747074, 0.013197818771004677),
         action_std=(0.752332866191864, 0.7466897964477539),
         proprio_mean=(31.89451026916504, 31.81402015686035),
         proprio_std=(17.663522720336914, 17.27516746520996),
     ),
     "droid": Dataset(
+        env="droid",
         action_mean=(0.0,) * 7,
         action_std=(1.0,) * 7,
         proprio_mean=(0.0,) * 7,

@@ -16,7 +16,7 @@ from jepawm.experiment import (
 )
 from jepawm.hub.encoder_weights import require_same_encoder
 from jepawm.hub.imports import import_jepa_wms
-from jepawm.hub.released import RELEASED, fetch_released
+from jepawm.hub.released import RELEASED, fetch_released, released_experiment
 from jepawm.models.frozen_encoders import FrozenEncoder
 from jepawm.models.heads import LinearProbe
 from jepawm.models.world_model import JEPAWorldModel
@@ -98,6 +98,19 @@ def load(
         record=folder.parent if folder.name == "checkpoint" else folder,
         probe=None if probe is None else probe.to(device),
     )
+
+
+def load_experiment(source: str | Path) -> Experiment:
+    """Return the configuration of a model, by folder or name, without building it.
+
+    Raises:
+        UserError: if there is no such model or its files are damaged.
+    """
+    folder = _resolve(source)
+    if folder is None:
+        return released_experiment(str(source))
+    config = load_checkpoint(folder).config
+    return experiment_from_json(config.get("experiment"), source=str(folder / "config.json"))
 
 
 def bundled_names() -> list[str]:

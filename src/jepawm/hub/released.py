@@ -30,8 +30,8 @@ class ReleasedModel:
 
     family: Family
     """Which predictor."""
-    env: str
-    """Environment, or data set, that it was trained for."""
+    dataset: str
+    """Data that it was trained on."""
     mirror_name: str
     """Name of the file at the mirror, without its ending."""
     proprio: ProprioConfig = ProprioConfig(mode="none")
@@ -65,13 +65,13 @@ def released_experiment(name: str) -> Experiment:
         UserError: if there is none of this name.
     """
     released = find_released(name)
-    data = DATASETS[released.env]
+    data = DATASETS[released.dataset]
     joint = released.family == "vjepa2_ac"
     encoder = _encoder(released)
     frames = 8 if joint else 4
     return Experiment(
         name=name,
-        env=released.env,
+        env=data.env,
         seed=234,
         encoder=encoder,
         predictor=_predictor(released, visual_dim=encoder.shape.width, window=frames),
@@ -90,7 +90,7 @@ def released_experiment(name: str) -> Experiment:
             frameskip=data.protocol.frameskip,
         ),
         planner=data.planner,
-        objective=LatentDistance(proprio_weight=0.0 if released.env == "droid" else 0.1),
+        objective=LatentDistance(proprio_weight=0.0 if released.dataset == "droid" else 0.1),
         agent=AgentConfig(window=2),
         protocols=(data.protocol,),
     )
@@ -102,7 +102,7 @@ def released_normalizer(name: str) -> Normalizer:
     Raises:
         UserError: if there is none of this name.
     """
-    return DATASETS[find_released(name).env].normalizer()
+    return DATASETS[find_released(name).dataset].normalizer()
 
 
 def find_released(name: str) -> ReleasedModel:
@@ -134,7 +134,7 @@ def fetch_released(name: str) -> Path:
 def _encoder(released: ReleasedModel) -> FrozenEncoderConfig:
     if released.family == "vjepa2_ac":
         return FrozenEncoderConfig(family="vjepa2", size="g", image_size=256, normalize_output=True)
-    if released.family == "AdaLN" and released.env == "droid":
+    if released.family == "AdaLN" and released.dataset == "droid":
         return FrozenEncoderConfig(family="dinov3", size="L", image_size=256)
     return FrozenEncoderConfig(normalization="half" if released.family == "dino_wm" else "imagenet")
 
@@ -160,32 +160,32 @@ def _models() -> Mapping[str, ReleasedModel]:
     models: dict[str, ReleasedModel] = {}
     codes = {"metaworld": (20, 20), "pusht": (20, 10), "pointmaze": (20, 10), "wall": (10, 10)}
     short = {"metaworld": "mw", "pusht": "pt", "pointmaze": "mz", "wall": "wall"}
-    for env, (proprio_dim, action_dim) in codes.items():
-        models[f"jepa_wm_{env}"] = ReleasedModel(
+    for data, (proprio_dim, action_dim) in codes.items():
+        models[f"jepa_wm_{data}"] = ReleasedModel(
             family="AdaLN",
-            env=env,
-            mirror_name=f"{short[env]}_jepa-wm",
+            dataset=data,
+            mirror_name=f"{short[data]}_jepa-wm",
             proprio=ProprioConfig(mode="feature", dim=16),
         )
-        models[f"dino_wm_{env}"] = ReleasedModel(
+        models[f"dino_wm_{data}"] = ReleasedModel(
             family="dino_wm",
-            env=env,
-            mirror_name=f"{short[env]}_dino-wm",
+            dataset=data,
+            mirror_name=f"{short[data]}_dino-wm",
             proprio=ProprioConfig(mode="feature", dim=proprio_dim),
             action_code_dim=action_dim,
         )
     models["jepa_wm_droid"] = ReleasedModel(
-        family="AdaLN", env="droid", mirror_name="droid_jepa-wm_noprop"
+        family="AdaLN", dataset="droid", mirror_name="droid_jepa-wm_noprop"
     )
     models["dino_wm_droid"] = ReleasedModel(
-        family="dino_wm", env="droid", mirror_name="droid_dino-wm_noprop", action_code_dim=10
+        family="dino_wm", dataset="droid", mirror_name="droid_dino-wm_noprop", action_code_dim=10
     )
     models["vjepa2_ac_droid"] = ReleasedModel(
-        family="vjepa2_ac", env="droid", mirror_name="droid_vj2ac_noprop"
+        family="vjepa2_ac", dataset="droid", mirror_name="droid_vj2ac_noprop"
     )
     models["vjepa2_ac_oss"] = ReleasedModel(
         family="vjepa2_ac",
-        env="droid",
+        dataset="droid",
         mirror_name="droid_vj2ac_oss-prop",
         proprio=ProprioConfig(mode="token"),
     )

@@ -41,9 +41,7 @@ WARM_UP_STABLE_DECAY = OptimConfig(
 """Warm-up and decay take 15 epochs each."""
 
 
-def _recipe(
-    name: str, data: DataConfig, *, optim: OptimConfig, env: str | None = None
-) -> Experiment:
+def _recipe(name: str, data: DataConfig, *, optim: OptimConfig) -> Experiment:
     released = released_experiment(name)
     shape = released.data  # what the model fixes: size of the frames, length and pace of a window
     data = replace(
@@ -52,14 +50,14 @@ def _recipe(
         num_steps=shape.num_steps,
         frameskip=shape.frameskip,
     )
-    return replace(released, env=env or released.env, data=data, optim=optim)
+    return replace(released, data=data, optim=optim)
 
 
 JEPA_WM_WALL = _recipe("jepa_wm_wall", WALL, optim=SMALL_BATCH)
 JEPA_WM_POINTMAZE = _recipe("jepa_wm_pointmaze", POINTMAZE, optim=SMALL_BATCH)
 JEPA_WM_PUSHT = _recipe("jepa_wm_pusht", PUSHT, optim=LARGE_BATCH)
 JEPA_WM_METAWORLD = _recipe(
-    "jepa_wm_metaworld", METAWORLD, optim=LARGE_BATCH, env="metaworld_reach"
+    "jepa_wm_metaworld", METAWORLD, optim=LARGE_BATCH
 )
 JEPA_WM_DROID = _recipe("jepa_wm_droid", DROID, optim=replace(DROID_STEPS, beta2=0.995))
 
@@ -67,7 +65,7 @@ DINO_WM_WALL = _recipe("dino_wm_wall", WALL, optim=SMALL_BATCH)
 DINO_WM_POINTMAZE = _recipe("dino_wm_pointmaze", POINTMAZE, optim=SMALL_BATCH)
 DINO_WM_PUSHT = _recipe("dino_wm_pusht", PUSHT, optim=LARGE_BATCH)
 DINO_WM_METAWORLD = _recipe(
-    "dino_wm_metaworld", METAWORLD, optim=LARGE_BATCH, env="metaworld_reach"
+    "dino_wm_metaworld", METAWORLD, optim=LARGE_BATCH
 )
 DINO_WM_DROID = _recipe("dino_wm_droid", DROID, optim=replace(DROID_STEPS, batch_size=128))
 

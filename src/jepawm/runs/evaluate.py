@@ -14,7 +14,7 @@ from jepawm.errors import UserError
 from jepawm.evaluation.evaluate import PlanningSetup, evaluate, planning_agent
 from jepawm.evaluation.protocols import Protocol
 from jepawm.evaluation.results import Evaluation, check_output, write_evaluation
-from jepawm.hub.load import LoadedModel, load
+from jepawm.hub.load import LoadedModel, load, load_experiment
 from jepawm.planning.cem import CEM
 from jepawm.planning.presets import find_preset
 from jepawm.protocols import BatchedEnv, Planner
@@ -35,6 +35,7 @@ def evaluate_run(
     device: str,
     planner: object | None,
     overwrite: bool = False,
+    encoder_weights: str | None = None,
 ) -> dict[str, object]:
     """Evaluate a run or a bundled checkpoint; writes `results.json` and `rollouts.npz`.
 
@@ -48,6 +49,8 @@ def evaluate_run(
         device: device to plan on.
         planner: planner in place of the experiment's; None keeps it.
         overwrite: replace results that are there.
+        encoder_weights: where the weights of a frozen encoder are here; None: where its training
+            found them.
 
     Raises:
         UserError: if anything does not fit.
@@ -55,7 +58,7 @@ def evaluate_run(
     torch.set_flush_denormal(True)
     folder = out or default_folder(source, protocol)
     check_output(folder, overwrite=overwrite)
-    loaded = load(source, device=device)
+    loaded = load(source, device=device, encoder_weights=encoder_weights)
     rules = loaded.experiment.protocol(protocol)
     setup = planning_setup(loaded, rules, planner=planner)
     evaluation = run_evaluation(
@@ -148,7 +151,7 @@ def copy_record(source: Path, folder: Path) -> None:
 
 def default_planner(source: str) -> Planner:
     """Return the planner that a run was configured with."""
-    return load(source).experiment.planner
+    return load_experiment(source).planner
 
 
 def preset_planner(source: str, preset: str) -> Planner:
@@ -157,7 +160,7 @@ def preset_planner(source: str, preset: str) -> Planner:
     Raises:
         UserError: if there is no such run or preset.
     """
-    return find_preset(preset, frameskip=load(source).experiment.data.frameskip)
+    return find_preset(preset, frameskip=load_experiment(source).data.frameskip)
 
 
 def default_folder(source: str, protocol: str) -> Path:

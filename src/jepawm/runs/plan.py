@@ -14,7 +14,13 @@ from jepawm.runs.evaluate import copy_record, planning_setup, run_evaluation, un
 
 
 def plan_run(
-    source: str, *, seed: int, out: Path | None, device: str, protocol: str
+    source: str,
+    *,
+    seed: int,
+    out: Path | None,
+    device: str,
+    protocol: str,
+    encoder_weights: str | None = None,
 ) -> dict[str, object]:
     """Plan one task of the test split, execute the plan, write an animation and a report.
 
@@ -26,7 +32,7 @@ def plan_run(
     folder = out or unused_folder(Path("runs") / f"plan-{name}-seed{seed}")
     if folder.exists() and any(folder.iterdir()):
         raise UserError(f"{folder} already holds files; choose another --out")
-    loaded = load(source, device=device)
+    loaded = load(source, device=device, encoder_weights=encoder_weights)
     rules = loaded.experiment.protocol(protocol)
     evaluation = run_evaluation(
         loaded,
