@@ -56,17 +56,13 @@ def _recipe(name: str, data: DataConfig, *, optim: OptimConfig) -> Experiment:
 JEPA_WM_WALL = _recipe("jepa_wm_wall", WALL, optim=SMALL_BATCH)
 JEPA_WM_POINTMAZE = _recipe("jepa_wm_pointmaze", POINTMAZE, optim=SMALL_BATCH)
 JEPA_WM_PUSHT = _recipe("jepa_wm_pusht", PUSHT, optim=LARGE_BATCH)
-JEPA_WM_METAWORLD = _recipe(
-    "jepa_wm_metaworld", METAWORLD, optim=LARGE_BATCH
-)
+JEPA_WM_METAWORLD = _recipe("jepa_wm_metaworld", METAWORLD, optim=LARGE_BATCH)
 JEPA_WM_DROID = _recipe("jepa_wm_droid", DROID, optim=replace(DROID_STEPS, beta2=0.995))
 
 DINO_WM_WALL = _recipe("dino_wm_wall", WALL, optim=SMALL_BATCH)
 DINO_WM_POINTMAZE = _recipe("dino_wm_pointmaze", POINTMAZE, optim=SMALL_BATCH)
 DINO_WM_PUSHT = _recipe("dino_wm_pusht", PUSHT, optim=LARGE_BATCH)
-DINO_WM_METAWORLD = _recipe(
-    "dino_wm_metaworld", METAWORLD, optim=LARGE_BATCH
-)
+DINO_WM_METAWORLD = _recipe("dino_wm_metaworld", METAWORLD, optim=LARGE_BATCH)
 DINO_WM_DROID = _recipe("dino_wm_droid", DROID, optim=replace(DROID_STEPS, batch_size=128))
 
 VJEPA2_AC_DROID = _recipe("vjepa2_ac_droid", DROID, optim=WARM_UP_STABLE_DECAY)
