@@ -89,6 +89,8 @@ def _family(
         if case.option("img_size", int) != image_size:
             raise GoldenError(f"{case.name}: the image is not as large as the model was built for")
         return "vjepa2", None
+    if name == "dinov3":
+        return "dinov3", None
     if name != "dinov2":
         raise GoldenError(f"{case.name}: unknown family {name!r}")
     family = "dinov2_reg" if case.optional("num_register_tokens", int) else "dinov2"
