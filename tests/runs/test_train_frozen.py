@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from jepawm.cli import main
 from jepawm.errors import UserError
 from jepawm.experiment import Experiment, build_model
 from jepawm.hub.load import load
 from jepawm.models.frozen_encoders import FrozenEncoder, FrozenEncoderConfig
+from jepawm.runs.evaluate import default_planner
 from jepawm.runs.train import train_run
 from jepawm.training.checkpoint import load_checkpoint
 from jepawm.training.losses import LossConfig
@@ -114,3 +116,16 @@ def test_the_predictors_start_does_not_depend_on_the_encoder(frozen_experiment: 
     assert one != other
     assert one == replace(one, weights="elsewhere")
     assert asdict(one)["name"] == "dinov2 S"
+
+
+def test_its_planner_is_known_without_its_encoder(frozen_run: Path, monkeypatch):
+    monkeypatch.setattr("jepawm.hub.encoder_weights.load_frozen_encoder", None)
+    assert default_planner(str(frozen_run)).num_samples == 8
+
+
+def test_evaluation_tells_where_the_encoder_is(frozen_run: Path, tmp_path: Path):
+    options = ["--episodes", "1", "--out", str(tmp_path / "results"), "--device", "cpu"]
+    wrong = ["--encoder-weights", "random:9"]
+    assert main(["eval", str(frozen_run), *options, *wrong]) == 2
+    assert main(["eval", str(frozen_run), *options, "--encoder-weights", "random:3"]) == 0
+    assert (tmp_path / "results" / "results.json").is_file()
