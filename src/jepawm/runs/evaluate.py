@@ -190,12 +190,12 @@ def _efficiency(
         for start in range(0, protocol.num_steps, protocol.num_action_steps)
     ]
     mean_length = sum(lengths) / len(lengths) / protocol.horizon  # plans shorten near the end
-    gflop = mean_length * gflop_per_plan(loaded, setup, protocol)
+    gflop = mean_length * gflop_per_plan(loaded, setup, protocol=protocol)
     peak = matmul_peak(loaded.normalizer.action_mean.device)
     return {"gflop_per_plan": gflop, "fraction_of_peak": gflop / seconds / peak}
 
 
-def gflop_per_plan(loaded: LoadedModel, setup: PlanningSetup, protocol: Protocol) -> float:
+def gflop_per_plan(loaded: LoadedModel, setup: PlanningSetup, *, protocol: Protocol) -> float:
     """Count the GFLOP of one plan of full length, without the encoding of the observation."""
     device = loaded.normalizer.action_mean.device
     generator = torch.Generator(device).manual_seed(0)
