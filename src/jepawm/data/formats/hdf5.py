@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Shaped, UInt8
 
+from jepawm.data.formats.pictures import decode_picture
 from jepawm.errors import UserError
 
 if TYPE_CHECKING:
@@ -94,11 +95,15 @@ def datasets_in(group: "h5py.Group") -> "dict[str, h5py.Dataset]":
 
 
 def cameras_in(group: "h5py.Group") -> list[str]:
-    """List the data sets below a group that hold frames: uint8 `[L, height, width, 3]`."""
+    """List the data sets below a group that hold frames.
+
+    They are uint8 `[L, height, width, 3]`, or the bytes of a JPEG or PNG picture for each frame.
+    """
     return [
         name
         for name, data in datasets_in(group).items()
-        if data.dtype == np.uint8 and data.ndim == 4 and data.shape[3] == 3
+        if _holds_pictures(data)
+        or (data.dtype == np.uint8 and data.ndim == 4 and data.shape[3] == 3)
     ]
 
 
@@ -114,7 +119,8 @@ def read_frames(
     with opened(file) as content:
         data = dataset_of(content, path, file=file)
         for first in range(0, len(data), _PIECE):
-            for frame in data[first : first + _PIECE]:
+            for row in data[first : first + _PIECE]:
+                frame = decode_picture(bytes(row), name=str(file)) if row.ndim == 1 else row
                 yield np.ascontiguousarray(frame[::-1, ::-1]) if rotated else frame
 
 
@@ -123,3 +129,9 @@ def hdf5_files(path: Path) -> list[Path]:
     if path.is_file():
         return [path] if path.suffix in (".hdf5", ".h5") else []
     return sorted([*path.rglob("*.hdf5"), *path.rglob("*.h5")])
+
+
+def _holds_pictures(data: "h5py.Dataset") -> bool:
+    import h5py
+
+    return data.ndim == 1 and h5py.check_vlen_dtype(data.dtype) == np.uint8

@@ -11,13 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache, partial
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Float, Int64, UInt8
-from PIL import Image, UnidentifiedImageError
 
 from jepawm.data.formats.lerobot_meta import (
     EpisodeEntry,
@@ -27,6 +25,7 @@ from jepawm.data.formats.lerobot_meta import (
     read_table,
     require_file,
 )
+from jepawm.data.formats.pictures import decode_picture
 from jepawm.data.formats.tables import matrix
 from jepawm.data.recording import (
     Episode,
@@ -175,10 +174,8 @@ def _image_frames(
 ) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
     for row in table[camera]:
         image = row.as_py()
-        try:
-            content = image.get("bytes") or (path / image["path"]).read_bytes()
-            yield np.asarray(Image.open(BytesIO(content)).convert("RGB"))
-        except (OSError, UnidentifiedImageError) as error:
-            raise UserError(
-                f"an image of {camera} cannot be read ({error}); copy it again"
-            ) from error
+        file = path / image["path"] if image.get("path") else path
+        if image.get("bytes") is None and not file.is_file():
+            raise UserError(f"the picture {file} is missing; copy it again")
+        content = image.get("bytes") or file.read_bytes()
+        yield decode_picture(content, name=f"{camera} of {file}")

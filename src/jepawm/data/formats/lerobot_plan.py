@@ -2,16 +2,15 @@
 
 import json
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Shaped
-from PIL import Image
 
 from jepawm.data.episodes import EpisodeStore
 from jepawm.data.exporting import ExportOptions, StoredEpisode, export_rate, stored_episodes
+from jepawm.data.formats.pictures import encode_png
 from jepawm.data.video import VideoWriter
 
 EPISODES_PER_CHUNK = 1000
@@ -62,7 +61,7 @@ class LeRobotPlan:
         if not self.is_video:
             arrays[self.camera] = pa.array(
                 [
-                    {"bytes": _png(frame), "path": f"frame-{i:06d}.png"}
+                    {"bytes": encode_png(frame), "path": f"frame-{i:06d}.png"}
                     for i, frame in enumerate(episode.frames)
                 ]
             )
@@ -163,9 +162,3 @@ def _arrow(rows: np.ndarray) -> pa.Array:
     if rows.ndim == 1 or rows.shape[1] == 1:
         return pa.array(rows.reshape(-1))
     return pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1])
-
-
-def _png(frame: np.ndarray) -> bytes:
-    buffer = BytesIO()
-    Image.fromarray(frame).save(buffer, format="PNG")
-    return buffer.getvalue()

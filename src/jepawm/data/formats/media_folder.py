@@ -20,8 +20,8 @@ import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 from jaxtyping import Shaped, UInt8
-from PIL import Image, UnidentifiedImageError
 
+from jepawm.data.formats.pictures import decode_picture
 from jepawm.data.formats.tables import matrix
 from jepawm.data.recording import (
     Episode,
@@ -204,10 +204,7 @@ def _order(file: Path) -> tuple[Sequence[int], str]:
 
 def _read_images(files: Sequence[Path]) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
     for file in files:
-        try:
-            yield np.asarray(Image.open(file).convert("RGB"))
-        except (OSError, UnidentifiedImageError) as error:
-            raise UserError(f"{file} is truncated or damaged ({error}); copy it again") from error
+        yield decode_picture(file.read_bytes(), name=str(file))
 
 
 def _count(video: Path) -> int:

@@ -4,8 +4,8 @@
                            episode_k/actions [T, a]
     data/metadata.json     env_spec, dataset_id
 
-Every uint8 array of shape [T + 1, height, width, 3] is a camera. Unless it is named,
-proprioception is all vectors of the observation but those with "goal" in their name, joined.
+Every uint8 array of shape [T + 1, height, width, 3] is a camera, and so is every array of JPEG
+pictures, as Minari keeps images by default. Unless it is named, proprioception is all vectors of the observation but those with "goal" in their name, joined.
 """
 
 import json
@@ -52,6 +52,9 @@ def open_minari(path: Path, options: ReadOptions) -> Source:
     """
     file = path / "data" / "main_data.hdf5"
     metadata = _metadata(path / "data" / "metadata.json")
+    kept = metadata.get("data_format", "hdf5")
+    if kept != "hdf5":
+        raise UserError(f"{path} is kept as {kept!r}; save it with data_format='hdf5' by Minari")
     with opened(file) as content:
         names = sorted((str(name) for name in content), key=_number)
         if not names:
@@ -87,7 +90,7 @@ def open_minari(path: Path, options: ReadOptions) -> Source:
 
 
 def _recognises(path: Path) -> bool:
-    return (path / "data" / "main_data.hdf5").is_file()
+    return (path / "data" / "metadata.json").is_file()
 
 
 FORMAT = Format(summary="Minari data set (HDF5)", recognises=_recognises, open=open_minari)

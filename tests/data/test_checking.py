@@ -1,0 +1,120 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jepawm.data.checking import Requirements, constant_columns, examine
+from jepawm.data.recording import Episode, Recording, Source
+from jepawm.errors import UserError
+
+NAN = float("nan")
+
+
+def recording(num_frames: int = 6, *, shape: tuple[int, int] = (4, 4), width: int = 2) -> Recording:
+    return Recording(
+        num_frames=num_frames,
+        actions=np.ones((num_frames, width)),
+        proprio=np.ones((num_frames, 3)),
+        frames=lambda: iter(np.zeros((num_frames, *shape, 3), np.uint8)),
+        count_frames=lambda: num_frames,
+    )
+
+
+@pytest.fixture
+def make_source() -> Callable[..., Source]:
+    def make(*recordings: Recording | UserError) -> Source:
+        def read(one: Recording | UserError) -> Recording:
+            if isinstance(one, UserError):
+                raise one
+            return one
+
+        return Source(
+            format="toy",
+            path=Path("toy"),
+            environment="toy",
+            fps=10.0,
+            cameras=["front"],
+            camera="front",
+            episodes=[
+                Episode(
+                    name=f"episode {index}", file=Path("toy/a.h5"), read=lambda one=one: read(one)
+                )
+                for index, one in enumerate(recordings)
+            ],
+            files=[],
+        )
+
+    return make
+
+
+def texts(source: Source, requirements: Requirements | None = None) -> list[list[str]]:
+    found = examine(source, requirements or Requirements())
+    return [[problem.message for problem in one.problems] for one in found]
+
+
+def test_good_episodes_have_no_problems(make_source):
+    assert texts(make_source(recording(), recording(9))) == [[], []]
+
+
+def test_all_problems_of_an_episode_at_once(make_source):
+    actions = np.ones((6, 2))
+    actions[4, 1] = NAN
+    bad = replace(recording(), actions=actions, count_frames=lambda: 5, proprio=np.ones((4, 3)))
+    (found,) = texts(make_source(bad), Requirements(min_frames=20))
+    assert len(found) == 4
+    assert "actions is NaN or infinite at step 4, column 1 (1 numbers in all)" in found[0]
+    assert "4 rows of proprio for 6 frames" in found[1]
+    assert "6 frames are fewer than the 20 of a window" in found[2]
+    assert "the episode has 5 frames, fewer than the 6 of its table" in found[3]
+
+
+def test_an_episode_that_cannot_be_read_does_not_hide_the_others(make_source):
+    found = texts(make_source(UserError("a.h5 is damaged"), recording(), UserError("gone")))
+    assert found == [["a.h5 is damaged"], [], ["gone"]]
+
+
+def test_shapes_are_those_of_the_first_good_episode(make_source):
+    source = make_source(
+        UserError("x"),
+        recording(),
+        recording(shape=(4, 8)),
+        recording(width=3),
+        replace(recording(), proprio=None),
+    )
+    _, good, frames, actions, proprio = texts(source)
+    assert good == []
+    assert "frames have shape (4, 8), those of episode 1 have (4, 4)" in frames[0]
+    assert "actions have shape 3, those of episode 1 have 2" in actions[0]
+    assert "proprio have shape None, those of episode 1 have 3" in proprio[0]
+
+
+def test_wrong_number_of_actions(make_source):
+    (found,) = texts(make_source(replace(recording(), actions=np.ones((4, 2)))))
+    assert "4 actions for 6 frames; there must be as many, or one less" in found[0]
+
+
+def test_length_is_measured_after_frames_are_left_out(make_source):
+    requirements = Requirements(fps=5.0, combine_actions="sum", min_frames=4)
+    (short, long) = texts(make_source(recording(6), recording(7)), requirements)
+    assert "3 frames are fewer than the 4" in short[0]
+    assert long == []
+
+
+def test_constant_columns_are_notes():
+    notes = constant_columns(Path("toy"), {"actions": [0.0, 1.0, 0.0], "proprio": None})
+    assert [note.fatal for note in notes] == [False]
+    assert "actions: 2 of 3 columns are constant (standard deviation 0): [0, 2]" in notes[0].message
+
+
+def test_problems_name_file_and_episode(make_source):
+    (one,) = examine(make_source(UserError("it is damaged")), Requirements())
+    assert one.problems[0].to_text() == "toy/a.h5, episode 0: it is damaged"
+    (two,) = examine(make_source(UserError("toy/a.h5 is damaged")), Requirements())
+    assert two.problems[0].to_text() == "episode 0: toy/a.h5 is damaged"
+
+
+def test_a_source_without_episodes(make_source):
+    with pytest.raises(UserError, match="holds no episodes"):
+        list(examine(make_source(), Requirements()))
