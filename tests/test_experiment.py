@@ -19,6 +19,9 @@ from jepawm.experiment import (
 from jepawm.models.frozen_encoders import FrozenEncoderConfig
 from jepawm.models.predictor import PredictorConfig
 from jepawm.planning.cem import CEM
+from jepawm.planning.hybrid import Hybrid
+from jepawm.planning.icem import ICEM
+from jepawm.planning.objectives import LatentDistance
 from jepawm.planning.random_shooting import RandomShooting
 from jepawm.recipes.wall import WALL
 from jepawm.training.losses import LossConfig
@@ -137,3 +140,21 @@ def test_weights_depend_on_the_seed_alone(tiny_experiment: Experiment):
     torch.randn(3)
     assert torch.equal(weights(0), first)
     assert not torch.equal(weights(1), first)
+
+
+def test_steps_in_the_objective_need_a_model_that_learns_them():
+    objective = LatentDistance(step_weight=1.0)
+    with pytest.raises(
+        UserError, match=r"objective\.step_weight = 1\.0 needs .*step_distance_weight"
+    ):
+        Experiment(objective=objective)
+    experiment = Experiment(objective=objective, loss=LossConfig(step_distance_weight=1.0))
+    model = build_model(experiment, action_dim=2, proprio_dim=2)
+    assert model.step_distance is not None
+    assert build_model(Experiment(), action_dim=2, proprio_dim=2).step_distance is None
+
+
+def test_a_planner_made_of_planners_survives_json():
+    experiment = Experiment(planner=Hybrid(sampler=ICEM(num_samples=33)))
+    data = json.loads(json.dumps(experiment_to_json(experiment)))
+    assert experiment_from_json(data, source="here") == experiment

@@ -137,12 +137,18 @@ class Experiment:
             "loss.regularizer": loss.regularizer != "none",
             "loss.inverse_dynamics_weight": loss.inverse_dynamics_weight > 0,
             "loss.temporal_weight": loss.temporal_weight > 0,
+            "loss.straightening_weight": loss.straightening_weight > 0,
         }
         if not isinstance(self.encoder, EncoderConfig) and any(useless.values()):
             names = ", ".join(name for name, used in useless.items() if used)
             raise UserError(
                 f"{names} would act on the tokens of the frozen encoder {self.encoder.name}, which "
                 "do not change; set it to none or 0"
+            )
+        if self.objective.step_weight > 0 and not loss.step_distance_weight > 0:
+            raise UserError(
+                f"objective.step_weight = {self.objective.step_weight} needs a model that learned "
+                "the number of steps; train with loss.step_distance_weight above 0"
             )
         for protocol in self.protocols:
             if protocol.frameskip != self.data.frameskip:
@@ -194,6 +200,7 @@ def build_model(experiment: Experiment, *, action_dim: int, proprio_dim: int) ->
             proprio=experiment.proprio,
             action_dim=experiment.data.frameskip * action_dim,
             proprio_dim=proprio_dim,
+            with_step_distance=experiment.loss.step_distance_weight > 0,
         )
 
 

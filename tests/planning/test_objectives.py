@@ -7,7 +7,7 @@ import torch
 
 from jepawm.errors import UserError
 from jepawm.golden.runner import run_file
-from jepawm.planning.objectives import LatentDistance
+from jepawm.planning.objectives import LatentDistance, with_head
 from jepawm.types import Latent
 
 # One problem, one candidate, two steps, one token of two channels; the goal is the origin + (1, 0).
@@ -67,3 +67,22 @@ def test_golden(golden_dir):
     result = run_file(golden_dir / "planning_objectives.npz", name="planning_objectives")
     assert result.verdict == "pass", result.message
     assert len(result.comparisons) == 24
+
+
+def _head(before, after):
+    """Say that every latent is as many blocks from the goal as its first channel differs."""
+    return (before.tokens - after.tokens)[..., 0, 0].abs()
+
+
+@pytest.mark.parametrize(("reduction", "steps"), [("terminal", 3.0), ("sum", 3.0 + 0.0)])
+def test_learned_steps_are_added(reduction, steps):
+    distance = LatentDistance(reduction=reduction, latent_weight=0.5, step_weight=2.0)
+    plain = _cost(LatentDistance(reduction=reduction))
+    assert _cost(with_head(distance, _head)) == pytest.approx(0.5 * plain + 2.0 * steps)
+
+
+def test_a_distance_without_steps_needs_no_head():
+    distance = LatentDistance()
+    assert with_head(distance, None) is with_head(distance, _head) is distance
+    with pytest.raises(UserError, match=r"objective\.step_weight = 1\.0 needs a model"):
+        with_head(LatentDistance(step_weight=1.0), None)

@@ -135,6 +135,8 @@ def write_run(
                 "train/rollout": (0.8 * decay + 0.03) * noise,
                 "train/sigreg": (3 * decay + 0.8) * noise,
                 "train/inverse_dynamics": (0.9 * decay + 0.1) * noise,
+                "train/curvature": (0.7 * decay + 0.3) * noise,
+                "train/step_distance": (2 * decay + 0.3) * noise,
                 "train/learning_rate": 1e-3 * min(1, step / 400),
                 "train/grad_norm": 1.5 * noise,
                 "train/gflops_per_second": 40 * noise,

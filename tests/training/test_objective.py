@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from jepawm.training.losses import LossConfig
+from jepawm.training.path_losses import curvature, step_distance_loss
 from jepawm.training.regularizers import sigreg, vicreg
 
 
@@ -82,3 +83,22 @@ def test_options_change_the_loss(make_state, tiny_experiment, windows, change):
     base, _, _ = terms_of(make_state, tiny_experiment, windows)
     changed, _, _ = terms_of(make_state, tiny_experiment, windows, **change)
     assert base["loss"].item() != changed["loss"].item()
+
+
+def test_what_helps_planning_is_added_where_it_is_weighted(make_state, tiny_experiment, windows):
+    terms, learner, batch = terms_of(
+        make_state,
+        tiny_experiment,
+        windows,
+        straightening_weight=0.4,
+        step_distance_weight=0.6,
+    )
+    latents = learner.model.encode(batch.obs)
+    torch.testing.assert_close(terms["curvature"], curvature(latents))
+    head = learner.model.step_distance
+    torch.testing.assert_close(terms["step_distance"], step_distance_loss(head, latents))
+    expected = terms["prediction"] / 3 + terms["rollout"] / 2
+    expected = expected + 0.4 * terms["curvature"] + 0.6 * terms["step_distance"]
+    torch.testing.assert_close(terms["loss"], expected)
+    terms["loss"].backward()
+    assert head.count[0].weight.grad is not None

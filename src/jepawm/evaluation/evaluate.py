@@ -20,6 +20,7 @@ from jepawm.evaluation.recording import Probe, Recorder
 from jepawm.evaluation.results import Evaluation, JsonValue, describe, summarize, versions
 from jepawm.evaluation.tasks import Split, draw_tasks, hash_tasks
 from jepawm.normalizer import Normalizer
+from jepawm.planning.objectives import LatentDistance, with_head
 from jepawm.planning.rollout_engine import DEFAULT_MAX_CANDIDATES
 from jepawm.protocols import Agent, BatchedEnv, Bounds, Objective, Planner, WorldModel
 
@@ -140,9 +141,12 @@ def planning_agent(
     setup: PlanningSetup, protocol: Protocol, *, generator: torch.Generator
 ) -> PlanningAgent:
     """Return the agent that plans with the model as the protocol wants it."""
+    objective = setup.objective
+    if isinstance(objective, LatentDistance):
+        objective = with_head(objective, getattr(setup.model, "step_distance", None))
     return PlanningAgent(
         model=setup.model,
-        objective=setup.objective,
+        objective=objective,
         planner=setup.planner,
         normalizer=setup.normalizer,
         frameskip=protocol.frameskip,

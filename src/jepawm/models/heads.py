@@ -1,4 +1,4 @@
-"""Small heads beside the world model: inverse dynamics and linear probes."""
+"""Small heads beside the world model: inverse dynamics, step distance and linear probes."""
 
 import torch
 from jaxtyping import Float
@@ -21,6 +21,29 @@ class InverseDynamics(nn.Module):
         """Return actions `[*b, A]` that lead from latents `before` to latents `after`, `[*b]`."""
         pair = torch.cat([before.tokens.flatten(-2), after.tokens.flatten(-2)], dim=-1)
         return self.net(pair)
+
+
+class StepDistanceHead(nn.Module):
+    """Predict how many action blocks lie between two latents: how far it is to go, not to see."""
+
+    def __init__(self, *, latent_dim: int, hidden: int = 128) -> None:
+        """Take the token width `D`; tokens at the same place are compared, then averaged."""
+        super().__init__()
+        self.compare = nn.Sequential(
+            nn.Linear(3 * latent_dim, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU()
+        )
+        self.count = nn.Sequential(
+            nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, 1), nn.Softplus()
+        )
+
+    def forward(self, before: Latent, after: Latent) -> Float[Tensor, "*b"]:
+        """Return the number of blocks `[*b]`, 0 or more, from latents `before` to `after` `[*b]`.
+
+        The batch shapes may differ by axes of length 1.
+        """
+        start, end = torch.broadcast_tensors(before.tokens, after.tokens)  # [*b, N, D]
+        compared = self.compare(torch.cat([start, end, end - start], dim=-1))
+        return self.count(compared.mean(-2)).squeeze(-1)
 
 
 class LinearProbe(nn.Module):

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from jepawm.errors import UserError
+from jepawm.models.heads import StepDistanceHead
 from jepawm.models.predictor import Predictor, PredictorConfig
 from jepawm.models.proprio import ProprioConfig, ProprioEncoder
 from jepawm.protocols import Encoder
@@ -22,6 +23,7 @@ class JEPAWorldModel(nn.Module):
         predictor: Predictor,
         *,
         proprio_encoder: ProprioEncoder | None = None,
+        step_distance: StepDistanceHead | None = None,
     ) -> None:
         """Take the parts.
 
@@ -29,11 +31,13 @@ class JEPAWorldModel(nn.Module):
             encoder: encoder of images, a module.
             predictor: predictor that fits it.
             proprio_encoder: encoder of the proprioception; None where the model has none.
+            step_distance: head that tells how far apart latents are; None where none is learned.
         """
         super().__init__()
         self.encoder = encoder
         self.predictor = predictor
         self.proprio_encoder = proprio_encoder
+        self.step_distance = step_distance
         self.window = predictor.config.window
         self.action_dim = predictor.action_encoder.in_features
 
@@ -104,6 +108,7 @@ def build_world_model(
     proprio: ProprioConfig,
     action_dim: int,
     proprio_dim: int,
+    with_step_distance: bool = False,
 ) -> JEPAWorldModel:
     """Build the predictor and the proprio encoder that fit an encoder, with random weights.
 
@@ -113,6 +118,7 @@ def build_world_model(
         proprio: how proprioception enters.
         action_dim: width `A` of an action block (frameskip x environment action).
         proprio_dim: width `P` of the proprioception; 0 if the environment has none.
+        with_step_distance: add a head that learns how many blocks lie between two latents.
 
     Raises:
         UserError: if the parts do not fit together.
@@ -126,4 +132,5 @@ def build_world_model(
     )
     code = proprio.dim if proprio.mode == "feature" else network.layout.width
     proprio_encoder = None if proprio.mode == "none" else ProprioEncoder(proprio_dim, code)
-    return JEPAWorldModel(encoder, network, proprio_encoder=proprio_encoder)
+    head = StepDistanceHead(latent_dim=encoder.dim) if with_step_distance else None
+    return JEPAWorldModel(encoder, network, proprio_encoder=proprio_encoder, step_distance=head)

@@ -1,5 +1,6 @@
 """How far predicted latents are from the goal: the cost that planners minimise."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,6 +26,11 @@ class LatentDistance:
     """`terminal`: the last predicted step counts; `sum`: all predicted steps, added up."""
     proprio_weight: float = 0.1
     """Weight of the same distance between proprio codes; no effect in a model without proprio."""
+    latent_weight: float = 1.0
+    """Weight of the distance above beside the learned number of steps."""
+    step_weight: float = 0.0
+    """Weight of the number of action blocks to the goal, as the model learned to tell it
+    (loss.step_distance_weight)."""
 
     def __post_init__(self) -> None:
         """Check the fields.
@@ -36,8 +42,9 @@ class LatentDistance:
             raise UserError(f"objective.metric = {self.metric!r}; choose l2, l1 or cos")
         if self.reduction not in ("terminal", "sum"):
             raise UserError(f"objective.reduction = {self.reduction!r}; choose terminal or sum")
-        if not 0.0 <= self.proprio_weight < float("inf"):
-            raise UserError(f"objective.proprio_weight = {self.proprio_weight}; give 0 or more")
+        for name in ("proprio_weight", "latent_weight", "step_weight"):
+            if not 0.0 <= getattr(self, name) < float("inf"):
+                raise UserError(f"objective.{name} = {getattr(self, name)}; give 0 or more")
 
     def __call__(
         self,
@@ -58,7 +65,7 @@ class LatentDistance:
         if self.proprio_weight and predicted.proprio is not None and goal.proprio is not None:
             proprio = self._distance(predicted.proprio, goal.proprio)
             steps = steps + self.proprio_weight * proprio
-        return steps.sum(2)  # [B, K]
+        return self.latent_weight * steps.sum(2)  # [B, K]
 
     def _distance(
         self, codes: Float[Tensor, "B K H N D"], goal: Float[Tensor, "B N D"]
@@ -69,3 +76,41 @@ class LatentDistance:
         if self.metric == "l1":
             return (codes - target).abs().mean((-2, -1))
         return (codes - target).square().mean((-2, -1))
+
+
+StepHead = Callable[[Latent, Latent], Float[Tensor, "*b"]]
+"""How many action blocks lie between two latents `[*b]`."""
+
+
+class StepDistance:
+    """Add the learned number of steps to the goal to a distance of latents."""
+
+    def __init__(self, distance: LatentDistance, head: StepHead) -> None:
+        """Take the distance, whose `step_weight` and `reduction` hold, and the model's head."""
+        self._distance = distance
+        self._head = head
+
+    def __call__(
+        self, predicted: Latent, goal: Latent, actions: Float[Tensor, "B K H A"]
+    ) -> Float[Tensor, "B K"]:
+        """Return costs `[B, K]` of latents `[B, K, H]` for goals `[B]`."""
+        cost = self._distance(predicted, goal, actions)
+        counted = predicted[:, :, -1:] if self._distance.reduction == "terminal" else predicted
+        steps = self._head(counted, goal[:, None, None])  # [B, K, 1 or H]
+        return cost + self._distance.step_weight * steps.sum(2)
+
+
+def with_head(distance: LatentDistance, head: StepHead | None) -> LatentDistance | StepDistance:
+    """Return the objective that a distance asks for, given the head of the model, if it has one.
+
+    Raises:
+        UserError: if the distance counts steps and the model has not learned to.
+    """
+    if distance.step_weight == 0.0:
+        return distance
+    if head is None:
+        raise UserError(
+            f"objective.step_weight = {distance.step_weight} needs a model that learned the number "
+            "of steps; train with loss.step_distance_weight above 0"
+        )
+    return StepDistance(distance, head)

@@ -46,6 +46,17 @@ METRICS: dict[str, MetricHelp] = {
         "Near 1 the latents say nothing about the action; low means that they show motion.",
         logarithmic=True,
     ),
+    "train/curvature": MetricHelp(
+        title="Latent curvature",
+        meaning="How much the paths of latents bend: 0 is straight, 1 a right angle at each step, 2 "
+        "to and fro. The lower, the better the distance to the goal guides a gradient planner.",
+    ),
+    "train/step_distance": MetricHelp(
+        title="Step distance loss",
+        meaning="Squared error of the learned number of action blocks between two latents of an "
+        "episode. Its square root is an error in blocks.",
+        logarithmic=True,
+    ),
     "val/prediction_k{k}": MetricHelp(
         title="Validation error by rollout step",
         meaning="Error of the latent predicted k model steps ahead on episodes never trained on, "

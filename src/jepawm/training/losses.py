@@ -50,6 +50,11 @@ class LossConfig:
     """Weight of the temporal smoothness of latents (PLDM)."""
     inverse_dynamics_weight: float = 0.0
     """Weight of predicting the action between two latents (PLDM)."""
+    straightening_weight: float = 0.0
+    """Weight of the curvature of latent paths: 1 minus the cosine of successive changes."""
+    step_distance_weight: float = 0.0
+    """Weight of a head that learns how many action blocks lie between two latents, for the
+    objective's `step_weight`; it reads the latents without changing them."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -57,6 +62,9 @@ class LossConfig:
             raise UserError(f"loss.rollout_steps = {self.rollout_steps} must be at least 1")
         if self.num_directions < 1:
             raise UserError(f"loss.num_directions = {self.num_directions} must be at least 1")
+        for name in ("straightening_weight", "step_distance_weight"):
+            if not getattr(self, name) >= 0.0:
+                raise UserError(f"loss.{name} = {getattr(self, name)}; give 0 or more")
 
 
 @dataclass(frozen=True, kw_only=True)

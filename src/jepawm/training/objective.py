@@ -1,4 +1,4 @@
-"""The whole training loss of one batch: prediction, anti-collapse, inverse dynamics."""
+"""The whole training loss of one batch: prediction, anti-collapse, what helps planning."""
 
 import torch
 import torch.nn.functional as F
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from jepawm.models.heads import InverseDynamics
 from jepawm.models.world_model import JEPAWorldModel
 from jepawm.training.losses import LossConfig, draw_prefixes, prediction_loss
+from jepawm.training.path_losses import curvature, step_distance_loss
 from jepawm.training.regularizers import sigreg, vicreg
 from jepawm.types import Context, Latent, Observation, Trajectory
 
@@ -77,4 +78,9 @@ class Learner(nn.Module):
             predicted = self.inverse_dynamics(latents[:, :-1], latents[:, 1:])
             value = F.mse_loss(predicted, actions)
             terms.append(("inverse_dynamics", loss.inverse_dynamics_weight, value))
+        if loss.straightening_weight > 0:
+            terms.append(("curvature", loss.straightening_weight, curvature(latents)))
+        if self.model.step_distance is not None:
+            value = step_distance_loss(self.model.step_distance, latents)
+            terms.append(("step_distance", loss.step_distance_weight, value))
         return terms
