@@ -3,6 +3,7 @@
 from typing import Literal
 
 from jepawm.errors import UserError
+from jepawm.launch import read_launch
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 
@@ -27,3 +28,13 @@ def choose_device(name: DeviceName) -> str:
         here = ", ".join(present)
         raise UserError(f"--device {name} is not on this machine (there are: auto, {here})")
     return name
+
+
+def own_device(device: str) -> str:
+    """Return the device of this process; those of a machine are dealt out to its processes."""
+    launch = read_launch()
+    if device != "cuda" or launch.count == 1:
+        return device
+    import torch
+
+    return f"cuda:{launch.local_rank % torch.cuda.device_count()}"

@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 
 from jepawm.cli.command import Command, Outcome
-from jepawm.cli.device import DeviceName, choose_device
+from jepawm.cli.device import DeviceName, choose_device, own_device
 from jepawm.cli.output import render_evaluation, render_fields
 from jepawm.cli.parsing import first_name, parse, take_option
 from jepawm.cli.planner_choice import new_planner, planner_names
@@ -35,6 +35,10 @@ class EvalOptions:
     encoder_weights: str | None = None
     """Where the weights of a frozen encoder are here: `hub`, a path, or random:SEED; where its
     training found them if not given."""
+    processes: int = 1
+    """Processes on this machine that share the tasks; the results are the same."""
+    tasks_per_batch: int = 16
+    """Tasks that run in lockstep in one process; each batch has random numbers of its own."""
     device: DeviceName = "auto"
     """Device to compute on."""
     json: bool = False
@@ -64,14 +68,15 @@ def prepare_eval(argv: list[str]) -> Command:
             seed=options.seed,
             split=options.split,
             out=options.out,
-            device=choose_device(options.device),
+            device=own_device(choose_device(options.device)),
             planner=parsed.get("planner"),
             overwrite=options.overwrite,
             encoder_weights=options.encoder_weights,
+            tasks_per_batch=options.tasks_per_batch,
         )
         return Outcome(result=result, text=render_evaluation(result))
 
-    return Command(run=run, as_json=options.json)
+    return Command(run=run, as_json=options.json, processes=options.processes)
 
 
 def _take_planner(argv: list[str]) -> tuple[dict[str, object], list[str]]:

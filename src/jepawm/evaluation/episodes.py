@@ -35,6 +35,16 @@ class Outcome:
         return self.planning_seconds / (len(self.at_end) * protocol.num_plans)
 
 
+def join(outcomes: Sequence[Outcome]) -> Outcome:
+    """Put the outcomes of batches of tasks together, in order."""
+    return Outcome(
+        at_end=np.concatenate([outcome.at_end for outcome in outcomes]),
+        at_any_time=np.concatenate([outcome.at_any_time for outcome in outcomes]),
+        planning_seconds=sum(outcome.planning_seconds for outcome in outcomes),
+        num_dropped=sum(outcome.num_dropped for outcome in outcomes),
+    )
+
+
 def run_episodes(
     env: BatchedEnv,
     tasks: Sequence[Task],

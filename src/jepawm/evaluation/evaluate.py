@@ -1,7 +1,7 @@
 """Measure a world model by planning with it, beside three agents that have none."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 
@@ -14,15 +14,19 @@ from torch import Tensor
 from jepawm.agent import PlanningAgent
 from jepawm.errors import UserError
 from jepawm.evaluation.baselines import DoNothing, Oracle, RandomActions
-from jepawm.evaluation.episodes import Outcome, run_episodes
+from jepawm.evaluation.episodes import Outcome, join, run_episodes
 from jepawm.evaluation.protocols import Protocol
 from jepawm.evaluation.recording import Probe, Recorder
-from jepawm.evaluation.results import Evaluation, JsonValue, describe, summarize, versions
+from jepawm.evaluation.results import ROWS, Evaluation, JsonValue, describe, summarize, versions
 from jepawm.evaluation.tasks import Split, draw_tasks, hash_tasks
 from jepawm.normalizer import Normalizer
 from jepawm.planning.objectives import LatentDistance, with_head
 from jepawm.planning.rollout_engine import DEFAULT_MAX_CANDIDATES
-from jepawm.protocols import Agent, BatchedEnv, Bounds, Objective, Planner, WorldModel
+from jepawm.processes import count_processes, gather, is_first, process_rank, together
+from jepawm.protocols import Agent, BatchedEnv, Bounds, Objective, Planner, Task, WorldModel
+
+DEFAULT_TASKS_PER_BATCH = 16
+"""Tasks that run in lockstep; with the paper's planner they fill the rollout engine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,61 +66,99 @@ def evaluate(
     probe: Probe | None = None,
     num_recorded: int = 8,
     state_to_pixel: float | None = None,
+    tasks_per_batch: int = DEFAULT_TASKS_PER_BATCH,
     show_progress: bool = True,
 ) -> Evaluation:
-    """Run do-nothing, random, oracle and model on the same tasks, each as one batch.
+    """Run do-nothing, random, oracle and model on the same tasks.
 
-    The first `num_recorded` episodes of the model are recorded for the report; `probe` reads
-    states out of what the model imagined, and `state_to_pixel` (pixels of a frame per unit of
-    state; None: states are not places in the picture) lets the report draw them.
+    Tasks run in batches, dealt out to the processes. A batch has random numbers of its own, so
+    that nothing depends on the number of processes; all must call this.
+
+    The first `num_recorded` episodes (of the first batch) of the model are recorded for the
+    report, in the first process; `probe` reads states out of what the model imagined, and
+    `state_to_pixel` (pixels of a frame per unit of state; None: states are not places in the
+    picture) lets the report draw them.
 
     Raises:
         UserError: if the parts do not fit together.
     """
+    if tasks_per_batch < 1:
+        raise UserError(f"tasks_per_batch = {tasks_per_batch}; give at least 1")
     if env.action_dim != setup.normalizer.action_dim:
         raise UserError(
             f"the environment takes actions of width {env.action_dim}, the checkpoint's "
             f"statistics have {setup.normalizer.action_dim}; it is for another environment"
         )
     tasks = draw_tasks(env, num_tasks=num_episodes, seed=seed, split=split)
-    recorder = Recorder(tasks, num_tasks=num_recorded, frameskip=protocol.frameskip, probe=probe)
+    batches = [tasks[i : i + tasks_per_batch] for i in range(0, len(tasks), tasks_per_batch)]
+    recorder = Recorder(
+        batches[0], num_tasks=num_recorded, frameskip=protocol.frameskip, probe=probe
+    )
     described = _describe(setup, protocol)
-    agents = _rows(env, setup, protocol=protocol, seed=seed)
-    outcomes: dict[str, Outcome] = {}
-    with _progress(show_progress) as progress:
-        for name, agent in agents.items():
-            bar = progress.add_task(name, total=protocol.num_steps)
-            outcomes[name] = run_episodes(
-                env,
-                tasks,
-                agent=agent,
-                protocol=protocol,
-                on_block=lambda bar=bar: progress.advance(bar),
-                recorder=recorder if name == "model" else None,
-            )
-            rate = outcomes[name].success(protocol).mean()
-            progress.update(bar, description=f"{name} {rate:.1%}")
+    outcomes = _run_rows(
+        env,
+        setup,
+        batches=batches,
+        protocol=protocol,
+        seed=seed,
+        recorder=recorder,
+        show_progress=show_progress,
+    )
     results: dict[str, JsonValue] = {
         "env": env_name,
         "protocol": protocol.name,
         "episodes": num_episodes,
         "seed": seed,
         "split": split,
+        "tasks_per_batch": tasks_per_batch,
         "tasks_sha256": hash_tasks(tasks),
         **summarize(outcomes, protocol),
         **described,
         "state_to_pixel": state_to_pixel,
         "versions": versions(),
     }
-    rollouts = recorder.arrays(outcomes["model"].success(protocol))
+    rollouts = recorder.arrays(outcomes["model"].success(protocol)) if is_first() else {}
     return Evaluation(results=results, rollouts=rollouts)
 
 
+def _run_rows(
+    env: BatchedEnv,
+    setup: PlanningSetup,
+    *,
+    batches: Sequence[Sequence[Task]],
+    protocol: Protocol,
+    seed: int,
+    recorder: Recorder,
+    show_progress: bool,
+) -> dict[str, Outcome]:
+    """Run the batches of this process, and return the outcome of each row in all processes."""
+    mine = range(process_rank(), len(batches), count_processes())
+    agents = {n: _rows(env, setup, protocol=protocol, seed=seed, batch=n) for n in mine}
+    found: dict[tuple[str, int], Outcome] = {}
+    with together(), _progress(show_progress and is_first()) as progress:
+        for name in ROWS if mine else ():
+            bar = progress.add_task(name, total=protocol.num_steps * len(mine))
+            for number in mine:
+                found[name, number] = run_episodes(
+                    env,
+                    batches[number],
+                    agent=agents[number][name],
+                    protocol=protocol,
+                    on_block=lambda bar=bar: progress.advance(bar),
+                    recorder=recorder if (name, number) == ("model", 0) else None,
+                )
+            rate = join([found[name, number] for number in mine]).success(protocol).mean()
+            progress.update(bar, description=f"{name} {rate:.1%}")
+    parts = {key: outcome for one in gather(found) for key, outcome in one.items()}
+    return {name: join([parts[name, n] for n in range(len(batches))]) for name in ROWS}
+
+
 def _rows(
-    env: BatchedEnv, setup: PlanningSetup, *, protocol: Protocol, seed: int
+    env: BatchedEnv, setup: PlanningSetup, *, protocol: Protocol, seed: int, batch: int
 ) -> dict[str, Agent]:
-    """Return the agents of the four rows, each with random numbers of its own."""
-    streams = np.random.SeedSequence(seed).generate_state(3, np.uint64).tolist()
+    """Return the agents of the four rows for one batch, each with random numbers of its own."""
+    key = (batch,) if batch else ()
+    streams = np.random.SeedSequence(seed, spawn_key=key).generate_state(3, np.uint64).tolist()
     random, oracle, model = (torch.Generator().manual_seed(word >> 1) for word in streams)
     normalizer, planner = setup.normalizer, setup.planner
     return {

@@ -17,6 +17,9 @@ from jepawm.evaluation.metrics import paired_difference, wilson_interval
 from jepawm.evaluation.protocols import Protocol
 
 BASELINES = ("do_nothing", "random", "oracle")
+ROWS = (*BASELINES, "model")
+MEASURED = ("seconds_per_plan", "oracle_seconds_per_plan", "fraction_of_peak")
+"""Keys of `results.json` that tell times; all others are the same whenever it is run again."""
 
 JsonValue = str | int | float | bool | list["JsonValue"] | dict[str, "JsonValue"] | None
 

@@ -11,13 +11,20 @@ import torch
 from jepawm.compute import count_gflop, matmul_peak
 from jepawm.envs import ENVIRONMENTS
 from jepawm.errors import UserError
-from jepawm.evaluation.evaluate import PlanningSetup, evaluate, planning_agent
+from jepawm.evaluation.evaluate import (
+    DEFAULT_TASKS_PER_BATCH,
+    PlanningSetup,
+    evaluate,
+    planning_agent,
+)
 from jepawm.evaluation.protocols import Protocol
 from jepawm.evaluation.results import Evaluation, check_output, write_evaluation
 from jepawm.hub.load import LoadedModel, load, load_experiment
 from jepawm.planning.cem import CEM
 from jepawm.planning.presets import find_preset
+from jepawm.processes import from_first, together
 from jepawm.protocols import BatchedEnv, Planner
+from jepawm.training.devices import join_processes
 from jepawm.types import Observation
 
 RECORD = ("experiment.json", "metrics.jsonl")
@@ -36,8 +43,11 @@ def evaluate_run(
     planner: object | None,
     overwrite: bool = False,
     encoder_weights: str | None = None,
+    tasks_per_batch: int = DEFAULT_TASKS_PER_BATCH,
 ) -> dict[str, object]:
     """Evaluate a run or a bundled checkpoint; writes `results.json` and `rollouts.npz`.
+
+    Where a launcher started several processes, each calls this and the first one writes.
 
     Args:
         source: run folder or bundled name.
@@ -51,16 +61,19 @@ def evaluate_run(
         overwrite: replace results that are there.
         encoder_weights: where the weights of a frozen encoder are here; None: where its training
             found them.
+        tasks_per_batch: tasks that run in lockstep; random numbers belong to a batch.
 
     Raises:
         UserError: if anything does not fit.
     """
     torch.set_flush_denormal(True)
-    folder = out or default_folder(source, protocol)
-    check_output(folder, overwrite=overwrite)
-    loaded = load(source, device=device, encoder_weights=encoder_weights)
-    rules = loaded.experiment.protocol(protocol)
-    setup = planning_setup(loaded, rules, planner=planner)
+    join_processes()
+    folder = from_first(lambda: out or default_folder(source, protocol))
+    with together():
+        check_output(folder, overwrite=overwrite)
+        loaded = load(source, device=device, encoder_weights=encoder_weights)
+        rules = loaded.experiment.protocol(protocol)
+        setup = planning_setup(loaded, rules, planner=planner)
     evaluation = run_evaluation(
         loaded,
         setup,
@@ -68,13 +81,18 @@ def evaluate_run(
         num_tasks=num_tasks,
         seed=seed,
         split=split,
+        tasks_per_batch=tasks_per_batch,
         show_progress=True,
     )
-    results = {**evaluation.results, **_efficiency(loaded, setup, rules, evaluation)}
-    evaluation = replace(evaluation, results=results)
-    path = write_evaluation(evaluation, folder, overwrite=overwrite)
-    copy_record(loaded.record, folder)
-    return {**evaluation.results, "written": path}
+
+    def write() -> dict[str, object]:
+        results = {**evaluation.results, **_efficiency(loaded, setup, rules, evaluation)}
+        whole = replace(evaluation, results=results)
+        path = write_evaluation(whole, folder, overwrite=overwrite)
+        copy_record(loaded.record, folder)
+        return {**results, "written": path}
+
+    return from_first(write)
 
 
 def run_evaluation(
@@ -85,6 +103,7 @@ def run_evaluation(
     num_tasks: int,
     seed: int,
     split: str,
+    tasks_per_batch: int = DEFAULT_TASKS_PER_BATCH,
     show_progress: bool,
 ) -> Evaluation:
     """Evaluate a loaded model in its environment."""
@@ -105,6 +124,7 @@ def run_evaluation(
         split=cast(Literal["val", "test"], split),
         probe=loaded.probe,
         state_to_pixel=env.state_to_pixel,
+        tasks_per_batch=tasks_per_batch,
         show_progress=show_progress,
     )
 

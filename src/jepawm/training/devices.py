@@ -153,6 +153,12 @@ def find_layers(module: nn.Module) -> list[nn.Module]:
     ]
 
 
+def join_processes() -> None:
+    """Open the process group, on CPUs, for work that shares results and no weights."""
+    if read_launch().count > 1:
+        Devices(ComputeConfig(), device="cpu")
+
+
 def _leave() -> None:
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
