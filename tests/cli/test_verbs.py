@@ -7,6 +7,7 @@ import pytest
 
 from jepawm.cli.verbs import prepare
 from jepawm.envs.wall_policy import RandomWall
+from jepawm.evaluation.evaluate import DEFAULT_TASKS_PER_BATCH
 from jepawm.planning.cem import CEM
 from jepawm.planning.random_shooting import RandomShooting
 from jepawm.recipes.wall import WALL
@@ -95,6 +96,7 @@ def test_eval_hands_over_the_protocol_and_the_planner(monkeypatch: pytest.Monkey
         "planner": None,
         "overwrite": False,
         "encoder_weights": None,
+        "tasks_per_batch": DEFAULT_TASKS_PER_BATCH,
     }
     argv += ["--planner", "cem", "--planner.num-iterations", "2", "--out", "x", "--overwrite"]
     _, arguments = call(monkeypatch, "evaluate_run", *argv)
