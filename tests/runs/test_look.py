@@ -16,4 +16,6 @@ KNOWN = {
     "environments": {"wall"},
     "planners": {"cem", "random_shooting"},
     "protocols": {"paper", "mpc"},
+    "data_formats": {"lerobot", "npz"},
+    "export_formats": {"lerobot", "npz"},
 }

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from jepawm.data.exporting import EXPORTERS
+from jepawm.data.formats import FORMATS
 from jepawm.envs import ENVIRONMENTS
 from jepawm.evaluation.protocols import PROTOCOLS
 from jepawm.hub.load import bundled_names
@@ -23,6 +25,8 @@ def list_all() -> dict[str, object]:
         "environments": ENVIRONMENTS.names(),
         "planners": PLANNERS.names(),
         "protocols": sorted(PROTOCOLS),
+        "data_formats": FORMATS.names(),
+        "export_formats": EXPORTERS.names(),
         "checkpoints": bundled_names(),
         "released": sorted(RELEASED),
         "released_decoders": sorted(DECODERS),
