@@ -1,0 +1,74 @@
+"""How a step is computed: parts of a batch, precision, layers computed twice."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from jepawm.errors import UserError
+from jepawm.training.devices import ComputeConfig, Devices, find_layers, hold_gradients
+
+
+def gradients(state, windows, config: ComputeConfig) -> torch.Tensor:
+    """Return all gradients of the loss of one batch."""
+    devices = Devices(config, device="cpu")
+    module = devices.wrap(state.learner)
+    parts = devices.parts(torch.arange(8))
+    for part in parts:
+        with devices.autocast():
+            terms = module(windows[0].batch(part), generator=torch.Generator().manual_seed(0))
+        (terms["loss"] / len(parts)).backward()
+    return torch.cat([p.grad.flatten() for p in state.learner.parameters()])
+
+
+def test_layers_computed_twice_have_the_same_gradients(make_state, tiny_experiment, windows):
+    plain = gradients(make_state(tiny_experiment), windows, ComputeConfig())
+    state = make_state(tiny_experiment)
+    names = [name for name, _ in state.learner.named_parameters()]
+    twice = gradients(state, windows, ComputeConfig(activation_checkpointing=True))
+    assert [name for name, _ in state.learner.named_parameters()] == names
+    torch.testing.assert_close(twice, plain)
+
+
+def test_bfloat16_is_near_and_keeps_weights_in_float32(make_state, tiny_experiment, windows):
+    plain = gradients(make_state(tiny_experiment), windows, ComputeConfig())
+    state = make_state(tiny_experiment)
+    coarse = gradients(state, windows, ComputeConfig(precision="bfloat16"))
+    assert {p.dtype for p in state.learner.parameters()} == {torch.float32}
+    difference = (coarse - plain).norm() / plain.norm()
+    assert 1e-5 < difference < 0.2
+
+
+def test_accumulation_has_the_gradients_of_a_loss_without_statistics(
+    make_state, tiny_experiment, windows
+):
+    experiment = replace(
+        tiny_experiment,
+        encoder=replace(tiny_experiment.encoder, batch_norm=False),
+        loss=replace(tiny_experiment.loss, regularizer="none"),
+    )
+    whole = gradients(make_state(experiment), windows, ComputeConfig())
+    parts = gradients(make_state(experiment), windows, ComputeConfig(accumulate=4))
+    torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-6)
+    with_statistics = gradients(make_state(tiny_experiment), windows, ComputeConfig())
+    parts = gradients(make_state(tiny_experiment), windows, ComputeConfig(accumulate=4))
+    assert (parts - with_statistics).norm() > 1e-3 * with_statistics.norm()
+
+
+def test_parts_are_slices_in_order():
+    devices = Devices(ComputeConfig(accumulate=3), device="cpu")
+    assert [part.tolist() for part in devices.parts(torch.arange(6))] == [[0, 1], [2, 3], [4, 5]]
+    with pytest.raises(UserError, match="a batch of 7 windows does not divide by 1 processes x"):
+        devices.parts(torch.arange(7))
+
+
+def test_layers_are_the_elements_of_stacks(make_state, tiny_experiment):
+    learner = make_state(tiny_experiment).learner
+    assert len(find_layers(learner)) == tiny_experiment.predictor.depth
+    with hold_gradients(learner, held=True):
+        pass
+
+
+def test_bad_numbers_are_refused():
+    with pytest.raises(UserError, match=r"compute\.accumulate = 0"):
+        ComputeConfig(accumulate=0)
