@@ -52,6 +52,6 @@ def recognise(path: Path) -> str:
     names = [name for name in FORMATS.names() if get_format(name).recognises(path)]
     if len(names) == 1:
         return names[0]
-    known = ", ".join(names or FORMATS.names())
+    known = ", ".join(f"{name} ({get_format(name).summary})" for name in names or FORMATS.names())
     what = "fits several formats" if names else "is of no known format"
     raise UserError(f"{path} {what}; name one by --format: {known}")
