@@ -94,13 +94,13 @@ class GradientDescent:
     thousands of numbers, and their gradients tiny. The step shrinks to 0 along half a cosine.
     """
 
-    num_starts: int = 16
+    num_starts: int = 8
     """Plans per problem that descend side by side; the first starts at the initial guess."""
-    num_iterations: int = 40
+    num_iterations: int = 20
     """Steps."""
-    learning_rate: float = 0.3
+    learning_rate: float = 0.5
     """Root mean square of the first steps, in units of normalised actions."""
-    init_std: float = 1.0
+    init_std: float = 0.5
     """Standard deviation of the other starts around the initial guess."""
     momentum: float = 0.5
     """Part of the last step that is kept, 0 to 1."""

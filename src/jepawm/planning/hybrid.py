@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from jepawm.planning.gradient import Adam
+from jepawm.planning.gradient import GradientDescent
 from jepawm.planning.icem import ICEM
 from jepawm.planning.search import check_limits
 from jepawm.protocols import Bounds, CostFn
@@ -18,9 +18,9 @@ from jepawm.types import Plan
 class Hybrid:
     """Refine the plan of a few iterations of sampling by a few gradient steps."""
 
-    sampler: ICEM = ICEM(num_samples=64, num_iterations=3)
+    sampler: ICEM = ICEM(num_samples=64, num_iterations=3, init_std=0.5)
     """Planner that samples."""
-    refiner: Adam = Adam(num_starts=4, num_iterations=10, learning_rate=0.1, init_std=0.3)
+    refiner: GradientDescent = GradientDescent(num_starts=4, num_iterations=15, init_std=0.3)
     """Planner that starts from what the sampler found."""
     time_budget_s: float | None = None
     """Wall seconds of a plan, half for each part; None: the parts' own limits."""

@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 from jepawm.errors import UserError
 from jepawm.planning.cem import CEM
-from jepawm.planning.gradient import Adam, GradientDescent
+from jepawm.planning.gradient import GradientDescent
 from jepawm.planning.hybrid import Hybrid
 from jepawm.planning.icem import ICEM
 from jepawm.protocols import Planner
@@ -29,16 +29,22 @@ def preset_names() -> list[str]:
     return list(get_args(PresetName))
 
 
+def _fast(frameskip: int) -> Hybrid:
+    return Hybrid(
+        sampler=ICEM(num_samples=64, num_iterations=3, init_std=0.5, action_repeat=frameskip)
+    )
+
+
 def _hybrid(frameskip: int) -> Hybrid:
     return Hybrid(
-        sampler=ICEM(num_samples=64, num_iterations=3, action_repeat=frameskip),
-        refiner=Adam(num_starts=4, num_iterations=10, learning_rate=0.1, init_std=0.3),
+        sampler=ICEM(num_samples=128, num_iterations=4, init_std=0.5, action_repeat=frameskip),
+        refiner=GradientDescent(init_std=0.3),
     )
 
 
 _PRESETS: dict[str, Callable[[int], Planner]] = {
     "paper": lambda _frameskip: CEM(),
-    "fast": lambda _frameskip: GradientDescent(num_starts=8, num_iterations=20, learning_rate=0.5),
-    "gradient": lambda _frameskip: GradientDescent(),
+    "fast": _fast,
+    "gradient": lambda _frameskip: GradientDescent(num_starts=16),
     "hybrid": _hybrid,
 }
