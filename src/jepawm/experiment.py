@@ -9,6 +9,7 @@ import tyro
 from cattrs.errors import BaseValidationError, ForbiddenExtraKeysError
 
 from jepawm.data.episodes import EpisodeStore
+from jepawm.data.features import FeatureStore
 from jepawm.data.windows import Windows, split_episodes
 from jepawm.envs import POLICIES
 from jepawm.envs.wall_policy import RandomWall
@@ -59,6 +60,8 @@ class DataConfig:
     """Seed of the split by episode."""
     normalize: bool = True
     """Normalise actions and proprioception by the statistics of the data; False takes them raw."""
+    feature_cache: str | None = None
+    """Tokens of a frozen encoder computed once: `auto` (beside the store), or a folder; None: never."""
     policy: CollectionPolicy = RandomWall()
     """Where collected episodes start and what is done in them."""
 
@@ -111,11 +114,7 @@ class Experiment:
     """Evaluation protocols of the environment."""
 
     def __post_init__(self) -> None:
-        """Check what spans several parts.
-
-        Raises:
-            UserError: with what to change.
-        """
+        """Check what spans several parts; a UserError says what to change."""
         if self.agent.window > self.predictor.window:
             raise UserError(
                 f"agent.window = {self.agent.window} exceeds predictor.window = "
@@ -149,6 +148,11 @@ class Experiment:
             raise UserError(
                 f"objective.step_weight = {self.objective.step_weight} needs a model that learned "
                 "the number of steps; train with loss.step_distance_weight above 0"
+            )
+        if isinstance(self.encoder, EncoderConfig) and self.data.feature_cache is not None:
+            raise UserError(
+                f"data.feature_cache = {self.data.feature_cache!r} keeps the tokens of a frozen "
+                "encoder, and this one is learned; set it to None"
             )
         for protocol in self.protocols:
             if protocol.frameskip != self.data.frameskip:
@@ -224,8 +228,10 @@ def build_normalizer(experiment: Experiment, store: EpisodeStore) -> Normalizer:
     return statistics if experiment.data.normalize else statistics.identity()
 
 
-def build_windows(experiment: Experiment, store: EpisodeStore) -> tuple[Windows, Windows]:
-    """Cut a store into training and validation windows, split by episode."""
+def build_windows(
+    experiment: Experiment, store: EpisodeStore, *, features: FeatureStore | None = None
+) -> tuple[Windows, Windows]:
+    """Cut a store into training and validation windows, split by episode; see `Windows`."""
     data = experiment.data
     normalizer = build_normalizer(experiment, store)
     parts = split_episodes(len(store), train_fraction=data.train_fraction, seed=data.split_seed)
@@ -236,6 +242,7 @@ def build_windows(experiment: Experiment, store: EpisodeStore) -> tuple[Windows,
             num_steps=data.num_steps,
             frameskip=data.frameskip,
             normalizer=normalizer,
+            features=features,
         )
         for part in parts
     )

@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from jepawm.errors import UserError
-from jepawm.types import Observation, TensorStruct
+from jepawm.types import EncodedObservation, Observation, TensorStruct
+
+Seen = TypeVar("Seen", Observation, EncodedObservation)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +76,7 @@ class Normalizer(TensorStruct):
         """Return normalised action blocks `[*b, A]` to environment units."""
         return (self._pieces(actions) * self.action_std + self.action_mean).reshape(actions.shape)
 
-    def observation(self, obs: Observation) -> Observation:
+    def observation(self, obs: Seen) -> Seen:
         """Normalise the proprioception of observations; pixels stay as they are."""
         if obs.proprio is None or self.proprio_mean is None or self.proprio_std is None:
             return obs

@@ -72,6 +72,21 @@ class Observation(TensorStruct):
 
 
 @dataclass(frozen=True, kw_only=True)
+class EncodedObservation(TensorStruct):
+    """An observation whose picture a frozen encoder has turned into tokens, for training."""
+
+    tokens: Float[Tensor, "*b N D"]
+    """Tokens `[*b, N, D]`, float16 as a feature cache keeps them."""
+    proprio: Float[Tensor, "*b P"] | None = None
+    """The robot's own state `[*b, P]` in environment units; None if there is none."""
+
+    @property
+    def batch_shape(self) -> torch.Size:
+        """Return `*b`."""
+        return self.tokens.shape[:-2]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Latent(TensorStruct):
     """An encoded observation."""
 
@@ -91,8 +106,8 @@ class Latent(TensorStruct):
 class Trajectory(TensorStruct):
     """A piece of experience: `T` actions between `T + 1` observations."""
 
-    obs: Observation
-    """Observations `[B, T+1]`."""
+    obs: Observation | EncodedObservation
+    """Observations `[B, T+1]`; encoded ones where a feature cache is used."""
     actions: Float[Tensor, "B T A"]
     """Action blocks `[B, T, A]`, normalised once they have left `data/windows.py`."""
 

@@ -21,6 +21,21 @@ def test_numpy_reads_what_was_appended(tmp_path: Path, row_shape: tuple[int, ...
     assert np.array_equal(loaded, np.concatenate(parts))
 
 
+def test_a_file_goes_on_after_the_rows_that_are_kept(tmp_path: Path):
+    path = tmp_path / "a.npy"
+    rows = np.arange(10, dtype="<f4").reshape(5, 2)
+    file = ArrayFile(path, row_shape=(2,), dtype="<f4")
+    file.append(rows)
+    file.flush()
+    file.discard()
+    file = ArrayFile(path, row_shape=(2,), dtype="<f4", keep_rows=3)
+    file.append(rows[:1])
+    file.close()
+    assert np.array_equal(np.load(path), rows[[0, 1, 2, 0]])
+    with pytest.raises(UserError, match="lost rows: 5 were written"):
+        ArrayFile(path, row_shape=(2,), dtype="<f4", keep_rows=5)
+
+
 def test_values_are_cast(tmp_path: Path):
     file = ArrayFile(tmp_path / "a.npy", row_shape=(1,), dtype="<f4")
     file.append(np.array([[0.1]]))

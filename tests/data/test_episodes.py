@@ -90,7 +90,7 @@ def test_altered_file(store_path: Path, name: str):
 
 
 def test_large_altered_file_is_found_by_verify(store_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("jepawm.data.episodes._HASHED_WHEN_OPENED", 10)
+    monkeypatch.setattr("jepawm.data.manifest._HASHED_WHEN_OPENED", 10)
     data = bytearray((store_path / "pixels.npy").read_bytes())
     data[-5] ^= 1
     (store_path / "pixels.npy").write_bytes(data)

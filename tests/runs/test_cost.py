@@ -100,3 +100,14 @@ def test_the_command_line_prints_one_object(capsys, tmp_path: Path):
     assert {"encoder", "predictor", "total"} <= result["parameters"].keys()
     assert result["gflop_per_step"] > 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_feature_cache_leaves_the_encoder_out(run, tiny_experiment: Experiment):
+    pytest.importorskip("transformers")
+    frozen = {"encoder": FrozenEncoderConfig(image_size=28), "loss": LossConfig()}
+    loop = run(**frozen)
+    cached = run(**frozen, data=replace(tiny_experiment.data, feature_cache="auto"))
+    assert cached["gflop_per_step"] < loop["gflop_per_step"]
+    assert cached["memory"]["tokens"] == 16 * 4 * 4 * 384 * 2
+    assert cached["memory"]["frozen_layer"] == 0
+    assert cached["parameters"] == loop["parameters"]

@@ -1,16 +1,22 @@
-"""`jepawm data import|inspect|check|export`: data sets of others, and stores."""
+"""`jepawm data import|inspect|check|export|features`: data sets of others, and stores."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar, cast
 
 import tyro
 
 from jepawm.cli.command import Command, Outcome
+from jepawm.cli.device import DeviceName, choose_device
+from jepawm.cli.encoder_choice import encoder_names, new_encoder
 from jepawm.cli.output import Result, render_fields
-from jepawm.cli.parsing import parse, wants_help
+from jepawm.cli.parsing import parse, take_option, wants_help
 from jepawm.errors import UserError
+from jepawm.recipes import RECIPES
+
+if TYPE_CHECKING:
+    from jepawm.experiment import AnyEncoderConfig
 
 Config = TypeVar("Config")
 
@@ -79,8 +85,22 @@ class ExportOptions:
     """Print the result as one JSON object."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class FeatureOptions:
+    """Options of `data features`."""
+
+    path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="STORE")]
+    """Store whose frames are encoded."""
+    out: Path | None = None
+    """Folder of the features; beside the store, where training looks for them, if not given."""
+    device: DeviceName = "auto"
+    """Device to compute on."""
+    json: bool = False
+    """Print the result as one JSON object."""
+
+
 def prepare_data(argv: list[str]) -> Command:
-    """Parse `jepawm data import|inspect|check|export`."""
+    """Parse `jepawm data import|inspect|check|export|features`."""
     if not argv or argv[0] not in _VERBS:
         usage = f"jepawm data {'|'.join(_VERBS)} ... (--help after one of them tells its options)"
         if wants_help(argv):
@@ -167,12 +187,44 @@ def _prepare_export(argv: list[str]) -> Command:
     return Command(run=run, as_json=options.json)
 
 
+def _prepare_features(argv: list[str]) -> Command:
+    text = (
+        "Encode the frames of a store once, by the frozen encoder of --recipe NAME "
+        f"({', '.join(RECIPES.names())}) or of --encoder FAMILY ({encoder_names()})."
+    )
+    recipe, rest = take_option("--recipe", argv)
+    family, rest = take_option("--encoder", rest)
+    encoder = new_encoder(family or "dinov2") if recipe is None or family else _encoder_of(recipe)
+    options, parts = parse(
+        FeatureOptions, rest, verb="data features", description=text, parts={"encoder": encoder}
+    )
+
+    def run() -> Outcome:
+        from jepawm.runs import features_run
+
+        chosen = cast("AnyEncoderConfig", parts["encoder"])
+        device = choose_device(options.device)
+        return _outcome(features_run(options.path, chosen, out=options.out, device=device))
+
+    return Command(run=run, as_json=options.json)
+
+
 _VERBS: Mapping[str, Callable[[list[str]], Command]] = {
     "import": _prepare_import,
     "inspect": _prepare_inspect,
     "check": _prepare_check,
     "export": _prepare_export,
+    "features": _prepare_features,
 }
+
+
+def _encoder_of(recipe: str) -> "AnyEncoderConfig":
+    from jepawm.experiment import Experiment
+
+    found = RECIPES.get(recipe)
+    if not isinstance(found, Experiment):
+        raise UserError(f"recipe {recipe!r} is no Experiment; mend the package that registers it")
+    return found.encoder
 
 
 def _part(options: SourceOptions | ExportOptions, kind: Callable[..., Config]) -> Config:

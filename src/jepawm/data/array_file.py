@@ -1,6 +1,7 @@
 """`.npy` files that grow row by row, and full disks told in words."""
 
 import errno
+import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -18,14 +19,33 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 class ArrayFile:
     """Write an array `[F, *row_shape]` of unknown length `F` in pieces; readable by `numpy.load`."""
 
-    def __init__(self, path: Path, *, row_shape: tuple[int, ...], dtype: str) -> None:
-        """Create the file; `dtype` is a NumPy name with byte order, for example `<f4`."""
+    def __init__(
+        self, path: Path, *, row_shape: tuple[int, ...], dtype: str, keep_rows: int | None = None
+    ) -> None:
+        """Create the file, or go on with one.
+
+        Args:
+            path: the file; it must not exist, unless rows of it are kept.
+            row_shape: shape of a row.
+            dtype: a NumPy name with byte order, for example `<f4`.
+            keep_rows: rows to keep of a file that is there, the rest is cut off; None creates it.
+        """
         self.path = path
         self.row_shape = row_shape
         self.dtype = np.dtype(dtype)
-        self.num_rows = 0
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _binary(), 0o644)
+        self.num_rows = keep_rows or 0
+        how = os.O_CREAT | os.O_EXCL if keep_rows is None else 0
+        self._descriptor = os.open(path, os.O_WRONLY | how | _binary(), 0o644)
+        if keep_rows is not None:
+            size = _HEADER_BYTES + keep_rows * math.prod(row_shape) * self.dtype.itemsize
+            if os.fstat(self._descriptor).st_size < size:
+                self.discard()
+                raise UserError(
+                    f"{path} has lost rows: {keep_rows} were written; delete its folder"
+                )
+            os.ftruncate(self._descriptor, size)
         self._write(memoryview(self._header()))
+        os.lseek(self._descriptor, 0, os.SEEK_END)
 
     def append(self, rows: np.ndarray) -> None:
         """Append rows `[n, *row_shape]`, cast to the file's dtype."""
@@ -35,6 +55,10 @@ class ArrayFile:
         if data.size:
             self._write(data.data.cast("B"))
         self.num_rows += data.shape[0]
+
+    def flush(self) -> None:
+        """Bring all rows so far to the disk."""
+        os.fsync(self._descriptor)
 
     def close(self) -> None:
         """Write the final length into the header and flush the file to the disk."""

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Float, Int64, UInt8
 
 from jepawm.data.jpeg_frames import JpegFrames
-from jepawm.data.manifest import Manifest, check_hash, check_size, read_manifest
+from jepawm.data.manifest import Manifest, check_hash, check_opened, check_size, read_manifest
 from jepawm.errors import UserError
 from jepawm.normalizer import Normalizer
 
@@ -32,8 +32,6 @@ INDEX_NAME = "index.parquet"
 TASK_COLUMN = "task"
 INDEX_COLUMNS = ("episode", "start", "num_frames", "num_actions")
 PARTIAL_MARK = ".partial-"
-_HASHED_WHEN_OPENED = 2 * 2**30
-"""Files up to this size (2 GiB, 1.3 s) are hashed by `open_store`, all of them by `verify`."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -103,9 +101,7 @@ def open_store(path: Path) -> EpisodeStore:
     _require_folder(path)
     manifest = read_manifest(path)
     for name, record in manifest.files.items():
-        check_size(path / name, record)
-        if record.num_bytes <= _HASHED_WHEN_OPENED:
-            check_hash(path / name, record)
+        check_opened(path / name, record)
     index, tasks = _read_index(path, manifest)
     actions = _read_array(path, "actions", (manifest.num_frames, manifest.action_dim), "<f4")
     _require_finite(path / "actions.npy", actions, index)

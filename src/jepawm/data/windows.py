@@ -14,9 +14,10 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from jepawm.data.episodes import EpisodeStore
+from jepawm.data.features import FeatureStore
 from jepawm.errors import UserError
 from jepawm.normalizer import Normalizer
-from jepawm.types import Observation, Trajectory
+from jepawm.types import EncodedObservation, Observation, Trajectory
 
 _LOG = logging.getLogger(__name__)
 
@@ -32,14 +33,20 @@ class Windows:
         num_steps: int,
         frameskip: int,
         normalizer: Normalizer,
+        features: FeatureStore | None = None,
     ) -> None:
         """Cut `episodes` into windows of `num_steps` action blocks of `frameskip` actions.
 
-        Episodes shorter than a window are left out; their number is logged.
+        Episodes shorter than a window are left out; their number is logged. With `features`, the
+        cache of the model's frozen encoder, windows hold tokens instead of pixels.
 
         Raises:
-            UserError: if no episode is long enough, or a number is out of range.
+            UserError: if no episode is long enough, a number is out of range, or the cache belongs
+                to another store.
         """
+        if features is not None:
+            features.require_frames_of(store)
+        self.features = features
         self.store = store
         self.num_steps = num_steps
         self.frameskip = frameskip
@@ -76,14 +83,10 @@ class Windows:
     def batch(self, indices: Int64[Tensor, " B"]) -> Trajectory:
         """Read windows `[B]`: observations `[B, T+1]` and action blocks `[B, T, f*a]`, normalised."""
         rows = self._frame_rows(indices)
-        pixels = torch.from_numpy(self.store.frames(rows))
-        proprio = None
-        if self.store.proprio is not None:
-            proprio = torch.from_numpy(np.take(self.store.proprio, rows, axis=0))
-        obs = self.normalizer.observation(Observation(pixels=pixels, proprio=proprio))
         steps = self._first_rows[indices.numpy()][:, None] + np.arange(self.span - 1)
         actions = torch.from_numpy(np.take(self.store.actions, steps, axis=0))  # [B, T*f, a]
         blocks = action_blocks(actions, num_blocks=self.num_steps, frameskip=self.frameskip)
+        obs = self._observations(rows)
         return Trajectory(obs=obs, actions=self.normalizer.normalize_action(blocks))
 
     def states(self, indices: Int64[Tensor, " B"]) -> Float[np.ndarray, "B T1 S"]:
@@ -95,6 +98,16 @@ class Windows:
         if self.store.state is None:
             raise UserError(f"{self.store.path} holds no simulator states")
         return np.take(self.store.state, self._frame_rows(indices), axis=0)
+
+    def _observations(self, rows: np.ndarray) -> Observation | EncodedObservation:
+        proprio = None
+        if self.store.proprio is not None:
+            proprio = torch.from_numpy(np.take(self.store.proprio, rows, axis=0))
+        if self.features is not None:
+            tokens = self.features.tokens(rows)
+            return self.normalizer.observation(EncodedObservation(tokens=tokens, proprio=proprio))
+        pixels = torch.from_numpy(self.store.frames(rows))
+        return self.normalizer.observation(Observation(pixels=pixels, proprio=proprio))
 
     def _frame_rows(self, indices: Tensor) -> np.ndarray:
         starts = self._first_rows[indices.numpy()]

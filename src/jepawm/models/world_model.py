@@ -11,7 +11,7 @@ from jepawm.models.heads import StepDistanceHead
 from jepawm.models.predictor import Predictor, PredictorConfig
 from jepawm.models.proprio import ProprioConfig, ProprioEncoder
 from jepawm.protocols import Encoder
-from jepawm.types import Context, Latent, Observation, concatenate
+from jepawm.types import Context, EncodedObservation, Latent, Observation, concatenate
 
 
 class JEPAWorldModel(nn.Module):
@@ -41,13 +41,16 @@ class JEPAWorldModel(nn.Module):
         self.window = predictor.config.window
         self.action_dim = predictor.action_encoder.in_features
 
-    def encode(self, obs: Observation) -> Latent:
+    def encode(self, obs: Observation | EncodedObservation) -> Latent:
         """Encode observations `[*b]` (proprio normalised) into latents `[*b]`.
+
+        Tokens of a feature cache are taken as they are, in float32; proprio is encoded all the same.
 
         Raises:
             UserError: if the model needs proprioception and the observation has none.
         """
-        tokens = self.encoder(obs.pixels)  # [*b, N, D]
+        cached = isinstance(obs, EncodedObservation)
+        tokens = obs.tokens.float() if cached else self.encoder(obs.pixels)  # [*b, N, D]
         if self.proprio_encoder is None:
             return Latent(tokens=tokens)
         if obs.proprio is None:

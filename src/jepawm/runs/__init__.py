@@ -4,6 +4,7 @@ from jepawm.runs.collect import collect_run
 from jepawm.runs.cost import dry_run, render_dry_run
 from jepawm.runs.data import check_data, export_data, import_data, inspect_data
 from jepawm.runs.evaluate import default_planner, evaluate_run, preset_planner
+from jepawm.runs.features import features_run
 from jepawm.runs.imports import import_checkpoint
 from jepawm.runs.look import list_all, report_run
 from jepawm.runs.plan import plan_run
@@ -16,6 +17,7 @@ __all__ = [
     "dry_run",
     "evaluate_run",
     "export_data",
+    "features_run",
     "import_checkpoint",
     "import_data",
     "inspect_data",

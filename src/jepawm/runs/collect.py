@@ -2,21 +2,16 @@
 
 import hashlib
 import json
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 
 import torch
-from filelock import FileLock, Timeout
 
 from jepawm.collect import collect_environment, new_policy
 from jepawm.data.episodes import EpisodeStore, open_store
 from jepawm.errors import UserError
 from jepawm.experiment import DataConfig
-
-_LOG = logging.getLogger(__name__)
+from jepawm.runs.lock import alone
 
 
 def collect_run(
@@ -32,7 +27,7 @@ def collect_run(
         processes: processes that simulate and draw; None means as many as PyTorch has threads.
     """
     path = out or store_path(name, data, data_root=data_root)
-    with _alone(path):
+    with alone(path):
         store = _collect(name, data, path=path, data_root=data_root, processes=processes)
     return {"store": path, "episodes": len(store), "frames": int(store.lengths.sum())}
 
@@ -49,7 +44,7 @@ def find_or_collect(
             f"data.store: {path} does not exist and is not collected; import the data set "
             "(jepawm data import --help), or give the path of its store"
         )
-    with _alone(path):
+    with alone(path):
         if path.exists():  # while this process waited
             return open_store(path)
         return _collect(name, data, path=path, data_root=data_root, processes=processes)
@@ -82,19 +77,3 @@ def _collect(
         processes=torch.get_num_threads() if processes is None else processes,
         data_root=data_root,
     )
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Wait until no other process collects into `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        _LOG.warning("another process is collecting %s; waiting for it", path)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()

@@ -5,6 +5,7 @@ activations) is multiplied; parameters are counted on a model without memory.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -17,12 +18,13 @@ from jepawm.experiment import Experiment, build_model, build_windows, with_encod
 from jepawm.hub.datasets import DATASETS
 from jepawm.models.encoders import EncoderConfig
 from jepawm.models.world_model import JEPAWorldModel
+from jepawm.protocols import Encoder
 from jepawm.runs.collect import store_path
 from jepawm.runs.evaluate import build_env
 from jepawm.training.cost import StepCost, measure_step
 from jepawm.training.objective import Learner
 from jepawm.training.optim import build_optimizer
-from jepawm.types import Observation, Trajectory
+from jepawm.types import EncodedObservation, Observation, Trajectory
 
 _COPIES = {"weights": 1, "gradients": 1, "moments": 2}
 """What there is of each trained parameter."""
@@ -66,7 +68,8 @@ def dry_run(
     _require_memory(sum(fixed.values()), device)
     step = _run_step(experiment, num_windows, device, dims=(action_dim, proprio_dim))
     factor = size / num_windows
-    memory = fixed | _batch_memory(experiment, step, -(-size // num_devices), num_windows)
+    share = -(-size // num_devices)
+    memory = fixed | _batch_memory(experiment, model, step, sizes=(share, num_windows))
     steps = experiment.optim.for_windows(total_windows).num_steps
     rate = step.gflop / step.seconds / 1000 if tflops is None else tflops
     return {
@@ -171,7 +174,10 @@ def _run_step(
 ) -> StepCost:
     model = build_model(experiment, action_dim=dims[0], proprio_dim=dims[1])
     learner = Learner(model, experiment.loss).train().to(device)
-    batch = synthetic_batch(experiment, num_windows, dims=dims).to(torch.device(device))
+    batch = synthetic_batch(experiment, num_windows, dims=dims)
+    if experiment.data.feature_cache is not None:
+        batch = replace(batch, obs=_encoded(batch.obs, model.encoder))
+    batch = batch.to(torch.device(device))
     return measure_step(learner, build_optimizer(learner, experiment.optim), batch=batch)
 
 
@@ -194,6 +200,14 @@ def synthetic_batch(
     )
 
 
+def _encoded(obs: Observation | EncodedObservation, encoder: Encoder) -> EncodedObservation:
+    """Return observations `[B, T+1]` with random tokens, as a feature cache gives them."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (*obs.batch_shape, encoder.num_tokens, encoder.dim)
+    tokens = torch.randn(shape, generator=generator).half()
+    return EncodedObservation(tokens=tokens, proprio=obs.proprio)
+
+
 def _fixed_memory(learner: Learner) -> dict[str, int]:
     """Return bytes that do not depend on the batch."""
     trained = 4 * sum(p.numel() for p in learner.parameters() if p.requires_grad)
@@ -202,13 +216,16 @@ def _fixed_memory(learner: Learner) -> dict[str, int]:
 
 
 def _batch_memory(
-    experiment: Experiment, step: StepCost, size: int, measured: int
+    experiment: Experiment, model: JEPAWorldModel, step: StepCost, *, sizes: tuple[int, int]
 ) -> dict[str, int]:
-    """Return bytes for `size` windows from a step on `measured` ones."""
-    data, factor = experiment.data, size / measured
+    """Return bytes for `sizes[0]` windows from a step on `sizes[1]` ones."""
+    data, factor = experiment.data, sizes[0] / sizes[1]
     frozen = not isinstance(experiment.encoder, EncoderConfig)
+    frames = sizes[0] * (data.num_steps + 1)
+    pixels = {"pixels": frames * 3 * data.image_size**2}
+    tokens = {"tokens": frames * model.encoder.num_tokens * model.encoder.dim * 2}  # float16
     return {
-        "pixels": size * (data.num_steps + 1) * 3 * data.image_size**2,
+        **(pixels if data.feature_cache is None else tokens),
         "activations": int(step.activations * factor),
         "frozen_layer": int(step.encoder_layer * factor) if frozen else 0,
     }

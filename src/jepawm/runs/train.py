@@ -15,6 +15,7 @@ from jepawm.experiment import Experiment, build_windows
 from jepawm.metrics_log import MetricsLog, TrainingProgress
 from jepawm.processes import count_processes, from_first, is_first, together
 from jepawm.runs.collect import find_or_collect
+from jepawm.runs.features import find_or_compute_features
 from jepawm.runs.folder import open_run, resume_command, write_experiment
 from jepawm.runs.interrupt import StopRequest
 from jepawm.runs.train_state import build_state, save_state
@@ -64,7 +65,11 @@ def train_run(
         store = find_or_collect(
             experiment.env, experiment.data, data_root=data_root, processes=processes
         )
-        windows = build_windows(experiment, store)
+    features = find_or_compute_features(
+        experiment, store, data_root=data_root, device=devices.device
+    )
+    with together():
+        windows = build_windows(experiment, store, features=features)
     optim = experiment.optim.for_windows(len(windows[0]))
     experiment = replace(experiment, optim=optim)
     state = build_state(experiment, store, out=out, devices=devices)

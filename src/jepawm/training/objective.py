@@ -10,7 +10,7 @@ from jepawm.models.world_model import JEPAWorldModel
 from jepawm.training.losses import LossConfig, draw_prefixes, prediction_loss
 from jepawm.training.path_losses import curvature, step_distance_loss
 from jepawm.training.regularizers import sigreg, vicreg
-from jepawm.types import Context, Latent, Observation, Trajectory
+from jepawm.types import Context, EncodedObservation, Latent, Observation, Trajectory
 
 
 class Learner(nn.Module):
@@ -50,7 +50,7 @@ class Learner(nn.Module):
             terms["loss"] = terms["loss"] + weight * term
         return terms
 
-    def encode(self, obs: Observation) -> Latent:
+    def encode(self, obs: Observation | EncodedObservation) -> Latent:
         """Encode observations, as the model does."""
         return self.model.encode(obs)
 

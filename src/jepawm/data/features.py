@@ -1,0 +1,232 @@
+"""A feature cache: the tokens of a frozen encoder for every frame of a store, computed once.
+
+    features.json    which encoder, which frames, how far, and the hash of the tokens
+    tokens.npy       float16 [F, N, D], row i for frame i of the store
+
+Row i belongs to frame i, so one cache serves windows of any length and frameskip. While it is
+computed the folder is called `<path>.partial`; a computation that was stopped goes on there.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+from jepawm.data.array_file import ArrayFile, require_free_bytes, telling_full_disk
+from jepawm.data.episodes import EpisodeStore
+from jepawm.data.feature_manifest import (
+    FEATURES_NAME,
+    REMEDY,
+    TOKEN_DTYPE,
+    FeatureManifest,
+    read_feature_manifest,
+    write_feature_manifest,
+)
+from jepawm.data.manifest import check_hash, check_opened, check_size, record_file
+from jepawm.data.new_folder import is_taken
+from jepawm.errors import UserError
+from jepawm.protocols import Encoder
+
+_TOKENS_NAME = "tokens.npy"
+_BATCH = 32
+"""Frames encoded at a time."""
+_FLUSH_EVERY = 256
+"""Frames between two notes of how far the computation is; a multiple of the batch."""
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FeatureStore:
+    """A complete feature cache, opened for reading."""
+
+    path: Path
+    """The folder."""
+    manifest: FeatureManifest
+    """What it was computed from."""
+    array: Float[np.ndarray, "F N D"]
+    """Tokens of all frames, float16, memory-mapped and read-only."""
+
+    def tokens(self, rows: Int64[np.ndarray, "*b"]) -> Float[Tensor, "*b N D"]:
+        """Read the tokens `[*b, N, D]`, float16, of the frames at rows `[*b]` of the whole store."""
+        return torch.from_numpy(np.take(self.array, rows, axis=0))
+
+    def require_frames_of(self, store: EpisodeStore) -> None:
+        """Check that the cache was computed from the frames of `store`.
+
+        Raises:
+            UserError: if it belongs to other frames; the message names both stores.
+        """
+        _require_same_frames(self.path, self.manifest, frames_hash(store), store=store.path)
+
+    def verify(self) -> None:
+        """Compare the tokens with their recorded size and hash (about 1 s per GB).
+
+        Raises:
+            UserError: if they are missing, truncated or altered.
+        """
+        assert self.manifest.tokens is not None
+        check_size(self.path / _TOKENS_NAME, self.manifest.tokens)
+        check_hash(self.path / _TOKENS_NAME, self.manifest.tokens)
+
+
+def open_features(path: Path) -> FeatureStore:
+    """Open a complete cache and check size and hash; above 2 GiB the size alone.
+
+    Raises:
+        UserError: if it is missing, unfinished, truncated or altered.
+    """
+    if not path.is_dir():
+        unfinished = f"; {_partial(path).name} is unfinished" if _partial(path).exists() else ""
+        raise UserError(f"there is no feature cache at {path}{unfinished}; compute it")
+    manifest = read_feature_manifest(path)
+    file = path / _TOKENS_NAME
+    if manifest.tokens is None:
+        raise UserError(f"{path} is an unfinished feature cache; {REMEDY}")
+    check_opened(file, manifest.tokens)
+    try:
+        array = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise UserError(f"{file} is altered ({error}); {REMEDY}") from error
+    shape = (manifest.num_frames, manifest.num_tokens, manifest.dim)
+    if array.shape != shape or array.dtype.str != TOKEN_DTYPE:
+        raise UserError(
+            f"{file} holds {array.dtype} {array.shape}, its manifest says float16 {shape}; {REMEDY}"
+        )
+    return FeatureStore(path=path, manifest=manifest, array=array.view(np.ndarray))
+
+
+def compute_features(
+    store: EpisodeStore,
+    encoder: Encoder,
+    *,
+    identity: Mapping[str, object],
+    path: Path,
+    device: torch.device,
+    require_same: Callable[[object, str], None],
+    console: Console | None = None,
+) -> FeatureStore:
+    """Encode every frame of a store into a new cache at `path`, or go on where it was stopped.
+
+    Args:
+        store: the frames.
+        encoder: a frozen encoder, on `device`.
+        identity: what tells it from others, as plain JSON.
+        path: folder to create.
+        device: where the encoder is.
+        require_same: takes the identity in an unfinished cache and its path, and raises a UserError
+            if it is another encoder's.
+        console: where progress is shown; None means stderr.
+
+    Raises:
+        UserError: if `path` exists, the disk has too little room, what is unfinished there belongs
+            to another encoder or store, or a token is beyond float16.
+    """
+    if is_taken(path):
+        raise UserError(f"{path} exists already; choose another folder or delete it first")
+    manifest = FeatureManifest(
+        encoder=dict(identity),
+        store=store.path.name,
+        frames_sha256=frames_hash(store),
+        num_frames=store.manifest.num_frames,
+        num_tokens=encoder.num_tokens,
+        dim=encoder.dim,
+        num_done=0,
+        tokens=None,
+    )
+    folder = _partial(path)
+    if (folder / FEATURES_NAME).exists():
+        manifest = _found_unfinished(folder, store=store, require_same=require_same)
+        _LOG.warning("going on with %s: %d frames are there", folder, manifest.num_done)
+    missing = manifest.bytes_per_frame * (manifest.num_frames - manifest.num_done)
+    require_free_bytes(path, num_bytes=missing)
+    _LOG.info("%s: %d frames x %d bytes", path, manifest.num_frames, manifest.bytes_per_frame)
+    with telling_full_disk(path, num_bytes=missing):
+        folder.mkdir(parents=True, exist_ok=True)
+        if manifest.num_done == 0:
+            (folder / _TOKENS_NAME).unlink(missing_ok=True)
+        for part in track(
+            _encode_all(store, encoder, folder, manifest=manifest, device=device),
+            description=f"features of {store.path.name}",
+            total=-(-(manifest.num_frames - manifest.num_done) // _FLUSH_EVERY),
+            console=console or Console(stderr=True),
+        ):
+            write_feature_manifest(folder, part)
+        record = record_file(folder / _TOKENS_NAME)
+        write_feature_manifest(
+            folder, replace(manifest, num_done=manifest.num_frames, tokens=record)
+        )
+        if path.exists():
+            path.rmdir()  # empty
+        folder.rename(path)
+    return open_features(path)
+
+
+def frames_hash(store: EpisodeStore) -> str:
+    """Return the recorded SHA-256 of the pixels of a store."""
+    return store.manifest.files["pixels.npy"].sha256
+
+
+@torch.no_grad()
+def _encode_all(
+    store: EpisodeStore,
+    encoder: Encoder,
+    folder: Path,
+    *,
+    manifest: FeatureManifest,
+    device: torch.device,
+) -> Iterator[FeatureManifest]:
+    """Append the tokens that are missing; gives the manifest whenever a piece is on the disk."""
+    done = manifest.num_done
+    file = ArrayFile(
+        folder / _TOKENS_NAME,
+        row_shape=(manifest.num_tokens, manifest.dim),
+        dtype=TOKEN_DTYPE,
+        keep_rows=done or None,
+    )
+    with closing(file):  # the length in its header is right even if this stops half-way
+        for start in range(done, manifest.num_frames, _BATCH):
+            rows = np.arange(start, min(start + _BATCH, manifest.num_frames))
+            pixels = torch.from_numpy(store.frames(rows)).to(device)
+            tokens = encoder(pixels).half().cpu()
+            if not bool(tokens.isfinite().all()):
+                raise UserError(
+                    f"{store.path}: tokens of frames {rows[0]} to {rows[-1]} are beyond float16; "
+                    "train without a feature cache (data.feature_cache None)"
+                )
+            file.append(tokens.numpy())
+            if file.num_rows % _FLUSH_EVERY == 0 or file.num_rows == manifest.num_frames:
+                file.flush()
+                yield replace(manifest, num_done=file.num_rows)
+
+
+def _found_unfinished(
+    folder: Path, *, store: EpisodeStore, require_same: Callable[[object, str], None]
+) -> FeatureManifest:
+    """Return how far an unfinished cache of the same encoder and frames is."""
+    manifest = read_feature_manifest(folder)
+    require_same(manifest.encoder, f"the unfinished feature cache {folder}")
+    _require_same_frames(folder, manifest, frames_hash(store), store=store.path)
+    return manifest
+
+
+def _require_same_frames(
+    path: Path, manifest: FeatureManifest, frames_sha256: str, *, store: Path
+) -> None:
+    if manifest.frames_sha256 != frames_sha256:
+        raise UserError(
+            f"feature cache {path} was computed from the frames of the store {manifest.store!r} "
+            f"(pixels {manifest.frames_sha256[:12]}), not of {store} (pixels "
+            f"{frames_sha256[:12]}); give the cache of this store, or another folder to compute it in"
+        )
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f"{path.name}.partial")
