@@ -5,6 +5,7 @@ from jepawm.experiment import AgentConfig, DataConfig, Experiment
 from jepawm.models.encoders import EncoderConfig
 from jepawm.models.predictor import PredictorConfig
 from jepawm.models.proprio import ProprioConfig
+from jepawm.planning.objectives import LatentDistance
 from jepawm.training.losses import LossConfig
 from jepawm.training.optim import OptimConfig
 
@@ -13,11 +14,12 @@ POINTMAZE = Experiment(
     env="pointmaze",
     encoder=EncoderConfig(family="conv", size="S", dim=32, grid=1, image_size=32),
     predictor=PredictorConfig(
-        conditioning="adaln",
+        conditioning="feature",
         positions="rope",
         window=1,
-        depth=3,
-        visual_dim=128,
+        depth=2,
+        visual_dim=64,
+        action_dim=48,
         num_heads=4,
         residual=True,
     ),
@@ -25,20 +27,21 @@ POINTMAZE = Experiment(
     loss=LossConfig(
         rollout_steps=6,
         rollout_gradient="all",
-        target_gradient="all",
+        target_gradient="none",
         regularizer="sigreg",
-        regularizer_weight=0.005,
+        regularizer_weight=0.001,
         num_directions=64,
-        inverse_dynamics_weight=1.0,
+        inverse_dynamics_weight=0.1,
     ),
     optim=OptimConfig(
-        num_steps=1500,
+        num_steps=5000,
         batch_size=128,
-        learning_rate=2e-3,
+        learning_rate=3e-3,
         weight_decay=1e-4,
         final_weight_decay=1e-4,
     ),
     data=DataConfig(num_episodes=2000, episode_steps=100, num_steps=6, policy=RandomPointMaze()),
+    objective=LatentDistance(proprio_weight=0.0),
     agent=AgentConfig(window=1),
 )
 """A frame tells the place of the ball and proprioception its velocity, so one observation is enough
