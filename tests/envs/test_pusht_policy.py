@@ -82,7 +82,7 @@ def test_bad_files_are_named(tmp_path: Path):
     path = write_demos(tmp_path)
     with pytest.raises(UserError, match=r"there is no file of Push-T demonstrations none\.npz"):
         draw(PushTReplays(demos="none.npz"), tmp_path, num_episodes=1, num_steps=5)
-    with pytest.raises(UserError, match="num_held_out = 20 leaves none of the 3"):
+    with pytest.raises(UserError, match="num_held_out = 40 leaves none of the 3"):
         draw(PushTReplays(demos=str(path)), tmp_path, num_episodes=1, num_steps=5)
     for name, arrays in {
         "a": {"action": np.zeros((3, 2))},

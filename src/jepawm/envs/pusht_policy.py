@@ -28,8 +28,9 @@ class PushTReplays:
 
     demos: str = "pusht_demos.npz"
     """File of demonstrations (docs/pusht.md): a path, or a name below the data root."""
-    num_held_out: int = 20
-    """Demonstrations at the end of the file that are never replayed, for tests."""
+    num_held_out: int = 40
+    """Demonstrations at the end of the file that are never replayed for training: the first half gives
+    validation tasks, the second test tasks."""
     noise: float = 20.0
     """Standard deviation of what is added to the places asked for, in pixels, at most: each replay
     draws its own below this."""

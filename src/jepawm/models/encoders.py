@@ -38,18 +38,29 @@ class EncoderConfig:
     """Side in pixels that images are resized to (bilinear) if they differ."""
     patch_size: int = 8
     """Side in pixels of a patch (family vit)."""
+    reduction: Literal[8, 16] = 16
+    """Pixels per side of a cell of the last feature map (family conv); 8 keeps places finer."""
 
     def __post_init__(self) -> None:
         """Check sizes."""
         if self.dim < 1 or self.grid < 1:
             raise UserError(f"encoder.dim = {self.dim} and encoder.grid = {self.grid} must be >= 1")
-        reduction = 16 if self.family == "conv" else self.patch_size
-        side = self.image_size // reduction
-        if self.image_size % reduction or (self.grid > 1 and side % self.grid):
+        if self.image_size % self.cell_size or (self.grid > 1 and self.num_cells % self.grid):
             raise UserError(
-                f"encoder.image_size = {self.image_size} gives {self.image_size / reduction:g} cells "
-                f"a side, which encoder.grid = {self.grid} does not divide; change one of them"
+                f"encoder.image_size = {self.image_size} gives "
+                f"{self.image_size / self.cell_size:g} cells a side, which encoder.grid = "
+                f"{self.grid} does not divide; change one of them"
             )
+
+    @property
+    def cell_size(self) -> int:
+        """Return the pixels per side of a cell of the last feature map."""
+        return self.reduction if self.family == "conv" else self.patch_size
+
+    @property
+    def num_cells(self) -> int:
+        """Return the cells per side of the last feature map."""
+        return self.image_size // self.cell_size
 
 
 class ImageEncoder(nn.Module):
@@ -63,8 +74,7 @@ class ImageEncoder(nn.Module):
         self.grid = (config.grid, config.grid)
         self.num_tokens = config.grid**2
         self.backbone = backbone
-        side = config.image_size // (16 if config.family == "conv" else config.patch_size)
-        self.cell = side // config.grid
+        self.cell = config.num_cells // config.grid
         self.head = nn.Linear(features * self.cell**2, config.dim)
         self.norm = BatchNorm(config.dim) if config.batch_norm else None
 
@@ -86,13 +96,14 @@ class ImageEncoder(nn.Module):
 
 
 class ConvBackbone(nn.Sequential):
-    """Patches of 4 x 4 pixels, then two strided convolutions: 16 times smaller at the end."""
+    """Patches of 4 x 4 pixels, then two convolutions, the first or both of stride 2."""
 
-    def __init__(self, channels: tuple[int, int, int]) -> None:
-        """Take the channels of each stage."""
+    def __init__(self, channels: tuple[int, int, int], *, reduction: int = 16) -> None:
+        """Take the channels of each stage, and how many times smaller the map is: 8 or 16."""
         stages: list[nn.Module] = [nn.Conv2d(3, channels[0], 4, stride=4), *_norm(channels[0])]
-        for before, width in pairwise(channels):
-            stages += [nn.Conv2d(before, width, 3, stride=2, padding=1), *_norm(width)]
+        strides = (2, reduction // 8)
+        for (before, width), stride in zip(pairwise(channels), strides, strict=True):
+            stages += [nn.Conv2d(before, width, 3, stride=stride, padding=1), *_norm(width)]
         super().__init__(*stages)
 
 
@@ -126,11 +137,15 @@ def build_encoder(config: EncoderConfig) -> ImageEncoder:
     """Build the encoder that a configuration describes, with random weights."""
     if config.family == "conv":
         channels = _CONV_CHANNELS[config.size]
-        return ImageEncoder(config, ConvBackbone(channels), features=channels[-1])
+        backbone = ConvBackbone(channels, reduction=config.reduction)
+        return ImageEncoder(config, backbone, features=channels[-1])
     width, depth, heads = _VIT_SHAPES[config.size]
-    side = config.image_size // config.patch_size
     backbone = ViTBackbone(
-        width=width, depth=depth, num_heads=heads, patch_size=config.patch_size, side=side
+        width=width,
+        depth=depth,
+        num_heads=heads,
+        patch_size=config.patch_size,
+        side=config.num_cells,
     )
     return ImageEncoder(config, backbone, features=width)
 

@@ -7,6 +7,7 @@ RECIPES = Registry(
     {
         "metaworld_reach": "jepawm.recipes.metaworld_reach:METAWORLD_REACH",
         "pointmaze": "jepawm.recipes.pointmaze:POINTMAZE",
+        "pusht": "jepawm.recipes.pusht:PUSHT",
         "wall": "jepawm.recipes.wall:WALL",
         "jepa_wm_wall": "jepawm.recipes.paper_size:JEPA_WM_WALL",
         "jepa_wm_pointmaze": "jepawm.recipes.paper_size:JEPA_WM_POINTMAZE",
