@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -175,6 +175,26 @@ class Script:
     def __getitem__(self, episodes: slice) -> "Script":
         """Return the script of some of the episodes."""
         return replace(self, tasks=self.tasks[episodes], commands=self.commands[episodes])
+
+
+@runtime_checkable
+class TaskSource(Protocol):
+    """Draw evaluation tasks from recorded behaviour; a collection policy may be one."""
+
+    def draw_tasks(
+        self,
+        seed: int,
+        *,
+        num_tasks: int,
+        num_steps: int,
+        split: Literal["val", "test"],
+        data_root: Path,
+    ) -> list[Task]:
+        """Draw tasks whose goal the behaviour reaches in `num_steps`; none starts solved.
+
+        `data_root` is the folder of recordings; no recording serves two splits or training.
+        """
+        ...
 
 
 @runtime_checkable

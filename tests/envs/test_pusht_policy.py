@@ -5,6 +5,7 @@ import pytest
 
 from jepawm.envs.pusht_dynamics import PushTWorld
 from jepawm.envs.pusht_policy import PushTReplays, read_demonstrations, steer_to_places
+from jepawm.envs.pusht_tasks import solved
 from jepawm.errors import UserError
 from jepawm.protocols import Script
 
@@ -110,3 +111,30 @@ def test_the_published_demonstrations_replay():
     assert demo < 186
     expected = states[starts[demo] : ends[demo]]
     np.testing.assert_allclose(found[:, :4], expected[:, :4], atol=0.5)
+
+
+def test_tasks_come_from_held_out_demonstrations_and_their_actions_lead_to_the_goal(tmp_path: Path):
+    path = write_demos(tmp_path)
+    policy = PushTReplays(demos=str(path), num_held_out=2)
+    settings = {"num_tasks": 4, "num_steps": 8, "data_root": tmp_path}
+    tasks = policy.draw_tasks(3, split="test", **settings)
+    assert tasks == policy.draw_tasks(3, split="test", **settings)
+    assert tasks != policy.draw_tasks(3, split="val", **settings)
+    for task in tasks:
+        assert not solved(np.array(task.start), np.array(task.goal))
+
+
+def test_without_noise_a_task_is_a_stretch_of_its_demonstration(tmp_path: Path):
+    path = write_demos(tmp_path)
+    _, states, ends = read_demonstrations(path)
+    policy = PushTReplays(demos=str(path), num_held_out=2, **EXACT)
+    (task,) = policy.draw_tasks(0, num_tasks=1, num_steps=14, split="test", data_root=tmp_path)
+    np.testing.assert_allclose(task.start[:5], states[ends[1]], atol=1e-9)
+    np.testing.assert_allclose(task.goal[:4], states[-1][:4], atol=3.0)  # one physics step later
+
+
+def test_too_few_held_out_demonstrations_for_tasks(tmp_path: Path):
+    path = write_demos(tmp_path)
+    policy = PushTReplays(demos=str(path), num_held_out=2)
+    with pytest.raises(UserError, match="holds none of more than 50 steps for split val"):
+        policy.draw_tasks(0, num_tasks=1, num_steps=50, split="val", data_root=tmp_path)

@@ -9,11 +9,14 @@ import hashlib
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
 
 from jepawm.envs.persistence import persistent
+from jepawm.envs.pusht_dynamics import PushTWorld
+from jepawm.envs.pusht_tasks import replay_pusht_tasks, solved
 from jepawm.errors import UserError
 from jepawm.protocols import Script, Task
 
@@ -72,6 +75,48 @@ class PushTReplays:
         sources = {"demos_sha256": digest}
         return Script(tasks=tasks, commands=commands, feedback=steer_to_places, sources=sources)
 
+    def draw_tasks(
+        self,
+        seed: int,
+        *,
+        num_tasks: int,
+        num_steps: int,
+        split: Literal["val", "test"],
+        data_root: Path,
+    ) -> list[Task]:
+        """Draw tasks from noisy replays of demonstrations that training never sees.
+
+        A replay runs to a random time; its state then is the start, and where its next
+        `num_steps` actions lead from there is the goal (the paper's protocol).
+
+        Raises:
+            UserError: if the file of demonstrations is missing or none, or too few are held out.
+        """
+        path = _find(self.demos, data_root)
+        actions, states, ends = read_demonstrations(path)
+        half = self.num_held_out // 2
+        first = len(ends) - self.num_held_out
+        demos = range(first, first + half) if split == "val" else range(first + half, len(ends))
+        starts = np.concatenate([[0], ends[:-1]])
+        long_enough = [i for i in demos if first >= 0 and ends[i] - starts[i] > num_steps]
+        if not long_enough:
+            raise UserError(
+                f"num_held_out = {self.num_held_out} of the {len(ends)} demonstrations of {path} "
+                f"holds none of more than {num_steps} steps for split {split}; raise it"
+            )
+        generator = np.random.default_rng(seed)
+        tasks: list[Task] = []
+        while len(tasks) < num_tasks:
+            demo = int(generator.choice(long_enough))
+            places = actions[starts[demo] : ends[demo]]
+            places = places + self._noise(generator, num_steps=len(places))
+            begin = int(generator.integers(0, len(places) - num_steps))
+            start = self._start(generator, states[starts[demo]]).start
+            task = _replayed_task(start, places[: begin + num_steps], begin=begin)
+            if not solved(np.array(task.start), np.array(task.goal)):
+                tasks.append(task)
+        return tasks
+
     def _start(self, generator: np.random.Generator, state: Float[np.ndarray, " 5"]) -> Task:
         jitter = generator.standard_normal(5) * ([self.start_jitter] * 4 + [self.angle_jitter])
         start = state + jitter
@@ -91,6 +136,21 @@ def steer_to_places(
 ) -> Float[np.ndarray, "B 2"]:
     """Return the actions `[B, 2]` that ask agents in states `[B, 7]` to go to places `[B, 2]`."""
     return (places - states[:, :2]) / _ACTION_SCALE
+
+
+def _replayed_task(
+    start: tuple[float, ...], places: Float[np.ndarray, "T 2"], *, begin: int
+) -> Task:
+    """Replay the places asked for; the task starts at time `begin` and ends with the replay."""
+    world = PushTWorld()
+    world.reset(np.array(start))
+    path, taken = [world.state()], []
+    for place in places:
+        action = steer_to_places(path[-1][None], place[None])[0]
+        world.step(action)
+        path.append(world.state())
+        taken.append(action)
+    return replay_pusht_tasks(path[begin][None], np.array(taken[begin:])[None])[0]
 
 
 def read_demonstrations(

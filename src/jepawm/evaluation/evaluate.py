@@ -63,6 +63,7 @@ def evaluate(
     num_episodes: int = 96,
     seed: int = 0,
     split: Split = "test",
+    tasks: Sequence[Task] | None = None,
     probe: Probe | None = None,
     num_recorded: int = 8,
     state_to_pixel: float | None = None,
@@ -77,7 +78,7 @@ def evaluate(
     The first `num_recorded` episodes (of the first batch) of the model are recorded for the
     report, in the first process; `probe` reads states out of what the model imagined, and
     `state_to_pixel` (pixels of a frame per unit of state; None: states are not places in the
-    picture) lets the report draw them.
+    picture) lets the report draw them. `tasks` None draws them from the environment.
 
     Raises:
         UserError: if the parts do not fit together.
@@ -89,7 +90,8 @@ def evaluate(
             f"the environment takes actions of width {env.action_dim}, the checkpoint's "
             f"statistics have {setup.normalizer.action_dim}; it is for another environment"
         )
-    tasks = draw_tasks(env, num_tasks=num_episodes, seed=seed, split=split)
+    if tasks is None:
+        tasks = draw_tasks(env, num_tasks=num_episodes, seed=seed, split=split)
     batches = [tasks[i : i + tasks_per_batch] for i in range(0, len(tasks), tasks_per_batch)]
     recorder = Recorder(
         batches[0], num_tasks=num_recorded, frameskip=protocol.frameskip, probe=probe

@@ -4,11 +4,12 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 import torch
 
 from jepawm.compute import count_gflop, matmul_peak
+from jepawm.data.root import data_root
 from jepawm.envs import ENVIRONMENTS
 from jepawm.errors import UserError
 from jepawm.evaluation.evaluate import (
@@ -19,11 +20,13 @@ from jepawm.evaluation.evaluate import (
 )
 from jepawm.evaluation.protocols import Protocol
 from jepawm.evaluation.results import Evaluation, check_output, write_evaluation
+from jepawm.evaluation.tasks import Split, task_seed
+from jepawm.experiment import Experiment
 from jepawm.hub.load import LoadedModel, load, load_experiment
 from jepawm.planning.cem import CEM
 from jepawm.planning.presets import find_preset
 from jepawm.processes import from_first, together
-from jepawm.protocols import BatchedEnv, Planner
+from jepawm.protocols import BatchedEnv, Planner, Task, TaskSource
 from jepawm.training.devices import join_processes
 from jepawm.types import Observation
 
@@ -114,6 +117,7 @@ def run_evaluation(
     experiment = loaded.experiment
     size = experiment.data.image_size
     env = build_env(experiment.env, image_size=size)
+    checked = cast(Split, split)
     return evaluate(
         env,
         setup,
@@ -121,11 +125,30 @@ def run_evaluation(
         protocol=protocol,
         num_episodes=num_tasks,
         seed=seed,
-        split=cast(Literal["val", "test"], split),
+        split=checked,
+        tasks=recorded_tasks(
+            experiment, protocol=protocol, num_tasks=num_tasks, seed=seed, split=checked
+        ),
         probe=loaded.probe,
         state_to_pixel=env.state_to_pixel,
         tasks_per_batch=tasks_per_batch,
         show_progress=show_progress,
+    )
+
+
+def recorded_tasks(
+    experiment: Experiment, *, protocol: Protocol, num_tasks: int, seed: int, split: Split
+) -> list[Task] | None:
+    """Draw tasks from the experiment's recorded behaviour; None where it has none."""
+    source = experiment.data.policy
+    if not isinstance(source, TaskSource):
+        return None
+    return source.draw_tasks(
+        task_seed(seed, split),
+        num_tasks=num_tasks,
+        num_steps=protocol.max_env_steps,
+        split=split,
+        data_root=data_root(None),
     )
 
 
