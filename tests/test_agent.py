@@ -7,6 +7,7 @@ from jepawm.agent import PlanningAgent, RecedingHorizon, plan_length
 from jepawm.errors import UserError
 from jepawm.normalizer import Normalizer
 from jepawm.planning.cem import CEM
+from jepawm.planning.gradient import GradientDescent
 from jepawm.planning.objectives import LatentDistance
 from jepawm.types import Latent, Observation, Plan
 
@@ -235,3 +236,11 @@ def test_receding_horizon_knows_when_no_plan_follows():
     horizon.reset(2)
     horizon.plan(lambda actions: actions.sum((-2, -1)), like=torch.zeros(1, 0, 1))
     assert horizon.steps_to_plan == float("inf")
+
+
+def test_gradients_flow_through_model_and_objective_though_acting_needs_none():
+    agent = _agent(planner=GradientDescent(num_iterations=60, learning_rate=1.0))
+    assert (_run(agent, 6, announced=6) < 0.2).all()
+    assert agent.last_plan is not None
+    assert not agent.last_plan.actions.requires_grad
+    assert not agent.imagined().tokens.requires_grad

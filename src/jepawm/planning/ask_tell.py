@@ -107,8 +107,6 @@ class Nevergrad:
         check_count("num_samples", self.num_samples, least=2)
         check_positive(init_std=self.init_std)
         check_limits(self.num_iterations, self.patience, time_budget_s=self.time_budget_s)
-        if self.optimizer not in ("NGOpt", "DiagonalCMA"):
-            raise UserError(f"planner.optimizer = {self.optimizer!r}; choose NGOpt or DiagonalCMA")
 
     def plan(
         self,

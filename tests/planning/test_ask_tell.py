@@ -1,0 +1,49 @@
+"""Optimisers of other packages: absent packages, choices, problems of their own."""
+
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+
+from jepawm.errors import UserError
+from jepawm.planning.analytic import Quadratic
+from jepawm.planning.ask_tell import CMAES, Nevergrad
+
+PROBLEM = Quadratic(optimum=torch.tensor([[[0.6, -0.4]], [[-0.2, 0.9]]]))
+
+
+def _plan(planner, cost=PROBLEM, *, rows=slice(None)):
+    init = torch.zeros(2, 1, 2)[rows]
+    return planner.plan(cost, init, bounds=None, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    ("planner", "package"), [(CMAES(), "cma"), (Nevergrad(), "nevergrad")], ids=["cma", "nevergrad"]
+)
+def test_an_absent_package_is_named_with_its_extra(monkeypatch, planner, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(UserError, match=rf"package {package}; install .*jepawm\[{package}\]"):
+        _plan(planner)
+
+
+def test_diagonal_adaptation_is_another_search():
+    full = CMAES(num_samples=12, num_iterations=8)
+    plans = [_plan(replace(full, diagonal=diagonal)) for diagonal in (False, True)]
+    assert not torch.equal(plans[0].actions, plans[1].actions)
+    assert all((plan.cost < 0.05).all() for plan in plans)
+
+
+def test_nevergrads_optimisers_by_name():
+    """For few numbers NGOpt chooses a meta-model, in whose place DiagonalCMA is taken."""
+    chosen, named = (
+        _plan(Nevergrad(num_samples=8, num_iterations=3, optimizer=name))
+        for name in ("NGOpt", "DiagonalCMA")
+    )
+    assert torch.equal(chosen.actions, named.actions)
+
+
+def test_the_first_problem_does_not_feel_the_others():
+    planner = CMAES(num_samples=8, num_iterations=4)
+    alone = _plan(planner, Quadratic(optimum=PROBLEM.optimum[:1]), rows=slice(0, 1))
+    assert torch.equal(_plan(planner).actions[:1], alone.actions)
