@@ -10,7 +10,7 @@ from cattrs.errors import BaseValidationError, ForbiddenExtraKeysError
 
 from jepawm.data.episodes import EpisodeStore
 from jepawm.data.features import FeatureStore
-from jepawm.data.windows import Windows, split_episodes
+from jepawm.data.windows import Windows, hold_out, split_episodes
 from jepawm.envs import POLICIES
 from jepawm.envs.wall_policy import RandomWall
 from jepawm.errors import UserError
@@ -58,6 +58,8 @@ class DataConfig:
     """Part of the episodes used for training; the rest is for validation."""
     split_seed: int = 234
     """Seed of the split by episode."""
+    held_out: int = 0
+    """Last episodes of the store, kept from training, validation and statistics, for `eval`."""
     normalize: bool = True
     """Normalise actions and proprioception by the statistics of the data; False takes them raw."""
     feature_cache: str | None = None
@@ -83,7 +85,7 @@ class Experiment:
     name: Annotated[str, tyro.conf.Suppress] = "experiment"
     """Name of the recipe."""
     env: str = "wall"
-    """Environment to collect in and to plan in."""
+    """Environment to collect in and to plan in; `recordings`: there is none, only data."""
     seed: int = 0
     """Seed of the weights, of the order of the data and of all random numbers of training."""
     encoder: AnyEncoderConfig = EncoderConfig()
@@ -223,8 +225,9 @@ def with_encoder_weights(experiment: Experiment, weights: str) -> Experiment:
 
 
 def build_normalizer(experiment: Experiment, store: EpisodeStore) -> Normalizer:
-    """Return what normalises the data: its statistics, or nothing where `data.normalize` is off."""
-    statistics = store.normalizer()
+    """Return the statistics of all but held-out data, or nothing where `data.normalize` is off."""
+    seen, _ = hold_out(len(store), num_held_out=experiment.data.held_out)
+    statistics = store.normalizer(num_episodes=len(seen))
     return statistics if experiment.data.normalize else statistics.identity()
 
 
@@ -234,7 +237,8 @@ def build_windows(
     """Cut a store into training and validation windows, split by episode; see `Windows`."""
     data = experiment.data
     normalizer = build_normalizer(experiment, store)
-    parts = split_episodes(len(store), train_fraction=data.train_fraction, seed=data.split_seed)
+    seen, _ = hold_out(len(store), num_held_out=data.held_out)
+    parts = split_episodes(len(seen), train_fraction=data.train_fraction, seed=data.split_seed)
     train, val = (
         Windows(
             store,

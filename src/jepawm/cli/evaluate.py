@@ -8,7 +8,7 @@ import tyro
 
 from jepawm.cli.command import Command, Outcome
 from jepawm.cli.device import DeviceName, choose_device, own_device
-from jepawm.cli.output import render_evaluation, render_fields
+from jepawm.cli.output import render_evaluation, render_fields, render_offline
 from jepawm.cli.parsing import first_name, parse, take_option
 from jepawm.cli.planner_choice import new_planner, planner_names
 from jepawm.errors import UserError
@@ -27,7 +27,17 @@ class EvalOptions:
     seed: int = 0
     """Seed of the tasks and of the planner."""
     split: str = "test"
-    """Which tasks: `test` or `val`."""
+    """Which tasks, or episodes of recordings: `test` or `val`."""
+    offline: bool = False
+    """Measure predictions and plans on recordings instead of acting in a simulator; models trained
+    on recordings are measured so anyway."""
+    data: Path | None = None
+    """Recordings to measure on, a store or a data set of any known format; held-out episodes of the
+    training if not given."""
+    horizon: int = 3
+    """Action blocks to the goal in plans on recordings."""
+    data_root: Path | None = None
+    """Folder for data sets; `$JEPAWM_DATA` or the user's cache folder if not given."""
     out: Path | None = None
     """Folder for `results.json` and `rollouts.npz`; the run's own folder if not given."""
     overwrite: bool = False
@@ -59,8 +69,10 @@ def prepare_eval(argv: list[str]) -> Command:
     )
 
     def run() -> Outcome:
-        from jepawm.runs import evaluate_run
+        from jepawm.runs import evaluate_run, has_simulator
 
+        if options.offline or options.data is not None or not has_simulator(options.source):
+            return _run_offline(options, parsed.get("planner"))
         result = evaluate_run(
             options.source,
             protocol=options.protocol,
@@ -77,6 +89,29 @@ def prepare_eval(argv: list[str]) -> Command:
         return Outcome(result=result, text=render_evaluation(result))
 
     return Command(run=run, as_json=options.json, processes=options.processes)
+
+
+def _run_offline(options: EvalOptions, planner: object | None) -> Outcome:
+    from jepawm.data.root import data_root
+    from jepawm.runs import OfflineRules, evaluate_offline
+
+    result = evaluate_offline(
+        options.source,
+        rules=OfflineRules(
+            horizon=options.horizon,
+            num_clips=options.num_tasks,
+            seed=options.seed,
+            split=options.split,
+        ),
+        data=options.data,
+        data_root=data_root(options.data_root),
+        out=options.out,
+        device=own_device(choose_device(options.device)),
+        planner=planner,
+        overwrite=options.overwrite,
+        encoder_weights=options.encoder_weights,
+    )
+    return Outcome(result=result, text=render_offline(result))
 
 
 def _take_planner(argv: list[str]) -> tuple[dict[str, object], list[str]]:

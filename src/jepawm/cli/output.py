@@ -62,6 +62,22 @@ def render_evaluation(result: Result) -> str:
     return "\n".join(lines)
 
 
+def render_offline(result: Result) -> str:
+    """Render predictions against copies, and distances of actions, with 95 % intervals."""
+    lines = [f"{result['data']}, episodes {_text(result['episodes'])}, seed {result['seed']}"]
+    for name, steps in _mapping(result["prediction"]).items():
+        ratios = [_text(_mapping(step)["ratio"]) for step in _list(steps)]
+        lines.append(f"  error / copying the last, {name}, k = 1...: {', '.join(ratios)}")
+    lines.append(f"  {result['clips']} plans of {result['horizon']} blocks: L1 to recorded actions")
+    for name, row in _mapping(result["actions"]).items():
+        fields = _mapping(row)
+        lines.append(f"    {name:<10}{_text(fields['l1']):>8}  [{_text(fields['l1_ci95'])}]")
+    for name, row in _mapping(result.get("poses", {})).items():
+        lines.append(f"  {name}: {_text(row)}")
+    lines.append(f"  written: {result['written']}")
+    return "\n".join(lines)
+
+
 def _text(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
@@ -76,6 +92,12 @@ def _mapping(value: object) -> dict[str, object]:
     if not isinstance(value, Mapping):
         raise TypeError(f"{value!r} is no mapping")
     return dict(value)
+
+
+def _list(value: object) -> list[object]:
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r} is no list")
+    return value
 
 
 def _percent(value: object) -> str:

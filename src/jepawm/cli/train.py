@@ -33,6 +33,9 @@ class TrainOptions:
 
     recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")]
     """Recipe to train."""
+    data: Path | None = None
+    """Recordings to train on: a store, or a data set of any known format (LeRobot, ...), imported
+    below the data root at first use."""
     out: Path | None = None
     """Folder of the run; `runs/<recipe>-seed<seed>` if not given."""
     data_root: Path | None = None
@@ -95,13 +98,16 @@ def prepare_train(argv: list[str]) -> Command:
 
     def run() -> Outcome:
         from jepawm.data.root import data_root
-        from jepawm.runs import dry_run, render_dry_run, train_run
+        from jepawm.runs import dry_run, render_dry_run, train_run, use_recordings
 
         device = choose_device(options.device)
+        root, chosen = data_root(options.data_root), experiment
+        if options.data is not None:
+            chosen = use_recordings(experiment, options.data, data_root=root)
         if options.dry_run:
             result = dry_run(
-                experiment,
-                data_root=data_root(options.data_root),
+                chosen,
+                data_root=root,
                 device=device,
                 num_windows=options.dry_run_windows,
                 num_devices=options.dry_run_devices,
@@ -109,12 +115,12 @@ def prepare_train(argv: list[str]) -> Command:
             )
             return Outcome(result=result, text=render_dry_run(result))
         result = train_run(
-            experiment,
+            chosen,
             out=out,
-            data_root=data_root(options.data_root),
+            data_root=root,
             device=device,
             resume=options.resume,
-            explicit=experiment != recipe,
+            explicit=chosen != recipe,
             processes=options.processes,
         )
         return Outcome(result=result, text=render_fields(result))

@@ -24,7 +24,15 @@ import pyarrow.parquet as pq
 from jaxtyping import Float, Int64, UInt8
 
 from jepawm.data.jpeg_frames import JpegFrames
-from jepawm.data.manifest import Manifest, check_hash, check_opened, check_size, read_manifest
+from jepawm.data.manifest import (
+    Manifest,
+    Statistics,
+    check_hash,
+    check_opened,
+    check_size,
+    column_statistics,
+    read_manifest,
+)
 from jepawm.errors import UserError
 from jepawm.normalizer import Normalizer
 
@@ -69,9 +77,28 @@ class EpisodeStore:
             return self.pixels.read(rows)
         return np.take(self.pixels, rows, axis=0)  # twice as fast as `pixels[rows]`
 
-    def normalizer(self) -> Normalizer:
-        """Build the normaliser from the statistics of the whole store."""
-        statistics = self.manifest.statistics
+    def statistics(self, *, num_episodes: int | None = None) -> Statistics:
+        """Return the statistics of the first `num_episodes` episodes, computed if not all count."""
+        if num_episodes is None or num_episodes == len(self):
+            return self.manifest.statistics
+        rows = int(self.lengths[:num_episodes].sum())
+        counted = np.ones(rows, dtype=bool)  # [F], without the padding rows of actions
+        ends = np.cumsum(self.lengths)[:num_episodes] - 1
+        counted[ends] = (self.num_actions == self.lengths)[:num_episodes]
+        action_mean, action_std = column_statistics(self.actions[:rows][counted])
+        proprio_mean, proprio_std = None, None
+        if self.proprio is not None:
+            proprio_mean, proprio_std = column_statistics(self.proprio[:rows])
+        return Statistics(
+            action_mean=action_mean,
+            action_std=action_std,
+            proprio_mean=proprio_mean,
+            proprio_std=proprio_std,
+        )
+
+    def normalizer(self, *, num_episodes: int | None = None) -> Normalizer:
+        """Build the normaliser from the statistics of the first `num_episodes`; None: of all."""
+        statistics = self.statistics(num_episodes=num_episodes)
         return Normalizer.from_statistics(
             action_mean=statistics.action_mean,
             action_std=statistics.action_std,

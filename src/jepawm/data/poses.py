@@ -44,3 +44,21 @@ def quaternion_matrices(quaternions: Float[np.ndarray, "n 4"]) -> Float[np.ndarr
         [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
     ]
     return np.array(rows).transpose(2, 0, 1)
+
+
+def integrate_poses(
+    start: Float[np.ndarray, "n 7"], actions: Float[np.ndarray, "n T 7"]
+) -> Float[np.ndarray, "n T 7"]:
+    """Return the poses `[n, T, 7]` that actions lead to from poses `[n, 7]`: the inverse.
+
+    Grippers stay within 0 and 1, as in the reference.
+    """
+    poses = []
+    pose = start
+    for action in actions.transpose(1, 0, 2):  # [T, n, 7]
+        turned = rotation_matrices(action[:, 3:6]) @ rotation_matrices(pose[:, 3:6])
+        place = pose[:, :3] + action[:, :3]
+        gripper = np.clip(pose[:, 6:] + action[:, 6:], 0.0, 1.0)
+        pose = np.concatenate([place, euler_angles(turned), gripper], axis=1)
+        poses.append(pose)
+    return np.stack(poses, axis=1)

@@ -185,6 +185,23 @@ def split_episodes(
     return order[:num_train], order[num_train:]
 
 
+def hold_out(
+    num_episodes: int, *, num_held_out: int
+) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " m"]]:
+    """Split episodes into those that training may see and the last `num_held_out`.
+
+    Raises:
+        UserError: if none is left for training, or the number is negative.
+    """
+    if not 0 <= num_held_out < num_episodes:
+        raise UserError(
+            f"data.held_out = {num_held_out}; there are {num_episodes} episodes, give 0 to "
+            f"{num_episodes - 1}"
+        )
+    order = np.arange(num_episodes, dtype=np.int64)
+    return order[: num_episodes - num_held_out], order[num_episodes - num_held_out :]
+
+
 def _permutation(count: int, *, seed: int) -> Int64[np.ndarray, " n"]:
     return torch.randperm(count, generator=torch.Generator().manual_seed(seed)).numpy()
 

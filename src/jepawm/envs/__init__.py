@@ -2,6 +2,9 @@
 
 from jepawm.registry import Registry
 
+RECORDINGS = "recordings"
+"""Stands for an environment where there are recordings and no simulator."""
+
 ENVIRONMENTS = Registry(
     "environment",
     {

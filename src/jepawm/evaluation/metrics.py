@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 Z95 = NormalDist().inv_cdf(0.975)
 """Two-sided 95 % quantile of the standard normal distribution, 1.96."""
@@ -57,6 +57,22 @@ def paired_difference(
     below = _joined(rates[0] - low1, high2 - rates[1], correlation)
     above = _joined(high1 - rates[0], rates[1] - low2, correlation)
     return Difference(difference=difference, ci95=(difference - below, difference + above))
+
+
+def mean_interval(values: Float[np.ndarray, " n"]) -> Difference:
+    """Return the mean of values and its 95 % interval by the normal distribution.
+
+    For paired differences the mean is the difference of two agents. The interval takes the values
+    as independent.
+
+    Raises:
+        ValueError: if there are fewer than two values.
+    """
+    if len(values) < 2:
+        raise ValueError(f"{len(values)} values have no interval")
+    mean = float(values.mean())
+    half = Z95 * float(values.std(ddof=1)) / math.sqrt(len(values))
+    return Difference(difference=mean, ci95=(mean - half, mean + half))
 
 
 def _joined(side1: float, side2: float, correlation: float) -> float:

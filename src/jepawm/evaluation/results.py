@@ -107,14 +107,27 @@ def write_evaluation(evaluation: Evaluation, folder: Path, *, overwrite: bool = 
     check_output(folder, overwrite=overwrite)
     arrays = io.BytesIO()
     np.savez_compressed(arrays, allow_pickle=False, **evaluation.rollouts)
-    text = json.dumps(evaluation.results, indent=2, allow_nan=False) + "\n"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _write_whole(folder / "rollouts.npz", arrays.getvalue())
-        _write_whole(folder / "results.json", text.encode())
     except OSError as error:
         raise UserError(f"cannot write results to {folder} ({error}); give another") from error
-    return folder / "results.json"
+    return write_results(folder / "results.json", evaluation.results)
+
+
+def write_results(path: Path, results: Mapping[str, JsonValue]) -> Path:
+    """Write results as JSON, complete or not at all; returns the path.
+
+    Raises:
+        UserError: if the folder cannot be written.
+    """
+    text = json.dumps(results, indent=2, allow_nan=False) + "\n"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_whole(path, text.encode())
+    except OSError as error:
+        raise UserError(f"cannot write results to {path.parent} ({error}); give another") from error
+    return path
 
 
 def _write_whole(path: Path, content: bytes) -> None:

@@ -8,6 +8,7 @@ RECIPES = Registry(
         "metaworld_reach": "jepawm.recipes.metaworld_reach:METAWORLD_REACH",
         "pointmaze": "jepawm.recipes.pointmaze:POINTMAZE",
         "pusht": "jepawm.recipes.pusht:PUSHT",
+        "robot": "jepawm.recipes.robot:ROBOT",
         "wall": "jepawm.recipes.wall:WALL",
         "jepa_wm_wall": "jepawm.recipes.paper_size:JEPA_WM_WALL",
         "jepa_wm_pointmaze": "jepawm.recipes.paper_size:JEPA_WM_POINTMAZE",

@@ -3,21 +3,26 @@
 from jepawm.runs.collect import collect_run
 from jepawm.runs.cost import dry_run, render_dry_run
 from jepawm.runs.data import check_data, export_data, import_data, inspect_data
-from jepawm.runs.evaluate import default_planner, evaluate_run, preset_planner
+from jepawm.runs.evaluate import default_planner, evaluate_run, has_simulator, preset_planner
 from jepawm.runs.features import features_run
 from jepawm.runs.imports import import_checkpoint
 from jepawm.runs.look import list_all, report_run
+from jepawm.runs.offline import OfflineRules, evaluate_offline
 from jepawm.runs.plan import plan_run
+from jepawm.runs.recordings import use_recordings
 from jepawm.runs.train import train_run
 
 __all__ = [
+    "OfflineRules",
     "check_data",
     "collect_run",
     "default_planner",
     "dry_run",
+    "evaluate_offline",
     "evaluate_run",
     "export_data",
     "features_run",
+    "has_simulator",
     "import_checkpoint",
     "import_data",
     "inspect_data",
@@ -27,4 +32,5 @@ __all__ = [
     "render_dry_run",
     "report_run",
     "train_run",
+    "use_recordings",
 ]

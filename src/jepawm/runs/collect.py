@@ -9,9 +9,15 @@ import torch
 
 from jepawm.collect import collect_environment, new_policy
 from jepawm.data.episodes import EpisodeStore, open_store
+from jepawm.envs import RECORDINGS
 from jepawm.errors import UserError
 from jepawm.experiment import DataConfig
 from jepawm.runs.lock import alone
+
+_NO_RECORDINGS = (
+    "this recipe trains on your recordings: name them by --data, a LeRobot data set, a store or "
+    "any other format of `jepawm data import`"
+)
 
 
 def collect_run(
@@ -36,6 +42,8 @@ def find_or_collect(
     name: str, data: DataConfig, *, data_root: Path, processes: int | None = None
 ) -> EpisodeStore:
     """Open the data set of a configuration, collecting it first where it does not exist."""
+    if name == RECORDINGS and data.store is None:
+        raise UserError(_NO_RECORDINGS)
     path = store_path(name, data, data_root=data_root)
     if path.exists():
         return open_store(path)

@@ -10,7 +10,7 @@ import torch
 
 from jepawm.compute import count_gflop, matmul_peak
 from jepawm.data.root import data_root
-from jepawm.envs import ENVIRONMENTS
+from jepawm.envs import ENVIRONMENTS, RECORDINGS
 from jepawm.errors import UserError
 from jepawm.evaluation.evaluate import (
     DEFAULT_TASKS_PER_BATCH,
@@ -195,6 +195,11 @@ def copy_record(source: Path, folder: Path) -> None:
 def default_planner(source: str) -> Planner:
     """Return the planner that a run was configured with."""
     return load_experiment(source).planner
+
+
+def has_simulator(source: str) -> bool:
+    """Return whether a model was trained for an environment, and not on recordings alone."""
+    return load_experiment(source).env != RECORDINGS
 
 
 def preset_planner(source: str, preset: str) -> Planner:
