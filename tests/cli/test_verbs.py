@@ -11,6 +11,7 @@ from jepawm.evaluation.evaluate import DEFAULT_TASKS_PER_BATCH
 from jepawm.planning.cem import CEM
 from jepawm.planning.random_shooting import RandomShooting
 from jepawm.recipes.wall import WALL
+from jepawm.runs import OfflineRules
 
 Call = tuple[object, dict[str, object]]
 
@@ -107,9 +108,36 @@ def test_eval_hands_over_the_protocol_and_the_planner(monkeypatch: pytest.Monkey
 def test_eval_starts_from_the_planner_of_the_run(monkeypatch: pytest.MonkeyPatch):
     own = CEM(num_samples=50, num_elites=5)
     monkeypatch.setattr("jepawm.runs.default_planner", lambda source: {"mine": own}[source])
+    monkeypatch.setattr("jepawm.runs.has_simulator", lambda source: {"mine": True}[source])
     argv = ["eval", "mine", "--planner.num-iterations", "7"]
     _, arguments = call(monkeypatch, "evaluate_run", *argv)
     assert arguments["planner"] == replace(own, num_iterations=7)
+
+
+def test_models_of_recordings_are_evaluated_offline(monkeypatch: pytest.MonkeyPatch):
+    figures = {
+        "data": "arm",
+        "episodes": [4, 5],
+        "seed": 1,
+        "prediction": {"tokens": [{"ratio": 0.5}]},
+        "clips": 8,
+        "horizon": 2,
+        "actions": {"model": {"l1": 0.25, "l1_ci95": [0.2, 0.3]}},
+        "written": "offline.json",
+    }
+    calls = []
+    monkeypatch.setattr("jepawm.runs.has_simulator", lambda source: source == "wall")
+    monkeypatch.setattr(
+        "jepawm.runs.evaluate_offline", lambda *args, **kwargs: calls.append(kwargs) or figures
+    )
+    argv = ["--episodes", "8", "--horizon", "2", "--seed", "1", "--data-root", "d"]
+    outcome = prepare("eval", ["mine", *argv]).run()
+    assert calls[0]["rules"] == OfflineRules(num_clips=8, horizon=2, seed=1)
+    assert (calls[0]["data"], calls[0]["data_root"]) == (None, Path("d"))
+    assert "model         0.25  [0.2, 0.3]" in outcome.text
+    prepare("eval", ["wall", "--offline"]).run()
+    prepare("eval", ["wall", "--data", "arm"]).run()
+    assert calls[2]["data"] == Path("arm")
 
 
 def test_collect_hands_over_sizes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

@@ -183,3 +183,14 @@ def test_index_must_agree(store_path: Path, monkeypatch: pytest.MonkeyPatch):
     _rewrite(store_path, "index.parquet", monkeypatch)
     with pytest.raises(UserError, match=r"lacks the columns \['start'\]"):
         open_store(store_path)
+
+
+def test_statistics_of_the_first_episodes(store: EpisodeStore, make_episode):
+    parts = [make_episode(episode, length) for episode, length in enumerate((6, 9))]
+    found = store.statistics(num_episodes=2)
+    actions = np.concatenate([part["actions"] for part in parts])
+    proprio = np.concatenate([part["proprio"] for part in parts])
+    assert found.action_mean == pytest.approx(actions.mean(0))
+    assert found.action_std == pytest.approx(actions.std(0, ddof=1))
+    assert found.proprio_mean == pytest.approx(proprio.mean(0))
+    assert store.statistics(num_episodes=3) == store.statistics() == store.manifest.statistics

@@ -9,6 +9,7 @@ from jepawm.data.windows import (
     Windows,
     action_blocks,
     frame_indices,
+    hold_out,
     permute,
     split_episodes,
     window_table,
@@ -157,3 +158,15 @@ def test_split_matches_the_reference_numbers():
     assert sorted([*train, *val]) == list(range(7))
     with pytest.raises(UserError, match=r"1\.5 must lie between 0 and 1"):
         split_episodes(7, train_fraction=1.5, seed=0)
+
+
+def test_the_last_episodes_are_held_out():
+    seen, held_out = hold_out(5, num_held_out=2)
+    assert (seen.tolist(), held_out.tolist()) == ([0, 1, 2], [3, 4])
+    assert len(hold_out(5, num_held_out=0)[1]) == 0
+
+
+@pytest.mark.parametrize("count", [-1, 5])
+def test_some_episodes_must_be_left(count: int):
+    with pytest.raises(UserError, match=r"held_out = .* 0 to 4"):
+        hold_out(5, num_held_out=count)

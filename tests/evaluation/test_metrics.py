@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jepawm.evaluation.metrics import paired_difference, wilson_interval
+from jepawm.evaluation.metrics import mean_interval, paired_difference, wilson_interval
 
 
 @pytest.mark.parametrize(
@@ -81,3 +81,11 @@ def test_paired_interval_covers_the_truth():
         low, high = paired_difference(first, second).ci95
         inside += low <= 0.18 <= high
     assert 0.92 < inside / 600 < 0.99
+
+
+def test_interval_of_a_mean():
+    found = mean_interval(np.array([1.0, 2.0, 3.0]))
+    assert found.difference == 2.0
+    assert found.ci95 == pytest.approx((2 - 1.959964 / 3**0.5, 2 + 1.959964 / 3**0.5))
+    with pytest.raises(ValueError, match="no interval"):
+        mean_interval(np.ones(1))

@@ -24,6 +24,7 @@ from jepawm.errors import UserError
 from jepawm.recipes import RECIPES
 
 if TYPE_CHECKING:
+    from jepawm.experiment import Experiment
     from jepawm.protocols import CollectionPolicy
 
 
@@ -94,38 +95,41 @@ def prepare_train(argv: list[str]) -> Command:
         parts={"": open_choices(start)},
     )
     experiment = close_choices(parts[""], Experiment)
-    out = options.out or Path("runs") / f"{name}-seed{experiment.seed}"
 
     def run() -> Outcome:
-        from jepawm.data.root import data_root
-        from jepawm.runs import dry_run, render_dry_run, train_run, use_recordings
-
-        device = choose_device(options.device)
-        root, chosen = data_root(options.data_root), experiment
-        if options.data is not None:
-            chosen = use_recordings(experiment, options.data, data_root=root)
-        if options.dry_run:
-            result = dry_run(
-                chosen,
-                data_root=root,
-                device=device,
-                num_windows=options.dry_run_windows,
-                num_devices=options.dry_run_devices,
-                tflops=options.tflops,
-            )
-            return Outcome(result=result, text=render_dry_run(result))
-        result = train_run(
-            chosen,
-            out=out,
-            data_root=root,
-            device=device,
-            resume=options.resume,
-            explicit=chosen != recipe,
-            processes=options.processes,
-        )
-        return Outcome(result=result, text=render_fields(result))
+        return _train(options, experiment, explicit=experiment != recipe)
 
     return Command(run=run, as_json=options.json, processes=options.devices)
+
+
+def _train(options: TrainOptions, experiment: "Experiment", *, explicit: bool) -> Outcome:
+    from jepawm.data.root import data_root
+    from jepawm.runs import dry_run, render_dry_run, train_run, use_recordings
+
+    device, root = choose_device(options.device), data_root(options.data_root)
+    out = options.out or Path("runs") / f"{options.recipe}-seed{experiment.seed}"
+    if options.data is not None:
+        experiment = use_recordings(experiment, options.data, data_root=root)
+    if options.dry_run:
+        result = dry_run(
+            experiment,
+            data_root=root,
+            device=device,
+            num_windows=options.dry_run_windows,
+            num_devices=options.dry_run_devices,
+            tflops=options.tflops,
+        )
+        return Outcome(result=result, text=render_dry_run(result))
+    result = train_run(
+        experiment,
+        out=out,
+        data_root=root,
+        device=device,
+        resume=options.resume,
+        explicit=explicit or options.data is not None,
+        processes=options.processes,
+    )
+    return Outcome(result=result, text=render_fields(result))
 
 
 @dataclass(frozen=True, kw_only=True)

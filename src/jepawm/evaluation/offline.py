@@ -17,8 +17,8 @@ from jepawm.agent import PlanningAgent
 from jepawm.data.windows import Windows
 from jepawm.evaluation.metrics import mean_interval
 from jepawm.evaluation.results import JsonValue
-from jepawm.models.world_model import JEPAWorldModel
 from jepawm.normalizer import Normalizer
+from jepawm.protocols import WorldModel
 from jepawm.training.validation import spaced_indices
 from jepawm.types import Context
 
@@ -30,7 +30,7 @@ mean and standard deviation, and the action recorded last before the clip, held.
 
 @torch.no_grad()
 def prediction_errors(
-    model: JEPAWorldModel, windows: Windows, *, num_windows: int, device: torch.device
+    model: WorldModel, windows: Windows, *, num_windows: int, device: torch.device
 ) -> dict[str, JsonValue]:
     """Compare predictions 1 to T steps after the first frame with copying its latent.
 

@@ -44,5 +44,6 @@ ROBOT = Experiment(
     objective=LatentDistance(proprio_weight=1.0),
     planner=GradientDescent(num_starts=4, init_std=0.1),
     agent=AgentConfig(window=1),
+    protocols=(),
 )
 """Recordings at 30 frames per second give steps of a sixth of a second."""

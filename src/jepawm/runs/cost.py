@@ -13,6 +13,7 @@ from torch import nn
 
 from jepawm.compute import free_memory
 from jepawm.data.episodes import open_store
+from jepawm.envs import RECORDINGS
 from jepawm.errors import UserError
 from jepawm.experiment import Experiment, build_model, build_windows, with_encoder_weights
 from jepawm.hub.datasets import DATASETS
@@ -165,6 +166,8 @@ def known_dims(experiment: Experiment) -> tuple[int, int]:
     for name, dataset in DATASETS.items():
         if experiment.env.startswith(name):
             return len(dataset.action_mean), len(dataset.proprio_mean)
+    if experiment.env == RECORDINGS:
+        raise UserError("widths are unknown without recordings; name them by --data")
     env = build_env(experiment.env, image_size=experiment.data.image_size)
     return env.action_dim, env.proprio_dim
 

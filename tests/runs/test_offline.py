@@ -1,0 +1,122 @@
+"""Recordings from their files to the figures of a trained model."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jepawm.data.poses import pose_differences
+from jepawm.errors import UserError
+from jepawm.experiment import Experiment, build_normalizer, build_windows
+from jepawm.planning.gradient import GradientDescent
+from jepawm.recipes import RECIPES
+from jepawm.runs.collect import find_or_collect
+from jepawm.runs.offline import OfflineRules, evaluate_offline
+from jepawm.runs.recordings import use_recordings
+from jepawm.runs.train import train_run
+
+RULES = OfflineRules(num_clips=8, horizon=2)
+
+
+def write_recordings(folder: Path, *, actions_of=None) -> Path:
+    """Write six episodes of an arm whose poses are seen as a bright column."""
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    for episode in range(6):
+        poses = generator.normal(0, 0.02, (50, 7)).cumsum(0).astype(np.float32)
+        poses[:, 6] = np.abs(poses[:, 6]).clip(0, 1)
+        frames = np.zeros((50, 16, 16, 3), np.uint8)
+        frames[np.arange(50), :, (8 + 20 * poses[:, 0]).astype(int).clip(0, 15)] = 255
+        actions = pose_differences(poses.astype(np.float64)) if actions_of is None else actions_of
+        np.savez(
+            folder / f"episode_{episode}.npz",
+            frames=frames,
+            actions=np.asarray(actions, np.float32),
+            proprio=poses,
+        )
+    return folder
+
+
+@pytest.fixture
+def robot() -> Experiment:
+    """Return the recipe `robot` with few steps of a small model."""
+    recipe = RECIPES.get("robot")
+    assert isinstance(recipe, Experiment)
+    return replace(
+        recipe,
+        data=replace(recipe.data, image_size=16, frameskip=2),
+        encoder=replace(recipe.encoder, dim=8, image_size=16),
+        predictor=replace(recipe.predictor, depth=1, visual_dim=16),
+        proprio=replace(recipe.proprio, dim=4 * 4),
+        optim=replace(recipe.optim, num_steps=3, batch_size=8),
+        planner=GradientDescent(num_starts=2, num_iterations=3),
+    )
+
+
+def train(experiment: Experiment, source: Path, folder: Path) -> Path:
+    chosen = use_recordings(experiment, source, data_root=folder / "root")
+    train_run(chosen, out=folder / "run", data_root=folder / "root", device="cpu", resume=False)
+    return folder / "run"
+
+
+def evaluate(run: Path, **changes):
+    settings = {
+        "rules": RULES,
+        "data": None,
+        "data_root": run.parent / "root",
+        "out": None,
+        "device": "cpu",
+        "planner": None,
+    }
+    return evaluate_offline(str(run), **settings | changes)
+
+
+def test_from_recordings_to_figures(robot: Experiment, tmp_path: Path):
+    source = write_recordings(tmp_path / "arm")
+    run = train(robot, source, tmp_path)
+    results = evaluate(run)
+    assert results["episodes"] == [4, 5]
+    assert (results["clips"], results["prediction_windows"]) == (8, 8)
+    assert [step["k"] for step in results["prediction"]["proprio"]] == [1, 2, 3, 4, 5, 6]
+    assert set(results["actions"]) == {"model", "zero", "mean", "random", "previous"}
+    assert results["poses"]["model"]["action_score"] >= 0  # actions are differences of poses
+    assert json.loads((run / "offline.json").read_text())["actions"] == results["actions"]
+    with pytest.raises(UserError, match="already holds"):
+        evaluate(run)
+    again = evaluate(run, overwrite=True)
+    assert again["actions"] == results["actions"]
+    val = evaluate(run, rules=replace(RULES, split="val"), out=tmp_path / "val")
+    assert set(val["episodes"]) <= {0, 1, 2, 3}
+    others = evaluate(run, data=write_recordings(tmp_path / "new"), out=tmp_path / "others")
+    assert others["episodes"] == [0, 1, 2, 3, 4, 5]
+
+
+def test_held_out_episodes_count_nowhere(robot: Experiment, tmp_path: Path):
+    source = write_recordings(tmp_path / "arm")
+    chosen = use_recordings(robot, source, data_root=tmp_path)
+    store = find_or_collect(chosen.env, chosen.data, data_root=tmp_path)
+    windows = build_windows(chosen, store)
+    assert sorted(set(windows[0].episodes) | set(windows[1].episodes)) == [0, 1, 2, 3]
+    mean = build_normalizer(chosen, store).proprio_mean.numpy()
+    assert mean == pytest.approx(store.proprio[:200].mean(0), abs=1e-5)
+    again = use_recordings(robot, source, data_root=tmp_path)
+    assert again == chosen  # found, not imported again
+    assert use_recordings(robot, store.path, data_root=tmp_path).data.store == str(store.path)
+
+
+def test_errors_say_what_to_do(robot: Experiment, tmp_path: Path):
+    with pytest.raises(UserError, match="--data"):
+        find_or_collect(robot.env, robot.data, data_root=tmp_path)
+    source = write_recordings(tmp_path / "arm", actions_of=np.ones((49, 3)))
+    other = replace(robot, data=replace(robot.data, store="another"))
+    with pytest.raises(UserError, match="give one of them"):
+        use_recordings(other, source, data_root=tmp_path)
+    run = train(robot, write_recordings(tmp_path / "poses"), tmp_path)
+    with pytest.raises(UserError, match=r"width 3.*takes 7"):
+        evaluate(run, data=source)
+    with pytest.raises(UserError, match="split 'tset'"):
+        evaluate(run, rules=replace(RULES, split="tset"))
+    with pytest.raises(UserError, match="is not here"):
+        evaluate(run, data_root=tmp_path / "elsewhere")
