@@ -1,6 +1,7 @@
 """The whole configuration of a run, what it builds, and its way to JSON and back."""
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Annotated, cast, get_args, get_type_hints
 
 import cattrs
@@ -130,8 +131,7 @@ class Experiment:
         if self.data.num_steps * self.data.frameskip > self.data.episode_steps:
             raise UserError(
                 f"data.num_steps x data.frameskip = {self.data.num_steps * self.data.frameskip} "
-                f"exceeds data.episode_steps = {self.data.episode_steps}; a window would be longer "
-                "than the episodes"
+                f"exceeds data.episode_steps = {self.data.episode_steps}; shorten the windows"
             )
         loss = self.loss
         useless = {
@@ -236,21 +236,17 @@ def build_windows(
 ) -> tuple[Windows, Windows]:
     """Cut a store into training and validation windows, split by episode; see `Windows`."""
     data = experiment.data
-    normalizer = build_normalizer(experiment, store)
     seen, _ = hold_out(len(store), num_held_out=data.held_out)
     parts = split_episodes(len(seen), train_fraction=data.train_fraction, seed=data.split_seed)
-    train, val = (
-        Windows(
-            store,
-            episodes=part,
-            num_steps=data.num_steps,
-            frameskip=data.frameskip,
-            normalizer=normalizer,
-            features=features,
-        )
-        for part in parts
+    cut = partial(
+        Windows,
+        store,
+        features=features,
+        num_steps=data.num_steps,
+        frameskip=data.frameskip,
+        normalizer=build_normalizer(experiment, store),
     )
-    return train, val
+    return cut(episodes=parts[0]), cut(episodes=parts[1])
 
 
 def experiment_to_json(experiment: Experiment) -> dict[str, JsonValue]:
