@@ -6,14 +6,28 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from jepawm.agent import PlanningAgent
+from jepawm.data.checking import Requirements
+from jepawm.data.formats import open_source
+from jepawm.data.importing import ImportOptions, import_source
 from jepawm.data.poses import pose_differences
+from jepawm.data.recording import ReadOptions
+from jepawm.data.windows import Windows
 from jepawm.errors import UserError
+from jepawm.evaluation.action_score import action_errors
+from jepawm.evaluation.offline import plan_clips
 from jepawm.experiment import Experiment, build_normalizer, build_windows
+from jepawm.hub.released import released_experiment
+from jepawm.models.encoders import EncoderConfig, build_encoder
+from jepawm.models.world_model import build_world_model
+from jepawm.planning.cem import CEM
 from jepawm.planning.gradient import GradientDescent
+from jepawm.planning.objectives import LatentDistance
 from jepawm.recipes import RECIPES
 from jepawm.runs.collect import find_or_collect
-from jepawm.runs.offline import OfflineRules, evaluate_offline
+from jepawm.runs.offline import OfflineRules, evaluate_offline, has_pose_actions
 from jepawm.runs.recordings import use_recordings
 from jepawm.runs.train import train_run
 
@@ -118,5 +132,53 @@ def test_errors_say_what_to_do(robot: Experiment, tmp_path: Path):
         evaluate(run, data=source)
     with pytest.raises(UserError, match="split 'tset'"):
         evaluate(run, rules=replace(RULES, split="tset"))
+    with pytest.raises(UserError, match="at least 2"):
+        evaluate(run, rules=replace(RULES, num_clips=1))
     with pytest.raises(UserError, match="is not here"):
         evaluate(run, data_root=tmp_path / "elsewhere")
+
+
+def test_an_untrained_action_token_model_plans_a_real_clip(shared_data: Path, tmp_path: Path):
+    """The predictor of V-JEPA-2-AC, made smaller, with random weights: shapes and units, no skill."""
+    options = ReadOptions()
+    clip = np.load(shared_data / "franka_clip.npz")
+    frames, actions, poses = clip["image_sequence"], clip["actions"][0], clip["poses_sequence"][0]
+    np.savez(tmp_path / "clip.npz", frames=frames, actions=actions, proprio=poses[:4])
+    store = import_source(
+        open_source(tmp_path / "clip.npz", name=None, options=options),
+        tmp_path / "franka",
+        options=ImportOptions(image_size=32),
+        requirements=Requirements(),
+        read_options=options,
+    ).store
+    released = released_experiment("vjepa2_ac_oss")
+    torch.manual_seed(0)
+    model = build_world_model(
+        build_encoder(EncoderConfig(dim=24, grid=2, image_size=32)),
+        replace(released.predictor, depth=2, visual_dim=64, num_heads=4, head_dim=None),
+        proprio=released.proprio,
+        action_dim=7,
+        proprio_dim=7,
+    ).eval()
+    normalizer = store.normalizer().identity()
+    clips = Windows(store, episodes=[0], num_steps=3, frameskip=1, normalizer=normalizer)
+    agent = PlanningAgent(
+        model=model,
+        objective=LatentDistance(),
+        planner=CEM(num_samples=8, num_elites=2, num_iterations=2, init_std=0.05),
+        normalizer=normalizer,
+        frameskip=1,
+        horizon=2,
+        num_action_steps=2,
+        window=2,
+        generator=torch.Generator().manual_seed(0),
+    )
+    plans = plan_clips(
+        agent, clips, num_clips=1, normalizer=normalizer, generator=torch.Generator().manual_seed(0)
+    )
+    recorded = plans.recorded.double().numpy()
+    assert recorded == pytest.approx(actions[None, 1:])
+    errors = action_errors(plans.rows["model"].double().numpy(), recorded)
+    assert 0 < errors.xyz[0] < 1
+    assert errors.closure[0] > 0
+    assert has_pose_actions(store)

@@ -139,9 +139,18 @@ def _prediction(
         frameskip=loaded.experiment.data.frameskip,
         normalizer=loaded.normalizer.to("cpu"),
     )
+    _require_several(windows, rules)
     device = loaded.normalizer.action_mean.device
     errors = prediction_errors(loaded.model, windows, num_windows=rules.num_clips, device=device)
     return {"prediction_windows": min(rules.num_clips, len(windows)), "prediction": errors}
+
+
+def _require_several(windows: Windows, rules: OfflineRules) -> None:
+    if min(len(windows), rules.num_clips) < 2:
+        raise UserError(
+            f"{len(windows)} clips of {windows.span} frames, {rules.num_clips} asked for: an "
+            "interval needs at least 2; lower --horizon, raise --episodes or give longer recordings"
+        )
 
 
 def _plans(
@@ -168,6 +177,7 @@ def _plans(
         frameskip=frameskip,
         normalizer=normalizer.identity(),
     )
+    _require_several(clips, rules)
     device = loaded.normalizer.action_mean.device
     plans = plan_clips(
         planning_agent(setup, protocol, generator=torch.Generator(device).manual_seed(rules.seed)),
@@ -194,7 +204,7 @@ def _pose_errors(
     plans: OfflinePlans, store: EpisodeStore, normalizer: Normalizer
 ) -> dict[str, JsonValue]:
     """Return the Action Score and its parts where actions are differences of an arm's poses."""
-    if not _has_pose_actions(store):
+    if not has_pose_actions(store):
         return {}
     recorded = normalizer.unnormalize_action(plans.recorded).double().numpy()
     rows: dict[str, JsonValue] = {}
@@ -211,7 +221,7 @@ def _pose_errors(
     return {"poses": rows}
 
 
-def _has_pose_actions(store: EpisodeStore) -> bool:
+def has_pose_actions(store: EpisodeStore) -> bool:
     """Return whether the actions of the first episode are those between its poses."""
     proprio = store.proprio
     if proprio is None or proprio.shape[1] != 7 or store.actions.shape[1] != 7:
