@@ -1,0 +1,134 @@
+"""Time the same planning job with each peer and with ours, in turns, in separate processes.
+
+Set up once by benchmarks/peers/setup.sh; then, from the root of the repository:
+
+    python benchmarks/peers/run.py
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median, quantiles
+from time import perf_counter
+
+from job import JOBS
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+PYTHON = {
+    "jepawm": Path(sys.executable),
+    "stable_worldmodel": ROOT / ".peers/stable-worldmodel/bin/python",
+    "torch_world": ROOT / ".peers/torch-world/bin/python",
+}
+"""Interpreter of each side."""
+
+
+class Worker:
+    """One side in its process; it waits, without using a core, until it is asked for a plan."""
+
+    def __init__(self, side: str, size: str, *, threads: int) -> None:
+        """Start the process and wait until it is ready."""
+        if not PYTHON[side].exists():
+            raise SystemExit(f"no {PYTHON[side]}; run benchmarks/peers/setup.sh first")
+        self._process = subprocess.Popen(
+            [PYTHON[side].absolute(), HERE / "worker.py", side, size],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"},
+        )
+        self.about = self._answer()
+
+    def plan(self) -> float:
+        """Return the seconds of one plan."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("plan\n")
+        self._process.stdin.flush()
+        return self._answer()["seconds"]
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate()
+
+    def _answer(self) -> dict:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit(f"the worker ended:\n{self._process.communicate()[1]}")
+        return json.loads(line)
+
+
+def main() -> None:
+    """Measure each size, print a table and append a row to results/peers.jsonl."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", nargs="+", choices=JOBS, default=list(JOBS))
+    parser.add_argument("--sides", nargs="+", choices=PYTHON, default=list(PYTHON))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--note", default="", help="what else ran on the machine")
+    parser.add_argument("--out", type=Path, default=Path("results/peers.jsonl"))
+    options = parser.parse_args()
+    for size in options.sizes:
+        row = measure(size, options.sides, rounds=options.rounds, threads=options.threads)
+        show(row)
+        row |= {"command": " ".join(["python", *sys.argv]), "note": options.note}
+        row |= {"date": datetime.now(UTC).date().isoformat(), "machine": machine()}
+        with options.out.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+
+def measure(size: str, sides: Sequence[str], *, rounds: int, threads: int) -> dict:
+    """Do the job of one size `rounds` times with each side; who begins changes each round."""
+    began = perf_counter()
+    workers = {side: Worker(side, size, threads=threads) for side in sides}
+    seconds: dict[str, list[float]] = {side: [] for side in sides}
+    for turn in range(rounds):
+        first = turn % len(sides)
+        for side in [*sides[first:], *sides[:first]]:
+            seconds[side].append(workers[side].plan())
+    for worker in workers.values():
+        worker.close()
+    results = {
+        side: {**workers[side].about, "median_s": median(times), "seconds": times}
+        for side, times in seconds.items()
+    }
+    peers = [results[side]["median_s"] for side in sides if side != "jepawm"]
+    row = {"size": size, "job": asdict(JOBS[size]), "sides": results}
+    if peers and "jepawm" in results:
+        row["times_fastest_peer"] = min(peers) / results["jepawm"]["median_s"]
+    return row | {"minutes": (perf_counter() - began) / 60}
+
+
+def show(row: dict) -> None:
+    """Print the table of one size."""
+    job = row["job"]
+    budget = f"{job['num_samples']} samples x {job['num_iterations']} iterations"
+    print(f"\n{row['size']}: {budget} x {job['horizon']} steps, window {job['window']}, float32")
+    print(f"{'':34}{'median s':>10}{'quartiles':>16}{'naive GFLOP':>13}{'naive GFLOP/s':>15}")
+    for side in row["sides"].values():
+        low, _, high = quantiles(side["seconds"], n=4, method="inclusive")
+        name = f"{side['package']} {side['version']}, {side['threads']} threads"
+        print(f"{name:34}{side['median_s']:10.2f}{f'{low:.2f} to {high:.2f}':>16}", end="")
+        print(f"{side['naive_gflop']:13.0f}{side['naive_gflop'] / side['median_s']:15.0f}")
+    if "times_fastest_peer" in row:
+        print(f"jepawm is {row['times_fastest_peer']:.2f} times as fast as the fastest peer")
+
+
+def machine() -> str:
+    """Return the processor and the number of cores."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{os.cpu_count()} x {names[0] if names else platform.processor()}, {platform.system()}"
+
+
+if __name__ == "__main__":
+    main()
