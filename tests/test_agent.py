@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from jepawm.agent import PlanningAgent, RecedingHorizon, plan_length
+from jepawm.agent import AgentConfig, PlanningAgent, RecedingHorizon, plan_length
 from jepawm.errors import UserError
 from jepawm.normalizer import Normalizer
 from jepawm.planning.cem import CEM
@@ -244,3 +244,19 @@ def test_gradients_flow_through_model_and_objective_though_acting_needs_none():
     assert agent.last_plan is not None
     assert not agent.last_plan.actions.requires_grad
     assert not agent.imagined().tokens.requires_grad
+
+
+def test_action_bounds_hold_for_every_action_of_a_block():
+    low, high = AgentConfig(action_bounds=(0.1, 0.7)).bounds(action_dim=2, frameskip=3)
+    torch.testing.assert_close(high, torch.tensor([0.1, 0.7, 0.1, 0.7, 0.1, 0.7]))
+    assert torch.equal(low, -high)
+    _, same = AgentConfig(action_bounds=(0.5,)).bounds(action_dim=2, frameskip=3)
+    assert same.tolist() == [0.5] * 6
+    assert AgentConfig().bounds(action_dim=2, frameskip=3) is None
+
+
+def test_bad_action_bounds_are_refused():
+    with pytest.raises(UserError, match=r"agent\.action_bounds = \(1\.0, 0\.0\)"):
+        AgentConfig(action_bounds=(1.0, 0.0))
+    with pytest.raises(UserError, match="has 3 numbers for actions of width 2"):
+        AgentConfig(action_bounds=(1.0, 1.0, 1.0)).bounds(action_dim=2, frameskip=1)

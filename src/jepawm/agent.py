@@ -1,6 +1,7 @@
 """Act towards a goal: close a planner over a world model and an objective, and replan."""
 
 from collections import deque
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -11,6 +12,50 @@ from jepawm.normalizer import Normalizer
 from jepawm.planning.rollout_engine import DEFAULT_MAX_CANDIDATES, rollout_candidates
 from jepawm.protocols import Bounds, CostFn, Objective, Planner, WorldModel
 from jepawm.types import Context, Latent, Observation, Plan, concatenate
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentConfig:
+    """How the planning agent uses the model."""
+
+    window: int = 2
+    """Observations that a plan starts from, at most predictor.window."""
+    warm_start: bool = False
+    """Start a plan from what is left of the one before; the paper starts from zero."""
+    action_bounds: tuple[float, ...] = ()
+    """Largest absolute value of each normalised environment action, in its standard deviations: one
+    number for all, or one for each; empty: free, as the paper is in simulation."""
+
+    def __post_init__(self) -> None:
+        """Check the bounds.
+
+        Raises:
+            UserError: if one is not above 0.
+        """
+        if not all(bound > 0.0 for bound in self.action_bounds):
+            raise UserError(
+                f"agent.action_bounds = {self.action_bounds}; give numbers above 0, or none"
+            )
+
+    def bounds(
+        self, *, action_dim: int, frameskip: int, device: torch.device | None = None
+    ) -> Bounds | None:
+        """Return the bounds of a block of `frameskip` environment actions; None if it is free.
+
+        Raises:
+            UserError: if there are neither one number nor as many as the action has.
+        """
+        given = self.action_bounds
+        if not given:
+            return None
+        if len(given) not in (1, action_dim):
+            raise UserError(
+                f"agent.action_bounds has {len(given)} numbers for actions of width {action_dim}; "
+                "give one for all, or one for each"
+            )
+        repeats = frameskip * action_dim // len(given)
+        high = torch.tensor(given, device=device).repeat(repeats)  # [A]
+        return -high, high
 
 
 class PlanningAgent:

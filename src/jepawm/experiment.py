@@ -9,6 +9,7 @@ import torch
 import tyro
 from cattrs.errors import BaseValidationError, ForbiddenExtraKeysError
 
+from jepawm.agent import AgentConfig
 from jepawm.data.episodes import EpisodeStore
 from jepawm.data.features import FeatureStore
 from jepawm.data.windows import Windows, hold_out, split_episodes
@@ -67,16 +68,6 @@ class DataConfig:
     """Tokens of a frozen encoder computed once: `auto` (beside the store), or a folder; None: never."""
     policy: CollectionPolicy = RandomWall()
     """Where collected episodes start and what is done in them."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AgentConfig:
-    """How the planning agent uses the model."""
-
-    window: int = 2
-    """Observations that a plan starts from, at most predictor.window."""
-    warm_start: bool = False
-    """Start a plan from what is left of the one before; the paper starts from zero."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -179,6 +179,11 @@ def planning_setup(
         oracle_planner=CEM() if follows_gradients else None,  # simulators have no gradients
         window=experiment.agent.window,
         warm_start=experiment.agent.warm_start,
+        bounds=experiment.agent.bounds(
+            action_dim=loaded.normalizer.action_dim,
+            frameskip=protocol.frameskip,
+            device=loaded.normalizer.action_mean.device,
+        ),
     )
 
 
