@@ -1,10 +1,13 @@
 """Draw the report's charts, and maps of numbers, into SVG files of their own."""
 
+import base64
+import io
 import re
 from html import escape
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from jepawm.report.charts import HEIGHT, WIDTH, Chart, render_chart
 
@@ -36,23 +39,25 @@ def write_maps(maps: dict[str, np.ndarray], path: Path, *, extent: float, captio
     for index, (title, values) in enumerate(maps.items()):
         left = gap + index * (side + gap)
         low, high = float(values.min()), float(values.max())
-        cell = side / len(values)
         parts.append(f'<text x="{left}" y="14">{escape(title)}</text>')
-        for row, line in enumerate((values - low) / (high - low)):
-            for column, part in enumerate(line):
-                red, green, blue = (
-                    int(a + part * (b - a)) for a, b in ((20, 250), (40, 245), (90, 225))
-                )
-                parts.append(
-                    f'<rect x="{left + column * cell:.1f}" y="{20 + row * cell:.1f}" '
-                    f'width="{cell + 0.3:.1f}" height="{cell + 0.3:.1f}" '
-                    f'fill="rgb({red},{green},{blue})"/>'
-                )
+        parts.append(
+            f'<image x="{left}" y="20" width="{side}" height="{side}" '
+            f'href="data:image/png;base64,{_picture((values - low) / (high - low))}"/>'
+        )
         center = f'{left + side / 2:.1f}" cy="{20 + side / 2:.1f}'
         parts.append(f'<circle cx="{center}" r="3" fill="#d9690f"/>')
         parts.append(f'<text x="{left}" y="{side + 34}">{low:.2g} to {high:.2g}</text>')
     parts.append(f'<text x="{gap}" y="{side + 50}">{escape(caption)} Side: {2 * extent:g}.</text>')
     _write(path, parts, width=gap + len(maps) * (side + gap), height=side + 58)
+
+
+def _picture(parts: np.ndarray) -> str:
+    """Return a PNG of numbers from 0 (dark) to 1 (light), in base64."""
+    dark, light = np.array([20, 40, 90]), np.array([250, 245, 225])
+    pixels = (dark + parts[..., None] * (light - dark)).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).resize((400, 400), Image.Resampling.BILINEAR).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
 
 
 def _write(path: Path, parts: list[str], *, width: float, height: float) -> None:
