@@ -35,14 +35,17 @@ def test_both_parts_together_find_the_floor_of_the_deeper_valley():
     assert (both.cost <= sampled.cost).all()
 
 
-def test_a_time_budget_is_halved(monkeypatch):
-    now = [0.0]
+def test_a_time_budget_is_shared_and_a_late_refiner_left_out(monkeypatch):
+    now, seconds = [0.0], 0.001
 
     def tick() -> float:
-        now[0] += 0.001
+        now[0] += seconds
         return now[0]
 
-    monkeypatch.setattr("jepawm.planning.search.perf_counter", tick)
+    for module in ("search", "hybrid"):
+        monkeypatch.setattr(f"jepawm.planning.{module}.perf_counter", tick)
     plan = _plan(replace(HYBRID, time_budget_s=0.04))
     assert now[0] < 0.05
-    assert 1 < len(plan.history) < 34
+    assert 4 < len(plan.history) < 34
+    now[0], seconds = 0.0, 0.01  # the sampler's first chunk takes half of the time
+    assert len(_plan(replace(HYBRID, time_budget_s=0.04)).history) < 4

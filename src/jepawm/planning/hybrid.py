@@ -1,6 +1,7 @@
 """Sample first, then descend: a planner that samples finds the valley, gradients its floor."""
 
 from dataclasses import dataclass, replace
+from time import perf_counter
 from typing import ClassVar
 
 import torch
@@ -23,7 +24,8 @@ class Hybrid:
     refiner: GradientDescent = GradientDescent(num_starts=4, num_iterations=15, init_std=0.3)
     """Planner that starts from what the sampler found."""
     time_budget_s: float | None = None
-    """Wall seconds of a plan, half for each part; None: the parts' own limits."""
+    """Wall seconds of a plan; the sampler gets half, the refiner the rest, and is left out if that is
+    less than a quarter. None: the parts' own limits."""
 
     needs_gradients: ClassVar[bool] = True
     """Whether the cost must be differentiable."""
@@ -49,12 +51,15 @@ class Hybrid:
         Raises:
             UserError: if the horizon is 0, a bound is reversed, or the cost has no gradient.
         """
-        sampler, refiner = self.sampler, self.refiner
+        sampler, refiner, began = self.sampler, self.refiner, perf_counter()
         if self.time_budget_s is not None:
-            half = self.time_budget_s / 2
-            sampler = replace(sampler, time_budget_s=half)
-            refiner = replace(refiner, time_budget_s=half)
+            sampler = replace(sampler, time_budget_s=self.time_budget_s / 2)
         found = sampler.plan(cost, init, bounds=bounds, generator=generator)
+        if self.time_budget_s is not None:
+            left = self.time_budget_s - (perf_counter() - began)
+            if left < self.time_budget_s / 4:
+                return found
+            refiner = replace(refiner, time_budget_s=left)
         refined = refiner.plan(cost, found.actions, bounds=bounds, generator=generator)
         return replace(
             refined,

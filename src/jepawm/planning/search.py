@@ -15,8 +15,10 @@ from jepawm.types import Plan
 
 logger = logging.getLogger(__name__)
 
-FIRST_CHUNK = 16
+FIRST_CHUNK = 8
 """Candidates of each problem that are evaluated before anything is known about their speed."""
+RESERVE = 1.25
+"""A chunk is begun only if there is time for this many of the fastest one so far."""
 
 
 def check_limits(
@@ -80,7 +82,7 @@ class Search:
     def iterations(self) -> Iterator[int]:
         """Count iterations until their number, the time or the patience runs out."""
         for iteration in range(self._num_iterations):
-            out_of_time = self._left(1.0) < self._least_seconds
+            out_of_time = self._left(1.0) < RESERVE * self._least_seconds
             if iteration and (out_of_time or 0 < self._patience <= self._idle):
                 return
             self._iteration = iteration
@@ -214,6 +216,6 @@ class Search:
             return FIRST_CHUNK
         speed = self._size / self._seconds
         size = int(speed * self._left((self._iteration + 1) / self._num_iterations))
-        if size >= FIRST_CHUNK and self._left(1.0) >= self._seconds:
+        if size >= FIRST_CHUNK and self._left(1.0) >= RESERVE * self._seconds:
             return size
         return FIRST_CHUNK if first else 0
