@@ -24,7 +24,6 @@ POSITIONAL = {
     "compare",
     "exact",
     "prediction_loss",
-    "rollout_candidates",
 }
 BANNED = (
     r"weights_only\s*=\s*False",

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from jepawm.errors import UserError
 from jepawm.normalizer import Normalizer
-from jepawm.planning.rollout_engine import DEFAULT_MAX_CANDIDATES, rollout_candidates
+from jepawm.planning.rollout_engine import EngineConfig, RolloutEngine
 from jepawm.protocols import Bounds, CostFn, Objective, Planner, WorldModel
 from jepawm.types import Context, Latent, Observation, Plan, concatenate
 
@@ -25,6 +25,8 @@ class AgentConfig:
     action_bounds: tuple[float, ...] = ()
     """Largest absolute value of each normalised environment action, in its standard deviations: one
     number for all, or one for each; empty: free, as the paper is in simulation."""
+    engine: EngineConfig = EngineConfig()
+    """How candidates are rolled out."""
 
     def __post_init__(self) -> None:
         """Check the bounds.
@@ -78,12 +80,12 @@ class PlanningAgent:
         generator: torch.Generator,
         bounds: Bounds | None = None,
         warm_start: bool = False,
-        max_candidates: int = DEFAULT_MAX_CANDIDATES,
+        engine: EngineConfig | None = None,
     ) -> None:
         """Take the parts.
 
         `window` is the plan context: the number of observations that a plan starts from, and of
-        latents that each prediction sees.
+        latents that each prediction sees. `engine` says how candidates are rolled out.
 
         Raises:
             UserError: if the window or the number of executed steps does not fit.
@@ -104,7 +106,7 @@ class PlanningAgent:
         self._objective = objective
         self._normalizer = normalizer
         self._window = window
-        self._max_candidates = max_candidates
+        self._engine = engine or EngineConfig()
         self._history = History(window, action_dim)
         self._goal: Latent | None = None
         self._planned_from: Context | None = None
@@ -169,15 +171,10 @@ class PlanningAgent:
         return self._model.encode(self._normalizer.observation(obs.to(device)))
 
     def _cost(self, context: Context, goal: Latent) -> CostFn:
+        engine = RolloutEngine(self._model, context, window=self._window, config=self._engine)
+
         def cost(actions: Float[Tensor, "B K H A"]) -> Float[Tensor, "B K"]:
-            predicted = rollout_candidates(
-                self._model,
-                context,
-                actions,
-                window=self._window,
-                max_candidates=self._max_candidates,
-            )
-            return self._objective(predicted, goal, actions)
+            return engine.cost(actions, objective=self._objective, goal=goal)
 
         return cost
 

@@ -58,6 +58,53 @@ class WorldModel(Protocol):
 
 
 @runtime_checkable
+class CandidateRollout(Protocol):
+    """Contexts `[B]` from which any number of candidates is rolled out."""
+
+    @property
+    def tokens_per_candidate(self) -> int:
+        """Return how many tokens one candidate brings into each layer."""
+        ...
+
+    @property
+    def flop_per_token(self) -> float:
+        """Return the FLOP of the largest matrix product for one token."""
+        ...
+
+    def bytes_per_candidate(self, horizon: int) -> int:
+        """Return the memory that one candidate needs at most while it is rolled out."""
+        ...
+
+    def part(self, problems: slice) -> "CandidateRollout":
+        """Return what rolls out some of the problems."""
+        ...
+
+    def __call__(self, actions: Float[Tensor, "b K H A"]) -> Latent:
+        """Roll candidates `[b, K, H, A]` out; returns latents `[b, K, H]`."""
+        ...
+
+
+@runtime_checkable
+class SharesContext(Protocol):
+    """A world model that prepares contexts once for all candidates (optional; for speed)."""
+
+    def share_context(
+        self,
+        context: Context,
+        *,
+        window: int | None = None,
+        streaming: bool = False,
+        keep_tokens: float = 1.0,
+    ) -> CandidateRollout:
+        """Prepare contexts `[B]`; what comes out of it equals `WorldModel.rollout`.
+
+        Not so with `streaming` (frames keep what slid out of the window) or `keep_tokens` below 1
+        (the part of the tokens that is imagined).
+        """
+        ...
+
+
+@runtime_checkable
 class Objective(Protocol):
     """Score predicted latents against a goal."""
 

@@ -1,9 +1,16 @@
 """Candidate rollouts equal plain rollouts on repeated contexts, however they are chunked."""
 
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+
 import pytest
 import torch
 
-from jepawm.planning.rollout_engine import chunks, rollout_candidates
+from jepawm.errors import UserError
+from jepawm.planning.objectives import LatentDistance
+from jepawm.planning.rollout_engine import EngineConfig, RolloutEngine, chunks
 from jepawm.types import Context, Latent, concatenate
 
 
@@ -31,6 +38,7 @@ class WindowedModel:
         for action in actions.unbind(1):
             past = torch.cat([past, action[:, None]], dim=1)[:, -window:]
             seen = latents[:, -window:]
+            assert seen.proprio is not None
             push = past.sum((1, 2))[:, None, None]
             step = Latent(
                 tokens=(seen.tokens.mean(1) + push).sin()[:, None],
@@ -41,6 +49,43 @@ class WindowedModel:
         return concatenate(steps, dim=1)
 
 
+class SharingModel(WindowedModel):
+    """The same with a shared context that records what it is asked for."""
+
+    def __init__(self, *, bytes_each: int = 100) -> None:
+        super().__init__()
+        self.bytes_each = bytes_each
+        self.asked: dict[str, object] = {}
+        self.threads: list[int] = []
+        self.halved: list[bool] = []
+
+    def share_context(self, context, *, window=None, streaming=False, keep_tokens=1.0):
+        self.asked = {"window": window, "streaming": streaming, "keep_tokens": keep_tokens}
+        return SharedContext(self, context)
+
+
+class SharedContext:
+    tokens_per_candidate = 4
+    flop_per_token = 1e6
+
+    def __init__(self, model: SharingModel, context: Context) -> None:
+        self.model, self.context = model, context
+
+    def bytes_per_candidate(self, horizon: int) -> int:
+        return horizon * self.model.bytes_each
+
+    def part(self, problems: slice) -> "SharedContext":
+        return SharedContext(self.model, self.context[problems])
+
+    def __call__(self, actions):
+        self.model.threads.append(torch.get_num_threads())
+        self.model.halved.append(torch.is_autocast_enabled("cpu"))
+        shape = actions.shape[:2]
+        context = self.context.map(lambda part: part.repeat_interleave(shape[1], dim=0))
+        rolled = self.model.rollout(context, actions.flatten(0, 1))
+        return rolled.map(lambda part: part.unflatten(0, shape))
+
+
 def _problem(batch=3, candidates=5, length=2):
     generator = torch.Generator().manual_seed(0)
 
@@ -49,15 +94,18 @@ def _problem(batch=3, candidates=5, length=2):
 
     latents = Latent(tokens=randn(batch, length, 4, 6), proprio=randn(batch, length, 4, 2))
     context = Context(latents=latents, actions=randn(batch, length - 1, 7))
-    return context, randn(batch, candidates, 4, 7)
+    goal = Latent(tokens=randn(batch, 4, 6), proprio=randn(batch, 4, 2))
+    return context, randn(batch, candidates, 4, 7), goal
 
 
 @pytest.mark.parametrize("max_candidates", [1, 2, 4, 5, 7, 10, 15, 1000])
 @pytest.mark.parametrize("window", [None, 1, 2])
 def test_equals_plain_rollouts(max_candidates, window):
-    context, actions = _problem()
+    context, actions, goal = _problem()
     model = WindowedModel()
-    got = rollout_candidates(model, context, actions, window=window, max_candidates=max_candidates)
+    config = EngineConfig(chunk_tokens=max_candidates * (window or 3) * 4)
+    engine = RolloutEngine(model, context, window=window, config=config)
+    got = engine.latents(actions)
     assert max(model.batches) <= max_candidates
     assert sum(model.batches) == 15
     for problem in range(3):
@@ -67,20 +115,24 @@ def test_equals_plain_rollouts(max_candidates, window):
                 alone, actions[problem, candidate][None], window=window
             )
             torch.testing.assert_close(got.tokens[problem, candidate], expected.tokens[0])
+            assert got.proprio is not None
             torch.testing.assert_close(got.proprio[problem, candidate], expected.proprio[0])
+    objective = LatentDistance(reduction="sum")
+    cost = engine.cost(actions, objective=objective, goal=goal)
+    torch.testing.assert_close(cost, objective(got, goal, actions))
 
 
 def test_one_problem_shares_its_context_without_a_copy():
-    context, actions = _problem(batch=1)
+    context, actions, _ = _problem(batch=1)
     model = WindowedModel()
-    rollout_candidates(model, context, actions)
+    RolloutEngine(model, context).latents(actions)
     assert model.strides == [0]
 
 
 def test_window_changes_the_result():
-    context, actions = _problem()
-    short = rollout_candidates(WindowedModel(), context, actions, window=1)
-    full = rollout_candidates(WindowedModel(), context, actions)
+    context, actions, _ = _problem()
+    short = RolloutEngine(WindowedModel(), context, window=1).latents(actions)
+    full = RolloutEngine(WindowedModel(), context).latents(actions)
     assert not torch.allclose(short.tokens, full.tokens)
 
 
@@ -94,3 +146,120 @@ def test_chunks_are_even():
 def test_no_room_for_one_candidate_is_refused():
     with pytest.raises(ValueError, match="max_candidates"):
         list(chunks(1, 1, max_candidates=0))
+
+
+def test_memory_bounds_the_candidates_of_a_chunk():
+    context, actions, _ = _problem()
+    model = SharingModel(bytes_each=100)
+    RolloutEngine(model, context, config=EngineConfig(max_memory_bytes=1199)).latents(actions)
+    assert max(model.batches) == 2  # 400 bytes each
+
+
+def test_too_little_memory_names_the_least_that_works():
+    context, actions, goal = _problem()
+    model = SharingModel(bytes_each=1000)
+    engine = RolloutEngine(model, context, config=EngineConfig(max_memory_bytes=3999))
+    with pytest.raises(UserError, match="least that works is 4000"):
+        engine.cost(actions, objective=LatentDistance(), goal=goal)
+    least = RolloutEngine(model, context, config=EngineConfig(max_memory_bytes=4000))
+    assert least.cost(actions, objective=LatentDistance(), goal=goal).shape == (3, 5)
+
+
+def test_approximations_reach_the_model():
+    context, _, _ = _problem()
+    model = SharingModel()
+    RolloutEngine(model, context, window=2, config=EngineConfig(streaming=True, keep_tokens=0.5))
+    assert model.asked == {"window": 2, "streaming": True, "keep_tokens": 0.5}
+
+
+@pytest.mark.parametrize("change", [{"streaming": True}, {"keep_tokens": 0.5}])
+def test_a_model_without_shared_contexts_refuses_approximations(change):
+    context, _, _ = _problem()
+    with pytest.raises(UserError, match="share_context"):
+        RolloutEngine(WindowedModel(), context, config=EngineConfig(**change))
+
+
+def test_threads_are_chosen_by_the_work_or_by_the_user_and_put_back():
+    context, actions, _ = _problem()
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        small, large, chosen = (SharingModel() for _ in range(3))
+        RolloutEngine(small, context, config=EngineConfig(chunk_tokens=4)).latents(actions)
+        RolloutEngine(large, context).latents(actions)  # 60 tokens at once
+        RolloutEngine(chosen, context, config=EngineConfig(num_threads=1)).latents(actions)
+        assert (set(small.threads), set(large.threads)) == ({1}, {2})
+        assert set(chosen.threads) == {1}
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_bfloat16_is_autocast_and_latents_come_back_in_full():
+    context, actions, _ = _problem()
+    model = SharingModel()
+    rolled = RolloutEngine(model, context, config=EngineConfig(precision="bfloat16")).latents(
+        actions
+    )
+    assert model.halved == [True]
+    assert rolled.tokens.dtype == torch.float32
+
+
+def test_tf32_holds_while_the_engine_computes():
+    context, actions, _ = _problem()
+    seen: list[str] = []
+
+    class Watching(WindowedModel):
+        def rollout(self, context, actions, *, window=None):
+            seen.append(torch.get_float32_matmul_precision())
+            return super().rollout(context, actions, window=window)
+
+    RolloutEngine(Watching(), context, config=EngineConfig(precision="tf32")).latents(actions)
+    assert seen == ["high"]
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+COMPILED = """
+import torch
+from jepawm.models.predictor import Predictor, PredictorConfig
+from jepawm.models.proprio import ProprioConfig
+from jepawm.models.world_model import JEPAWorldModel
+from jepawm.planning.rollout_engine import EngineConfig, RolloutEngine
+from jepawm.types import Context, Latent
+config = PredictorConfig(window=2, depth=2, num_heads=2, visual_dim=16)
+predictor = Predictor(config, ProprioConfig(), latent_dim=12, grid=(2, 2), action_dim=3)
+model = JEPAWorldModel(torch.nn.Identity(), predictor).eval()
+with torch.no_grad():
+    context = Context(latents=Latent(tokens=torch.randn(1, 2, 4, 12)), actions=torch.randn(1, 1, 3))
+    actions = torch.randn(1, 6, 3, 3)
+    plain = RolloutEngine(model, context).latents(actions).tokens
+    for _ in range(2):
+        engine = RolloutEngine(model, context, config=EngineConfig(compile="default"))
+        compiled = engine.latents(actions).tokens
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1, "compiled once"
+    print(float((compiled - plain).abs().max() / plain.abs().max()))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler here")
+def test_compiled_rollouts_are_the_same_and_compiled_once():
+    """In a process of its own: the type checks of the tests cannot be compiled."""
+    command = [sys.executable, "-c", COMPILED]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("max_memory_bytes", 0),
+        ("chunk_tokens", 0),
+        ("num_threads", -1),
+        ("keep_tokens", 0.0),
+        ("keep_tokens", 1.5),
+    ],
+)
+def test_what_makes_no_sense_is_refused(field, value):
+    with pytest.raises(UserError, match=rf"engine\.{field} = {value}"):
+        replace(EngineConfig(), **{field: value})

@@ -21,7 +21,7 @@ from jepawm.evaluation.results import ROWS, Evaluation, JsonValue, describe, sum
 from jepawm.evaluation.tasks import Split, draw_tasks, hash_tasks
 from jepawm.normalizer import Normalizer
 from jepawm.planning.objectives import LatentDistance, with_head
-from jepawm.planning.rollout_engine import DEFAULT_MAX_CANDIDATES
+from jepawm.planning.rollout_engine import EngineConfig
 from jepawm.processes import count_processes, gather, is_first, process_rank, together
 from jepawm.protocols import Agent, BatchedEnv, Bounds, Objective, Planner, Task, WorldModel
 
@@ -50,8 +50,8 @@ class PlanningSetup:
     """Lowest and highest normalised action block; None: the planner is free, as in the paper."""
     warm_start: bool = False
     """Whether a plan begins at what is left of the one before; the paper begins at 0."""
-    max_candidates: int = DEFAULT_MAX_CANDIDATES
-    """Rollouts that run at once."""
+    engine: EngineConfig = EngineConfig()
+    """How candidates are rolled out."""
 
 
 def evaluate(
@@ -200,7 +200,7 @@ def planning_agent(
         generator=generator,
         bounds=setup.bounds,
         warm_start=setup.warm_start,
-        max_candidates=setup.max_candidates,
+        engine=setup.engine,
     )
 
 
@@ -235,6 +235,7 @@ def _describe(setup: PlanningSetup, protocol: Protocol) -> dict[str, JsonValue]:
         "oracle_planner": describe(setup.oracle_planner or setup.planner),
         "objective": describe(setup.objective),
         "agent": agent,
+        "engine": asdict(setup.engine),
         "protocol_settings": asdict(protocol),
     }
 

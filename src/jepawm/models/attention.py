@@ -41,6 +41,8 @@ def attend(
     dropout: float = 0.0,
 ) -> Float[Tensor, "B L heads h"]:
     """Return softmax(q k^T h^-1/2) v over all keys."""
+    if key.shape[1] == 1 and dropout == 0.0:  # the softmax over one key is 1
+        return value.expand_as(query)
     return _fused(query, key, value, dropout=dropout, causal=False)
 
 

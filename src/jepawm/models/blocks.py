@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from jepawm.models.attention import attend, attend_frames
+from jepawm.models.linear import linear
 from jepawm.models.positions import Rotation, rotate
 
 
@@ -40,18 +41,29 @@ class Attention(nn.Module):
         dropout = self.dropout if self.training else 0.0
         tokens = x.shape[1:-1].numel()
         if tokens == 1 and dropout == 0.0:  # the softmax over one token is 1: only values count
-            bias = None if self.qkv.bias is None else self.qkv.bias[2 * self.inner :]
-            return self.proj(F.linear(x, self.qkv.weight[2 * self.inner :], bias))
-        projected = self.qkv(x)  # [B, *T, n, 3 inner]
+            return self.mix(self.project(x, first=2, count=1))
+        projected = self.project(x, first=0, count=3)  # [B, *T, n, 3 inner]
         query, key = self.turned(projected[..., : 2 * self.inner], rotation).unbind(-3)
         value = self.heads(projected[..., 2 * self.inner :])
         attention = attend if x.ndim == 3 else attend_frames
         out = attention(query, key, value, dropout=dropout).flatten(-2)  # [B, *T, n, inner]
-        return F.dropout(self.proj(out), dropout)
+        return F.dropout(self.mix(out), dropout)
+
+    def project(
+        self, x: Float[Tensor, "*b width"], *, first: int, count: int
+    ) -> Float[Tensor, "*b parts"]:
+        """Compute some of queries (0), keys (1) and values (2), side by side."""
+        rows = slice(first * self.inner, (first + count) * self.inner)
+        bias = None if self.qkv.bias is None else self.qkv.bias[rows]
+        return linear(x, self.qkv.weight[rows], bias=bias)
+
+    def mix(self, heads: Float[Tensor, "*b inner"]) -> Float[Tensor, "*b width"]:
+        """Bring what the heads found back to the model's width."""
+        return linear(heads, self.proj.weight, bias=self.proj.bias)
 
     def turned(
         self, projected: Float[Tensor, "*b n both"], rotation: Rotation | None
-    ) -> Float[Tensor, "*b n parts heads h"]:
+    ) -> Float[Tensor, "*c n parts heads h"]:
         """Turn queries or keys, or both side by side, and split them into parts and heads."""
         parts = projected.unflatten(-1, (-1, self.inner))  # [*b, n, parts, inner]
         return self.heads(parts if rotation is None else rotate(parts, rotation))
@@ -67,6 +79,7 @@ class FeedForward(nn.Module):
     def __init__(self, width: int, hidden: int, *, dropout: float = 0.0) -> None:
         """Take the model width and the hidden width."""
         super().__init__()
+        self.hidden = hidden
         self.fc1 = nn.Linear(width, hidden)
         self.fc2 = nn.Linear(hidden, width)
         self.dropout = dropout
@@ -74,8 +87,9 @@ class FeedForward(nn.Module):
     def forward(self, x: Float[Tensor, "*b width"]) -> Float[Tensor, "*b width"]:
         """Map each token alone."""
         dropout = self.dropout if self.training else 0.0
-        hidden = F.dropout(F.gelu(self.fc1(x)), dropout)
-        return F.dropout(self.fc2(hidden), dropout)
+        hidden = linear(x, self.fc1.weight, bias=self.fc1.bias, gelu=True)
+        out = linear(F.dropout(hidden, dropout), self.fc2.weight, bias=self.fc2.bias)
+        return F.dropout(out, dropout)
 
 
 Modulation = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
@@ -130,7 +144,8 @@ class Block(nn.Module):
         """Return what AdaLN makes of a condition; None in a block without it."""
         if self.modulation is None or condition is None:
             return None
-        codes = self.modulation(F.silu(condition)).unsqueeze(-2)  # [*b, 1, 6 width]
+        codes = linear(F.silu(condition), self.modulation.weight, bias=self.modulation.bias)
+        codes = codes.unsqueeze(-2)  # [*b, 1, 6 width]
         shift1, scale1, gate1, shift2, scale2, gate2 = codes.chunk(6, dim=-1)
         return shift1, 1 + scale1, gate1, shift2, 1 + scale2, gate2
 

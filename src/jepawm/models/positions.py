@@ -155,7 +155,7 @@ def rotation_by(
     return Rotation(own=own, following=following, previous=previous)
 
 
-def rotate(x: Float[Tensor, "*b inner"], rotation: Rotation) -> Float[Tensor, "*b inner"]:
+def rotate(x: Float[Tensor, "*b inner"], rotation: Rotation) -> Float[Tensor, "*c inner"]:
     """Turn neighbouring channel pairs of `x`, whose leading axes the rotation fits."""
     own, following, previous = (part.to(x.dtype) for part in rotation)
     turned = x * own

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from jepawm.errors import UserError
 from jepawm.models.blocks import Block
 from jepawm.models.conditioning import Conditioning, Layout
+from jepawm.models.linear import linear
 from jepawm.models.positions import (
     Positions,
     Rotation,
@@ -135,7 +136,8 @@ class Predictor(nn.Module):
         """Project the tokens of latents `[B, T]` to the visual part of the predictor's tokens."""
         if self.embed is None:
             return latents
-        return replace(latents, tokens=self.embed(latents.tokens))
+        tokens = linear(latents.tokens, self.embed.weight, bias=self.embed.bias)
+        return replace(latents, tokens=tokens)
 
     def enter(
         self, embedded: Latent, *, action: Float[Tensor, "B T code"]
@@ -150,7 +152,9 @@ class Predictor(nn.Module):
     def leave(self, x: Float[Tensor, "B T n width"], latents: Latent) -> Latent:
         """Read the predictions out of frames; `latents` `[B, T]` are what they started from."""
         visual, proprio = self.layout.split(self.norm(x))
-        tokens = visual if self.proj is None else self.proj(visual)  # [B, T, N, D]
+        tokens = visual  # [B, T, N, visual]
+        if self.proj is not None:
+            tokens = linear(visual, self.proj.weight, bias=self.proj.bias)  # [B, T, N, D]
         if self.config.normalize_output:
             tokens = nn.functional.layer_norm(tokens, tokens.shape[-1:], eps=1e-5)
         if self.config.residual:

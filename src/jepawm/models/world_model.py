@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from jepawm.errors import UserError
+from jepawm.models.candidate_rollout import CandidateRollout, share_context
 from jepawm.models.heads import StepDistanceHead
 from jepawm.models.predictor import Predictor, PredictorConfig
 from jepawm.models.proprio import ProprioConfig, ProprioEncoder
@@ -102,6 +103,29 @@ class JEPAWorldModel(nn.Module):
                 predicted = replace(predicted, proprio=true_proprio[:, step : step + 1])
             latents = predicted if window == 1 else concatenate([latents, predicted], dim=1)
         return concatenate(predictions, dim=1)
+
+    def share_context(
+        self,
+        context: Context,
+        *,
+        window: int | None = None,
+        streaming: bool = False,
+        keep_tokens: float = 1.0,
+    ) -> CandidateRollout:
+        """Prepare contexts `[B]` for many candidates; what rolls them out equals `rollout`.
+
+        `streaming` and `keep_tokens` below 1 trade exactness for speed (see `candidate_rollout.share_context`).
+
+        Raises:
+            UserError: if the positions do not allow streaming, or no token would be kept.
+        """
+        return share_context(
+            self.predictor,
+            context,
+            window=window or self.window,
+            streaming=streaming,
+            keep_tokens=keep_tokens,
+        )
 
 
 def build_world_model(

@@ -1,43 +1,159 @@
-"""Roll many candidate plans of many problems forward; where the speed of planning lives."""
+"""Cost and latents of many candidate plans of many problems; where the speed of planning lives."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from jepawm.protocols import WorldModel
+from jepawm.errors import UserError
+from jepawm.protocols import CandidateRollout, Objective, SharesContext, WorldModel
 from jepawm.types import Context, Latent, concatenate
 
-DEFAULT_MAX_CANDIDATES = 4096
-"""Rollouts that run at once; small models are fastest while their activations stay in cache."""
+Precision = Literal["float32", "tf32", "bfloat16"]
+CompileMode = Literal["off", "default", "reduce-overhead", "max-autotune"]
+
+WORTH_THREADS = 8e6
+"""FLOP of a matrix product above which more than one thread pays; below, threads wait."""
 
 
-def rollout_candidates(
-    model: WorldModel,
-    context: Context,
-    actions: Float[Tensor, "B K H A"],
-    *,
-    window: int | None = None,
-    max_candidates: int = DEFAULT_MAX_CANDIDATES,
-) -> Latent:
-    """Roll contexts `[B]` forward under candidate actions `[B, K, H, A]` into latents `[B, K, H]`.
+@dataclass(frozen=True, kw_only=True)
+class EngineConfig:
+    """How candidates are rolled out; only `streaming` and `keep_tokens` change what comes out."""
 
-    The result equals `model.rollout` on contexts that are repeated `K` times, with the same
-    `window` (None: the model's own). At most
-    `max_candidates` rollouts run at once: whole problems while several fit, else parts of one
-    problem, whose context is then shared without a copy.
-    """
-    num_problems, num_candidates = actions.shape[:2]
-    pieces = [
-        _rollout_part(model, context[problems], actions[problems, candidates], window=window)
-        for problems, candidates in chunks(
-            num_problems, num_candidates, max_candidates=max_candidates
-        )
-    ]
-    joined = pieces[0] if len(pieces) == 1 else concatenate(pieces, dim=0)  # [B * K, H]
-    return joined.map(lambda tensor: tensor.unflatten(0, (num_problems, num_candidates)))
+    max_memory_bytes: int = 2 * 2**30
+    """Memory in bytes that the candidates of one chunk may take, beside the model itself."""
+    chunk_tokens: int = 2048
+    """On a CPU, tokens of all candidates of one chunk: activations should stay in the cache."""
+    num_threads: int = 0
+    """Threads of a CPU; 0: one where matrix products are small, else as many as torch has."""
+    precision: Precision = "float32"
+    """`tf32` (products of float32 in 10 bits, on a GPU) and `bfloat16` (autocast) are rounder."""
+    compile: CompileMode = "off"
+    """Compile whole rollouts with this mode of `torch.compile`; `reduce-overhead` records CUDA
+    graphs. Takes a minute at first and pays for long searches."""
+    streaming: bool = False
+    """Approximate: each frame passes the layers once, and keys and values keep what frames that
+    slid out of the window left in them. Rotary positions only."""
+    keep_tokens: float = 1.0
+    """Approximate below 1: imagine this part of the tokens, evenly spaced; the others stay."""
+
+    def __post_init__(self) -> None:
+        """Check the fields.
+
+        Raises:
+            UserError: if a number is out of range.
+        """
+        for name, least in (("max_memory_bytes", 1), ("chunk_tokens", 1), ("num_threads", 0)):
+            if getattr(self, name) < least:
+                raise UserError(f"engine.{name} = {getattr(self, name)}; give at least {least}")
+        if not 0.0 < self.keep_tokens <= 1.0:
+            raise UserError(f"engine.keep_tokens = {self.keep_tokens}; give more than 0, at most 1")
+
+    @property
+    def is_exact(self) -> bool:
+        """Return whether latents are those of plain rollouts."""
+        return not self.streaming and self.keep_tokens == 1.0
+
+
+class RolloutEngine:
+    """Roll candidates out of contexts `[B]`, which are encoded and projected once for all."""
+
+    def __init__(
+        self,
+        model: WorldModel,
+        context: Context,
+        *,
+        window: int | None = None,
+        config: EngineConfig | None = None,
+    ) -> None:
+        """Take contexts; each prediction sees the last `window` latents (None: the model's).
+
+        A model that shares contexts (`SharesContext`) computes nothing twice; any other model is
+        rolled out plainly, from contexts that are repeated.
+
+        Raises:
+            UserError: if an approximation is asked for that the model does not offer.
+        """
+        self._config = config or EngineConfig()
+        window = window or model.window
+        torch.set_flush_denormal(True)  # numbers below 1e-38 are 0: they are slow and mean nothing
+        with computing(self._config, context.actions.device, flop=float("inf")):
+            self._rollout = _share(model, context, window=window, config=self._config)
+        self._roll = _compiled(self._config.compile)
+
+    def latents(self, actions: Float[Tensor, "B K H A"]) -> Latent:
+        """Return predicted latents `[B, K, H]`, equal to plain rollouts unless approximate.
+
+        Raises:
+            UserError: if not even one candidate fits into the memory.
+        """
+        pieces = [
+            self._chunk(actions, piece).map(lambda part: part.flatten(0, 1))
+            for piece in self._pieces(actions)
+        ]
+        joined = pieces[0] if len(pieces) == 1 else concatenate(pieces, dim=0)  # [B * K, H]
+        return joined.map(lambda part: part.unflatten(0, actions.shape[:2]))
+
+    def cost(
+        self, actions: Float[Tensor, "B K H A"], *, objective: Objective, goal: Latent
+    ) -> Float[Tensor, "B K"]:
+        """Return costs `[B, K]` for goals `[B]`; the latents of one chunk are kept at a time.
+
+        Raises:
+            UserError: if not even one candidate fits into the memory.
+        """
+        costs = [
+            objective(
+                self._chunk(actions, piece), goal[piece[0]], actions[piece[0], piece[1]]
+            ).flatten()
+            for piece in self._pieces(actions)
+        ]
+        return torch.cat(costs).view(actions.shape[:2])
+
+    def _pieces(self, actions: Tensor) -> list[tuple[slice, slice]]:
+        """Cut problems and candidates so that each piece fits into memory and cache."""
+        config, needed = self._config, self._rollout.bytes_per_candidate(actions.shape[2])
+        most = config.max_memory_bytes // needed
+        if most < 1:
+            raise UserError(
+                f"engine.max_memory_bytes = {config.max_memory_bytes} is too little for one "
+                f"candidate of {actions.shape[2]} steps; the least that works is {needed}"
+            )
+        if actions.device.type == "cpu":
+            most = min(most, max(1, config.chunk_tokens // self._rollout.tokens_per_candidate))
+        return list(chunks(actions.shape[0], actions.shape[1], max_candidates=most))
+
+    def _chunk(self, actions: Tensor, piece: tuple[slice, slice]) -> Latent:
+        problems, candidates = piece
+        part = actions[problems, candidates]
+        tokens = part.shape[0] * part.shape[1] * self._rollout.tokens_per_candidate
+        with computing(self._config, actions.device, flop=tokens * self._rollout.flop_per_token):
+            rolled = self._roll(self._rollout.part(problems), part)
+        return rolled.to(actions.dtype)
+
+
+@contextmanager
+def computing(config: EngineConfig, device: torch.device, *, flop: float) -> Iterator[None]:
+    """Compute products of `flop` with the threads and precision of `config`, then as before."""
+    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    chosen = config.num_threads or (threads if flop > WORTH_THREADS else 1)
+    halved = torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16")
+    if chosen != threads:
+        torch.set_num_threads(chosen)
+    if config.precision == "tf32":
+        torch.set_float32_matmul_precision("high")
+    try:
+        with halved:
+            yield
+    finally:
+        torch.set_float32_matmul_precision(precision)
+        if chosen != threads:
+            torch.set_num_threads(threads)
 
 
 def chunks(
@@ -60,26 +176,65 @@ def chunks(
 
 
 def _even_slices(length: int, most: int) -> list[slice]:
-    """Cut `length` into the fewest slices of at most `most`, as even as possible."""
+    """Cut `length` into as few slices as possible, of at most `most`, that differ by 1 at most."""
     count = -(-length // most)
-    edges = [index * length // count for index in range(count + 1)]
-    return [slice(start, end) for start, end in itertools.pairwise(edges)]
+    edges = [length * index // count for index in range(count + 1)]
+    return [slice(start, stop) for start, stop in itertools.pairwise(edges)]
 
 
-def _rollout_part(
-    model: WorldModel, context: Context, actions: Tensor, *, window: int | None
-) -> Latent:
-    """Roll contexts `[b]` under `[b, k, H, A]` into latents `[b * k, H]`."""
-    num_candidates = actions.shape[1]
-    repeated = _repeat(context, num_candidates)
-    return model.rollout(repeated, actions.flatten(0, 1), window=window)
+def _share(
+    model: WorldModel, context: Context, *, window: int, config: EngineConfig
+) -> CandidateRollout:
+    if isinstance(model, SharesContext):
+        return model.share_context(
+            context, window=window, streaming=config.streaming, keep_tokens=config.keep_tokens
+        )
+    if not config.is_exact:
+        raise UserError(
+            f"{type(model).__name__} has no method share_context, which engine.streaming and "
+            "engine.keep_tokens need; leave them at False and 1"
+        )
+    return PlainRollout(model, context, window=window)
 
 
-def _repeat(context: Context, times: int) -> Context:
-    """Repeat `[b]` entries to `[b * times]`; a view without a copy if `b` is 1."""
+class PlainRollout:
+    """Roll out a model that knows nothing of candidates, from contexts repeated for each."""
 
-    def expand(tensor: Tensor) -> Tensor:
-        wide = tensor[:, None].expand(-1, times, *tensor.shape[1:])
-        return torch.flatten(wide, 0, 1)
+    flop_per_token = float("inf")
 
-    return context.map(expand)
+    def __init__(self, model: WorldModel, context: Context, *, window: int) -> None:
+        """Take the model, contexts `[B]` and the latents that each prediction sees."""
+        self._model = model
+        self._context = context
+        self._window = window
+        self.tokens_per_candidate = window * context.latents.tokens.shape[-2]
+
+    def bytes_per_candidate(self, horizon: int) -> int:
+        """Return the memory of one candidate's latents; what the model needs inside is unknown."""
+        latents = self._context.latents
+        parts = [part for part in (latents.tokens, latents.proprio) if part is not None]
+        one = sum(part[0, 0].nbytes for part in parts)
+        return (2 * self._window + 3 * horizon) * one
+
+    def part(self, problems: slice) -> "PlainRollout":
+        """Return what rolls out some of the problems."""
+        return PlainRollout(self._model, self._context[problems], window=self._window)
+
+    def __call__(self, actions: Float[Tensor, "b K H A"]) -> Latent:
+        """Roll candidates out; returns latents `[b, K, H]`."""
+        shape = actions.shape[:2]
+
+        def repeat(tensor: Tensor) -> Tensor:  # a view without a copy if there is one problem
+            return tensor[:, None].expand(-1, shape[1], *tensor.shape[1:]).flatten(0, 1)
+
+        contexts = self._context.map(repeat)
+        rolled = self._model.rollout(contexts, actions.flatten(0, 1), window=self._window)
+        return rolled.map(lambda tensor: tensor.unflatten(0, shape))
+
+
+def _roll(rollout: CandidateRollout, actions: Float[Tensor, "b K H A"]) -> Latent:
+    return rollout(actions)
+
+
+def _compiled(mode: CompileMode) -> Callable[[CandidateRollout, Tensor], Latent]:
+    return _roll if mode == "off" else torch.compile(_roll, mode=mode, dynamic=False)

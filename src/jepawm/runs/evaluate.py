@@ -184,6 +184,7 @@ def planning_setup(
             frameskip=protocol.frameskip,
             device=loaded.normalizer.action_mean.device,
         ),
+        engine=experiment.agent.engine,
     )
 
 

@@ -1,0 +1,46 @@
+"""Fused affine maps equal torch's own, and step aside where they cannot serve."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from jepawm.models.linear import linear
+
+X, WEIGHT, BIAS = (
+    torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    for shape in ((2, 3, 5, 40), (70, 40), (70,))
+)
+
+
+@pytest.mark.parametrize("gelu", [False, True])
+@pytest.mark.parametrize("bias", [None, BIAS])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_it_is_the_affine_map(gelu, bias, dtype):
+    bias = None if bias is None else bias.to(dtype)
+    x, weight = X.to(dtype), WEIGHT.to(dtype)
+    expected = F.linear(x, weight, bias)
+    expected = F.gelu(expected) if gelu else expected
+    for grad in (False, True):
+        with torch.set_grad_enabled(grad):
+            got = linear(x, weight, bias=bias, gelu=gelu)
+        torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_strided_inputs_and_rows_of_a_weight():
+    with torch.no_grad():
+        x = X.transpose(0, 2)
+        got = linear(x, WEIGHT[10:30], bias=BIAS[10:30])
+    torch.testing.assert_close(got, F.linear(x, WEIGHT[10:30], BIAS[10:30]), atol=1e-5, rtol=1e-5)
+
+
+def test_gradients_pass():
+    x = X.clone().requires_grad_()
+    linear(x, WEIGHT, bias=BIAS, gelu=True).sum().backward()
+    assert x.grad is not None
+    assert float(x.grad.abs().min()) >= 0
+    assert float(x.grad.abs().max()) > 0
+
+
+def test_autocast_halves_it():
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert linear(X, WEIGHT, bias=BIAS).dtype == torch.bfloat16
