@@ -1,7 +1,6 @@
 """Compute is measured and counted."""
 
 import torch
-
 from torch.nn.functional import scaled_dot_product_attention
 
 from jepawm.compute import count_gflop, matmul_peak

@@ -79,13 +79,16 @@ def test_the_same_seed_gives_the_same_tasks_and_success(run_copy: Path, tmp_path
 
 
 def test_gflop_of_a_plan_count_iterations_and_shorter_plans(run_copy: Path, tmp_path: Path):
-    """12 plans of 6, ..., 6, 5, 4, 3, 2, 1 blocks are as long as 57 / 72 of full ones."""
+    """12 plans of 6, ..., 6, 5, 4, 3, 2, 1 blocks are as long as 57 / 72 of full ones.
+
+    But for the context, which is projected once per plan whatever the number of candidates.
+    """
     planner, once = RandomShooting(num_samples=8, num_iterations=1), {"num_tasks": 1}
     paper = evaluate_tiny(run_copy, out=tmp_path / "paper", planner=planner, **once)
     mpc = evaluate_tiny(run_copy, out=tmp_path / "mpc", protocol="mpc", planner=planner, **once)
-    assert mpc["gflop_per_plan"] == pytest.approx(paper["gflop_per_plan"] * 57 / 72)
+    assert mpc["gflop_per_plan"] == pytest.approx(paper["gflop_per_plan"] * 57 / 72, rel=1e-3)
     cem = evaluate_tiny(run_copy, out=tmp_path / "cem", **once)  # 2 x 8 samples, then the mean
-    assert cem["gflop_per_plan"] == pytest.approx(17 / 8 * paper["gflop_per_plan"])
+    assert cem["gflop_per_plan"] == pytest.approx(17 / 8 * paper["gflop_per_plan"], rel=1e-3)
 
 
 def test_a_planner_that_follows_gradients_leaves_the_oracle_to_cem(run_copy: Path):

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from jepawm.cli.bench import prepare_bench
 from jepawm.cli.command import Command
 from jepawm.cli.data import prepare_data
 from jepawm.cli.evaluate import prepare_eval, prepare_plan
@@ -31,6 +32,7 @@ VERBS: Mapping[str, Verb] = {
     "import": Verb(summary="import a checkpoint of another project", prepare=prepare_import),
     "report": Verb(summary="write the report of a run", prepare=prepare_report),
     "list": Verb(summary="list environments, recipes, planners, checkpoints", prepare=prepare_list),
+    "bench": Verb(summary="measure planning on this machine", prepare=prepare_bench),
     "check": Verb(summary="reproduce golden numbers (check golden DIR)", prepare=prepare_check),
 }
 """Every verb by name."""

@@ -20,8 +20,8 @@ from jepawm.evaluation.recording import Probe, Recorder
 from jepawm.evaluation.results import ROWS, Evaluation, JsonValue, describe, summarize, versions
 from jepawm.evaluation.tasks import Split, draw_tasks, hash_tasks
 from jepawm.normalizer import Normalizer
+from jepawm.planning.engine_config import EngineConfig
 from jepawm.planning.objectives import LatentDistance, with_head
-from jepawm.planning.rollout_engine import EngineConfig
 from jepawm.processes import count_processes, gather, is_first, process_rank, together
 from jepawm.protocols import Agent, BatchedEnv, Bounds, Objective, Planner, Task, WorldModel
 

@@ -3,61 +3,18 @@
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from jepawm.errors import UserError
+from jepawm.planning.engine_config import CompileMode, EngineConfig
 from jepawm.protocols import CandidateRollout, Objective, SharesContext, WorldModel
 from jepawm.types import Context, Latent, concatenate
 
-Precision = Literal["float32", "tf32", "bfloat16"]
-CompileMode = Literal["off", "default", "reduce-overhead", "max-autotune"]
-
 WORTH_THREADS = 8e6
 """FLOP of a matrix product above which more than one thread pays; below, threads wait."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EngineConfig:
-    """How candidates are rolled out; only `streaming` and `keep_tokens` change what comes out."""
-
-    max_memory_bytes: int = 2 * 2**30
-    """Memory in bytes that the candidates of one chunk may take, beside the model itself."""
-    chunk_tokens: int = 2048
-    """On a CPU, tokens of all candidates of one chunk: activations should stay in the cache."""
-    num_threads: int = 0
-    """Threads of a CPU; 0: one where matrix products are small, else as many as torch has."""
-    precision: Precision = "float32"
-    """`tf32` (products of float32 in 10 bits, on a GPU) and `bfloat16` (autocast) are rounder."""
-    compile: CompileMode = "off"
-    """Compile whole rollouts with this mode of `torch.compile`; `reduce-overhead` records CUDA
-    graphs. Takes a minute at first and pays for long searches."""
-    streaming: bool = False
-    """Approximate: each frame passes the layers once, and keys and values keep what frames that
-    slid out of the window left in them. Rotary positions only."""
-    keep_tokens: float = 1.0
-    """Approximate below 1: imagine this part of the tokens, evenly spaced; the others stay."""
-
-    def __post_init__(self) -> None:
-        """Check the fields.
-
-        Raises:
-            UserError: if a number is out of range.
-        """
-        for name, least in (("max_memory_bytes", 1), ("chunk_tokens", 1), ("num_threads", 0)):
-            if getattr(self, name) < least:
-                raise UserError(f"engine.{name} = {getattr(self, name)}; give at least {least}")
-        if not 0.0 < self.keep_tokens <= 1.0:
-            raise UserError(f"engine.keep_tokens = {self.keep_tokens}; give more than 0, at most 1")
-
-    @property
-    def is_exact(self) -> bool:
-        """Return whether latents are those of plain rollouts."""
-        return not self.streaming and self.keep_tokens == 1.0
 
 
 class RolloutEngine:

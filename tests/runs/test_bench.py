@@ -1,0 +1,73 @@
+"""The benchmark of planning counts what is executed and measures one job."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from jepawm.errors import UserError
+from jepawm.models.predictor import PredictorConfig
+from jepawm.models.proprio import ProprioConfig
+from jepawm.planning.engine_config import EngineConfig
+from jepawm.runs.bench import PlanningBench, bench_planning
+from jepawm.runs.bench_sizes import Size, plan_job
+
+TINY = Size(
+    predictor=PredictorConfig(window=2, depth=2, num_heads=2, visual_dim=12, positions="sincos"),
+    proprio=ProprioConfig(),
+    latent_dim=8,
+    side=2,
+    action_dim=3,
+    window=2,
+    num_samples=4,
+    num_iterations=2,
+)
+
+
+def test_a_plan_is_measured():
+    job = plan_job(TINY, horizon=3, num_tasks=2)
+    result = bench_planning(TINY, job, engine=EngineConfig(), device="cpu", repeats=2)
+    assert result["plans_measured"] == 2
+    for key in ("seconds_per_plan", "gflop", "fraction_of_peak", "peak_memory_mib"):
+        value = result[key]
+        assert isinstance(value, float)
+        assert value > 0
+    assert result["job"] == {
+        "num_samples": 4,
+        "num_iterations": 2,
+        "horizon": 3,
+        "num_tasks": 2,
+        "window": 2,
+        "context": 2,
+    }
+
+
+def test_executed_flop_are_those_of_the_layers_that_frames_pass():
+    """Window 2, context 2, 3 steps: 3 frames predict, 2 are past in the window of the next."""
+    size = replace(TINY, predictor=replace(TINY.predictor, depth=1))
+    bench = PlanningBench(
+        size,
+        plan_job(size, horizon=3, num_tasks=1),
+        engine=EngineConfig(),
+        device=torch.device("cpu"),
+    )
+    bench.plan(num_iterations=1)  # 4 samples, then the mean
+    width, tokens = 12, 4
+    square = 2 * tokens * width * width
+    keys_and_values, rest = 2 * square, (2 + 8) * square  # queries and output, feed-forward
+    attention = 4 * tokens * (2 * tokens) * width
+    modulation, action = 2 * width * 6 * width, 2 * 3 * width
+    outside = 2 * tokens * width * 8
+    each = 5 * keys_and_values + 3 * (rest + attention + modulation + outside + action)
+    each += 2 * outside  # predictions are embedded again
+    shared = keys_and_values + modulation + action + 2 * outside
+    gflop, plain = bench.count()
+    assert gflop * 1e9 == pytest.approx(shared + 5 * each)
+    assert plain > gflop
+
+
+def test_too_little_memory_says_the_least():
+    job = plan_job(TINY, horizon=3, num_tasks=1)
+    engine = EngineConfig(max_memory_bytes=100)
+    with pytest.raises(UserError, match="least that works"):
+        bench_planning(TINY, job, engine=engine, device="cpu", repeats=1)
