@@ -240,3 +240,18 @@ def test_too_short_windows_and_wrong_counts_are_refused():
         LossConfig(rollout_steps=0)
     with pytest.raises(UserError, match=r"loss\.num_directions = 0"):
         LossConfig(num_directions=0)
+
+
+@pytest.mark.parametrize(("target", "expected"), [("all", 0.0), ("teacher_forcing", 2 / 3)])
+def test_with_all_gradients_targets_of_proprio_codes_stay_detached(target, expected):
+    code = torch.tensor([0.0, 1.0], requires_grad=True)
+    latents = Latent(tokens=torch.zeros(1, 2, 1, 1), proprio=code.view(1, 2, 1, 1))
+    loss = prediction_loss(
+        toy_model(lambda seen, _: seen.map(lambda x: x.detach())),
+        latents,
+        actions=torch.zeros(1, 1, 1),
+        config=LossConfig(rollout_steps=1, target_gradient=target),
+        prefixes=[0],
+    )
+    (gradient,) = torch.autograd.grad(loss.total + 0 * code.sum(), code)
+    torch.testing.assert_close(gradient[1].item(), expected * 3 / 2, rtol=1e-5, atol=0)

@@ -35,7 +35,8 @@ class LossConfig:
     """Context of rollout steps; None: predictor.window."""
     target_gradient: Literal["teacher_forcing", "all", "none"] = "teacher_forcing"
     """Which terms pass gradients into their targets. The reference detaches only rollout targets;
-    all suits encoders that are learned with SIGReg or VICReg."""
+    all suits encoders that are learned with SIGReg or VICReg; codes of the proprioception, which
+    no such term keeps from shrinking, then stay detached."""
     proprio: bool = True
     """Add the distance of the proprio codes where the model predicts them."""
     regularizer: Literal["none", "vicreg", "sigreg"] = "none"
@@ -101,6 +102,8 @@ def prediction_loss(
         prefixes: last true times of the rollouts, each from 0 to T - K.
     """
     targets = latents[:, 1:]
+    if config.target_gradient == "all" and targets.proprio is not None:
+        targets = replace(targets, proprio=targets.proprio.detach())
     with_gradient = config.target_gradient in ("teacher_forcing", "all")
     predicted, teacher = _teacher_forcing(
         model, latents, actions, config, targets if with_gradient else targets.detach()
