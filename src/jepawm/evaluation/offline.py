@@ -20,7 +20,7 @@ from jepawm.evaluation.results import JsonValue
 from jepawm.normalizer import Normalizer
 from jepawm.protocols import WorldModel
 from jepawm.training.validation import spaced_indices
-from jepawm.types import Context
+from jepawm.types import Context, Observation
 
 _BATCH = 32
 BASELINES = ("zero", "mean", "random", "previous")
@@ -40,6 +40,7 @@ def prediction_errors(
     errors: dict[str, list[tuple[Tensor, Tensor]]] = {}
     for part in spaced_indices(windows, num_windows).split(_BATCH):
         batch = windows.batch(part).to(device)
+        assert isinstance(batch.obs, Observation)  # these windows come without a feature cache
         latents = model.encode(batch.obs)  # [b, T+1]
         context = Context(latents=latents[:, :1], actions=batch.actions[:, :0])
         predicted = model.rollout(context, batch.actions)  # [b, T]
@@ -101,6 +102,7 @@ def plan_clips(
     seconds = 0.0
     for part in spaced_indices(clips, num_clips).split(_BATCH):
         batch = clips.batch(part)
+        assert isinstance(batch.obs, Observation)  # these windows come without a feature cache
         began = perf_counter()
         agent.reset(batch.obs[:, -1], num_steps=clips.num_steps - 1)
         agent.act(batch.obs[:, 1])
