@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 
 from jepawm.compute import matmul_peak
+from jepawm.envs.wall_policy import RandomWall
 from jepawm.errors import UserError
+from jepawm.evaluation.tasks import hash_tasks, task_seed
 from jepawm.planning.gradient import Adam
 from jepawm.planning.presets import find_preset
 from jepawm.planning.random_shooting import RandomShooting
+from jepawm.protocols import Task
 from jepawm.runs import default_planner, evaluate_run, plan_run, preset_planner, report_run
 from jepawm.runs.evaluate import default_folder, unused_folder
 
@@ -155,3 +158,27 @@ def test_results_go_into_the_run_or_a_new_folder(
         Path(taken).mkdir(parents=True)
     assert default_folder("wall", "mpc") == Path("runs/eval-wall-mpc-3")
     assert unused_folder(Path("new")) == Path("new")
+
+
+def test_recorded_behaviour_gives_the_tasks_and_is_sought_in_the_data_root(
+    run_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    asked = []
+
+    def draw_tasks(policy, seed, *, num_tasks, num_steps, split, data_root):
+        asked.append((seed, num_tasks, num_steps, split, data_root))
+        return [Task(start=(20.0, 20.0), goal=(25.0, 20.0))] * num_tasks
+
+    monkeypatch.setattr(RandomWall, "draw_tasks", draw_tasks, raising=False)
+    result = evaluate_tiny(run_copy, data_root=tmp_path / "recordings")
+    assert asked == [(task_seed(5, "test"), 3, 30, "test", tmp_path / "recordings")]
+    assert result["tasks_sha256"] == hash_tasks([Task(start=(20.0, 20.0), goal=(25.0, 20.0))] * 3)
+    plan_run(
+        str(run_copy),
+        seed=1,
+        out=tmp_path / "plan",
+        device="cpu",
+        protocol="paper",
+        data_root=tmp_path / "recordings",
+    )
+    assert asked[1] == (task_seed(1, "test"), 1, 30, "test", tmp_path / "recordings")

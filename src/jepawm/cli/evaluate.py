@@ -85,6 +85,7 @@ def prepare_eval(argv: list[str]) -> Command:
             overwrite=options.overwrite,
             encoder_weights=options.encoder_weights,
             tasks_per_batch=options.tasks_per_batch,
+            data_root=options.data_root,
         )
         return Outcome(result=result, text=render_evaluation(result))
 
@@ -148,6 +149,8 @@ class PlanOptions:
     """Evaluation protocol: `paper` (one open-loop plan) or `mpc` (replan)."""
     seed: int = 0
     """Seed of the task and of the planner."""
+    data_root: Path | None = None
+    """Folder for data sets; `$JEPAWM_DATA` or the user's cache folder if not given."""
     out: Path | None = None
     """Folder for the animation; `runs/plan` if not given."""
     encoder_weights: str | None = None
@@ -174,6 +177,7 @@ def prepare_plan(argv: list[str]) -> Command:
             device=choose_device(options.device),
             protocol=options.protocol,
             encoder_weights=options.encoder_weights,
+            data_root=options.data_root,
         )
         return Outcome(result=result, text=render_fields(result))
 

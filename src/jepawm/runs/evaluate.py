@@ -9,7 +9,7 @@ from typing import cast
 import torch
 
 from jepawm.compute import count_gflop, matmul_peak
-from jepawm.data.root import data_root
+from jepawm.data.root import data_root as default_data_root
 from jepawm.envs import ENVIRONMENTS, RECORDINGS
 from jepawm.errors import UserError
 from jepawm.evaluation.evaluate import (
@@ -47,6 +47,7 @@ def evaluate_run(
     overwrite: bool = False,
     encoder_weights: str | None = None,
     tasks_per_batch: int = DEFAULT_TASKS_PER_BATCH,
+    data_root: Path | None = None,
 ) -> dict[str, object]:
     """Evaluate a run or a bundled checkpoint; writes `results.json` and `rollouts.npz`.
 
@@ -65,6 +66,7 @@ def evaluate_run(
         encoder_weights: where the weights of a frozen encoder are here; None: where its training
             found them.
         tasks_per_batch: tasks that run in lockstep; random numbers belong to a batch.
+        data_root: folder of recordings that tasks may come from; None means the default one.
 
     Raises:
         UserError: if anything does not fit.
@@ -85,6 +87,7 @@ def evaluate_run(
         seed=seed,
         split=split,
         tasks_per_batch=tasks_per_batch,
+        data_root=data_root,
         show_progress=True,
     )
 
@@ -107,9 +110,10 @@ def run_evaluation(
     seed: int,
     split: str,
     tasks_per_batch: int = DEFAULT_TASKS_PER_BATCH,
+    data_root: Path | None = None,
     show_progress: bool,
 ) -> Evaluation:
-    """Evaluate a loaded model in its environment."""
+    """Evaluate a loaded model in its environment, on tasks of recorded behaviour where it has any."""
     if split not in ("val", "test"):
         raise UserError(f"unknown split {split!r} (known: test, val)")
     if num_tasks < 1:
@@ -127,7 +131,12 @@ def run_evaluation(
         seed=seed,
         split=checked,
         tasks=recorded_tasks(
-            experiment, protocol=protocol, num_tasks=num_tasks, seed=seed, split=checked
+            experiment,
+            protocol=protocol,
+            num_tasks=num_tasks,
+            seed=seed,
+            split=checked,
+            data_root=default_data_root(data_root),
         ),
         probe=loaded.probe,
         state_to_pixel=env.state_to_pixel,
@@ -137,7 +146,13 @@ def run_evaluation(
 
 
 def recorded_tasks(
-    experiment: Experiment, *, protocol: Protocol, num_tasks: int, seed: int, split: Split
+    experiment: Experiment,
+    *,
+    protocol: Protocol,
+    num_tasks: int,
+    seed: int,
+    split: Split,
+    data_root: Path,
 ) -> list[Task] | None:
     """Draw tasks from the experiment's recorded behaviour; None where it has none."""
     source = experiment.data.policy
@@ -148,7 +163,7 @@ def recorded_tasks(
         num_tasks=num_tasks,
         num_steps=protocol.max_env_steps,
         split=split,
-        data_root=data_root(None),
+        data_root=data_root,
     )
 
 

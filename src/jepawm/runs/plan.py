@@ -21,6 +21,7 @@ def plan_run(
     device: str,
     protocol: str,
     encoder_weights: str | None = None,
+    data_root: Path | None = None,
 ) -> dict[str, object]:
     """Plan one task of the test split, execute the plan, write an animation and a report.
 
@@ -41,6 +42,7 @@ def plan_run(
         num_tasks=1,
         seed=seed,
         split="test",
+        data_root=data_root,
         show_progress=False,
     )
     results, rollouts = evaluation.results, evaluation.rollouts
