@@ -120,7 +120,7 @@ def test_damage_is_told(store, tmp_path: Path):
     with pytest.raises(UserError, match="format version 9"):
         open_features(path)
     record.unlink()
-    with pytest.raises(UserError, match="is no feature cache"):
+    with pytest.raises(UserError, match="is not a feature cache"):
         open_features(path)
 
 

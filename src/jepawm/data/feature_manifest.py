@@ -1,21 +1,19 @@
 """`features.json` of a feature cache: which encoder, which frames, how far, hash of the tokens."""
 
-import json
 import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
-from jepawm.data.manifest import FileRecord, content_hash
-from jepawm.errors import UserError
+from jepawm.data.manifest import FileRecord
+from jepawm.data.sealed_json import SealedKind, read_sealed, sealed_text
 
 FEATURES_NAME = "features.json"
 TOKEN_DTYPE = "<f2"
 REMEDY = "delete the folder and compute it anew"
 """What to do about a damaged cache."""
-_FORMAT = "jepawm-features"
-_VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,9 +44,17 @@ class FeatureManifest:
 
     def to_text(self) -> str:
         """Return the JSON text, closed by the hash of its own content."""
-        content = {"format": _FORMAT, "version": _VERSION, **asdict(self)}
-        content["sha256"] = content_hash(content)
-        return json.dumps(content, indent=2, allow_nan=False) + "\n"
+        return sealed_text(asdict(self), kind=_kind())
+
+
+def _kind() -> SealedKind:
+    return SealedKind(
+        format="jepawm-features",
+        version=1,
+        folder="a feature cache",
+        names=frozenset(field.name for field in fields(FeatureManifest)),
+        remedy=REMEDY,
+    )
 
 
 def read_feature_manifest(folder: Path) -> FeatureManifest:
@@ -57,25 +63,7 @@ def read_feature_manifest(folder: Path) -> FeatureManifest:
     Raises:
         UserError: if it is missing, truncated, altered, or of another format or version.
     """
-    path = folder / FEATURES_NAME
-    if not path.is_file():
-        raise UserError(f"{folder} is no feature cache: it has no {FEATURES_NAME}")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path} is truncated or altered ({error}); {REMEDY}") from error
-    if not isinstance(content, dict) or content.get("format") != _FORMAT:
-        raise UserError(f"{path} is not the manifest of a feature cache; check the folder")
-    if content.get("version") != _VERSION:
-        raise UserError(
-            f"{path} has format version {content.get('version')!r}, this jepawm reads {_VERSION}; "
-            f"use the jepawm that wrote it, or {REMEDY}"
-        )
-    expected = content.pop("sha256", None)
-    names = {field.name for field in fields(FeatureManifest)} | {"format", "version"}
-    if content_hash(content) != expected or set(content) != names:
-        raise UserError(f"{path} was altered: its own hash does not match; {REMEDY}")
-    del content["format"], content["version"]
+    content = cast(dict, read_sealed(folder / FEATURES_NAME, kind=_kind()))
     if content["tokens"] is not None:
         content["tokens"] = FileRecord(**content["tokens"])
     return FeatureManifest(**content)

@@ -1,21 +1,17 @@
 """`manifest.json` of an episode store: counts, statistics, provenance and the hash of each file."""
 
 import hashlib
-import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from jaxtyping import Float
 
+from jepawm.data.sealed_json import SealedKind, read_sealed, sealed_text
 from jepawm.errors import UserError
 
 MANIFEST_NAME = "manifest.json"
-FORMAT = "jepawm-episodes"
-FORMAT_VERSION = 1
-_LATER = {"fps", "source"}
-"""Fields that the first stores did not have."""
 _HASHED_WHEN_OPENED = 2 * 2**30
 
 
@@ -94,9 +90,18 @@ class Manifest:
 
     def to_text(self) -> str:
         """Return the JSON text, closed by the hash of its own content."""
-        content = {"format": FORMAT, "version": FORMAT_VERSION, **asdict(self)}
-        content["sha256"] = content_hash(content)
-        return json.dumps(content, indent=2, allow_nan=False) + "\n"
+        return sealed_text(asdict(self), kind=_kind())
+
+
+def _kind() -> SealedKind:
+    return SealedKind(
+        format="jepawm-episodes",
+        version=1,
+        folder="an episode store",
+        names=frozenset(field.name for field in fields(Manifest)),
+        later=frozenset({"fps", "source"}),
+        remedy=_REMEDY,
+    )
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -105,26 +110,7 @@ def read_manifest(folder: Path) -> Manifest:
     Raises:
         UserError: if it is missing, truncated, altered, or of another format or version.
     """
-    path = folder / MANIFEST_NAME
-    if not path.is_file():
-        raise UserError(f"{folder} is not an episode store: it has no {MANIFEST_NAME}")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path} is truncated or altered ({error}); {_REMEDY}") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise UserError(f"{path} is not the manifest of an episode store; check the folder")
-    if content.get("version") != FORMAT_VERSION:
-        raise UserError(
-            f"{path} has format version {content.get('version')!r}, this jepawm reads "
-            f"{FORMAT_VERSION}; use the jepawm that wrote it, or collect again"
-        )
-    expected = content.pop("sha256", None)
-    names = {field.name for field in fields(Manifest)} | {"format", "version"}
-    known = names - _LATER <= set(content) <= names
-    if content_hash(content) != expected or not known:
-        raise UserError(f"{path} was altered: its own hash does not match; {_REMEDY}")
-    del content["format"], content["version"]
+    content = cast(dict, read_sealed(folder / MANIFEST_NAME, kind=_kind()))
     content["statistics"] = Statistics(**content["statistics"])
     if content.get("source") is not None:
         content["source"] = SourceRecord(**content["source"])
@@ -192,9 +178,3 @@ def column_statistics(rows: Float[np.ndarray, "n d"]) -> tuple[list[float], list
 
 
 _REMEDY = "copy the store again or collect it anew"
-
-
-def content_hash(content: Mapping[str, object]) -> str:
-    """Return the SHA-256 of JSON values, whatever the order of their names."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
