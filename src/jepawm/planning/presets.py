@@ -31,7 +31,8 @@ def preset_names() -> list[str]:
 
 def _fast(frameskip: int) -> Hybrid:
     return Hybrid(
-        sampler=ICEM(num_samples=64, num_iterations=3, init_std=0.5, action_repeat=frameskip)
+        sampler=ICEM(num_samples=64, num_iterations=3, init_std=0.5, action_repeat=frameskip),
+        refiner=GradientDescent(num_iterations=15, init_std=0.3),
     )
 
 
