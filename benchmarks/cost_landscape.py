@@ -15,15 +15,14 @@ from pathlib import Path
 
 import torch
 from drawing import write_maps
+from tasks import command, find_tasks
 from torch import Tensor
 
-from jepawm.evaluation.tasks import draw_tasks
-from jepawm.hub.load import load
+from jepawm.hub.load import LoadedModel, load
 from jepawm.planning.presets import find_preset
 from jepawm.planning.reference_gradient import ReferenceGD
-from jepawm.planning.rollout_engine import rollout_candidates
+from jepawm.planning.rollout_engine import RolloutEngine
 from jepawm.protocols import CostFn
-from jepawm.runs.evaluate import build_env
 from jepawm.types import Context
 
 ROOT = Path(__file__).parents[1]
@@ -38,13 +37,14 @@ def main() -> None:
     parser.add_argument("--num-tasks", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--points", type=int, default=41, help="along each side")
+    parser.add_argument("--data-root", type=Path, help="folder of recordings that tasks come from")
     parser.add_argument("--results", type=Path, default=ROOT / "results" / "cost_landscape.jsonl")
     options = parser.parse_args()
     torch.set_flush_denormal(True)
-    cost, init = problem(options)
+    loaded, source = load(options.source), Path(options.source).name
+    cost, init = problem(loaded, options)
     generator = torch.Generator().manual_seed(options.seed)
-    frameskip = load(options.source).experiment.data.frameskip
-    preset = find_preset("hybrid", frameskip=frameskip)
+    preset = find_preset("hybrid", frameskip=loaded.experiment.data.frameskip)
     best = preset.plan(cost, init, bounds=None, generator=generator)
     path: list[Tensor] = []
 
@@ -61,14 +61,14 @@ def main() -> None:
             f"task {i}: reference ends at {c:.2g}": m
             for i, (m, c) in enumerate(zip(maps.numpy(), reference.cost.tolist(), strict=True))
         },
-        ROOT / "docs" / "images" / f"cost-landscape-{options.source}.svg",
+        ROOT / "docs" / "images" / f"cost-landscape-{source}.svg",
         extent=extent,
         caption="log10 of the cost around the best plan (dot); right: toward the reference's start.",
     )
     steps = torch.stack(path).diff(dim=0).flatten(2).norm(dim=-1)  # [I - 1, B]
     for task in range(options.num_tasks):
         row = {
-            "source": options.source,
+            "source": source,
             "task": task,
             "best_cost": float(best.cost[task]),
             "start_cost": float(reference.history[0, task]),
@@ -78,6 +78,7 @@ def main() -> None:
             "reference_to_best": float((end - best.actions)[task].norm()),
             "median_step": float(steps[:, task].median()),
             "noise_step": float(0.003 * init[0].numel() ** 0.5),
+            "command": command(),
             "date": datetime.now(tz=UTC).date().isoformat(),
         }
         print(json.dumps(row))
@@ -85,23 +86,29 @@ def main() -> None:
             file.write(json.dumps(row) + "\n")
 
 
-def problem(options: argparse.Namespace) -> tuple[CostFn, Tensor]:
-    """Return the planning cost of validation tasks of a checkpoint, and the initial guess."""
-    loaded = load(options.source)
-    protocol = loaded.experiment.protocol("paper")
-    env = build_env(loaded.experiment.env, image_size=loaded.experiment.data.image_size)
-    tasks = draw_tasks(env, num_tasks=options.num_tasks, seed=options.seed, split="val")
-    normalizer, model = loaded.normalizer, loaded.model
+def problem(loaded: LoadedModel, options: argparse.Namespace) -> tuple[CostFn, Tensor]:
+    """Return the planning cost of validation tasks of a model, and the initial guess."""
+    experiment, normalizer, model = loaded.experiment, loaded.normalizer, loaded.model
+    protocol = experiment.protocol("paper")
+    env, tasks = find_tasks(
+        loaded,
+        protocol=protocol,
+        num_tasks=options.num_tasks,
+        seed=options.seed,
+        split="val",
+        data_root=options.data_root,
+    )
     obs = normalizer.observation(env.reset(tasks))
     goal_obs = normalizer.observation(env.goal_observation())
+    width = protocol.frameskip * normalizer.action_dim
     with torch.no_grad():
         latents, goal = model.encode(obs[:, None]), model.encode(goal_obs)
-    width = protocol.frameskip * normalizer.action_dim
-    context = Context(latents=latents, actions=torch.zeros(len(tasks), 0, width))
+        context = Context(latents=latents, actions=torch.zeros(len(tasks), 0, width))
+        agent = experiment.agent
+        engine = RolloutEngine(model, context, window=agent.window, config=agent.engine)
 
     def cost(actions: Tensor) -> Tensor:
-        predicted = rollout_candidates(model, context, actions)
-        return loaded.experiment.objective(predicted, goal, actions)
+        return engine.cost(actions, objective=experiment.objective, goal=goal)
 
     return cost, torch.zeros(len(tasks), protocol.horizon, width)
 

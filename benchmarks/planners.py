@@ -1,19 +1,17 @@
 """Success of planners against compute, on the same tasks, and the curve of both.
 
     python benchmarks/planners.py wall                      # all of them, 192 test tasks
-    python benchmarks/planners.py wall --only paper fast    # some
-    python benchmarks/planners.py wall --draw               # nothing but the figure
+    python benchmarks/planners.py wall --only paper fast oracle do_nothing      # some
+    python benchmarks/planners.py wall --draw               # the figure of what was measured
 
-Rows go to results/planners.jsonl: success with its interval, the paired difference to the paper's
-CEM on the same tasks, GFLOP, wall and processor seconds of a plan, and the outcome of every task.
+Rows go to results/planners.jsonl, each as soon as it is there: success with its interval, the paired
+difference to the paper's CEM (measured first) on the same tasks, GFLOP, wall and processor seconds
+of a plan (simulator and pictures apart), and the outcome of every task.
 """
 
 import argparse
 import json
 import platform
-import shlex
-import sys
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from time import process_time
@@ -21,11 +19,14 @@ from time import process_time
 import numpy as np
 import torch
 from drawing import write_chart
+from tasks import command, find_tasks
+from torch import Tensor
 
 from jepawm.evaluation.episodes import run_episodes
-from jepawm.evaluation.evaluate import planning_agent
+from jepawm.evaluation.evaluate import planning_agent, row_agents
 from jepawm.evaluation.metrics import paired_difference, wilson_interval
-from jepawm.evaluation.tasks import draw_tasks, hash_tasks
+from jepawm.evaluation.results import describe
+from jepawm.evaluation.tasks import hash_tasks
 from jepawm.hub.load import LoadedModel, load
 from jepawm.planning.ask_tell import CMAES, Nevergrad
 from jepawm.planning.cem import CEM
@@ -36,9 +37,10 @@ from jepawm.planning.mppi import MPPI
 from jepawm.planning.presets import find_preset, preset_names
 from jepawm.planning.random_shooting import RandomShooting
 from jepawm.planning.reference_gradient import ReferenceGD
-from jepawm.protocols import Planner
+from jepawm.protocols import Agent, Planner
 from jepawm.report.charts import Chart, Series
-from jepawm.runs.evaluate import build_env, gflop_per_plan, planning_setup
+from jepawm.runs.evaluate import gflop_per_plan, planning_setup
+from jepawm.types import Observation
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results" / "planners.jsonl"
@@ -69,42 +71,42 @@ PLANNERS: dict[str, list[Planner]] = {
     "nevergrad": [Nevergrad()],
 }
 """Each by its budgets, cheapest first."""
+BASELINES = ("do_nothing", "random", "oracle")
+"""Agents without a model; the oracle plans on the simulator, by the paper's CEM."""
+NAMES = tuple(dict.fromkeys([*preset_names(), *PLANNERS, *BASELINES]))
 
 
 def main() -> None:
-    """Measure what is asked for and draw the figure."""
+    """Measure what is asked for, or draw the figure."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("source", help="bundled checkpoint or run")
-    parser.add_argument("--only", nargs="+", help="names of planners and presets")
+    parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES)
     parser.add_argument("--protocol", default="paper")
     parser.add_argument("--num-tasks", type=int, default=192)
     parser.add_argument("--split", default="test", choices=("test", "val"))
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--data-root", type=Path, help="folder of recordings that tasks come from")
     parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--draw", action="store_true", help="only draw")
+    parser.add_argument("--draw", action="store_true", help="draw what was measured")
     options = parser.parse_args()
-    if not options.draw:
+    if options.draw:
+        draw(options)
+    else:
         measure(options)
-    draw(options)
 
 
 def measure(options: argparse.Namespace) -> None:
     """Append one row per planner and budget."""
     torch.set_flush_denormal(True)
     loaded = load(options.source)
-    names = options.only or list(dict.fromkeys([*preset_names(), *PLANNERS]))
-    frameskip = loaded.experiment.data.frameskip
-    baseline = None
-    for name in ["paper", *(name for name in names if name != "paper")]:
-        preset = name in preset_names()
-        planners = [find_preset(name, frameskip=frameskip)] if preset else PLANNERS[name]
-        for planner in planners:
-            row, success = run(loaded, planner, options)
-            baseline = success if name == "paper" else baseline
-            assert baseline is not None
-            found = paired_difference(success, baseline)
+    paper = None
+    for name in ["paper", *(name for name in options.only if name != "paper")]:
+        for planner in planners(name, loaded):
+            row, success = run(loaded, planner, name=name, options=options)
+            paper = success if paper is None else paper
+            found = paired_difference(success, paper)
             row |= {
                 "name": name,
                 "minus_paper": {"difference": found.difference, "ci95": found.ci95},
@@ -119,50 +121,86 @@ def measure(options: argparse.Namespace) -> None:
                 file.write(json.dumps(row) + "\n")
 
 
+def planners(name: str, loaded: LoadedModel) -> list[Planner]:
+    """Return the planners of a name; the paper's for an agent without a model."""
+    if name in PLANNERS:
+        return PLANNERS[name]
+    preset = "paper" if name in BASELINES else name
+    return [find_preset(preset, frameskip=loaded.experiment.data.frameskip)]
+
+
 def run(
-    loaded: LoadedModel, planner: Planner, options: argparse.Namespace
+    loaded: LoadedModel, planner: Planner, *, name: str, options: argparse.Namespace
 ) -> tuple[dict[str, object], np.ndarray]:
-    """Evaluate one planner; returns its row and the outcome of each task."""
+    """Evaluate one planner or baseline; returns its row and the outcome of each task."""
     protocol = loaded.experiment.protocol(options.protocol)
     setup = planning_setup(loaded, protocol, planner=planner)
-    env = build_env(loaded.experiment.env, image_size=loaded.experiment.data.image_size)
-    tasks = draw_tasks(env, num_tasks=options.num_tasks, seed=options.seed, split=options.split)
+    env, tasks = find_tasks(
+        loaded,
+        protocol=protocol,
+        num_tasks=options.num_tasks,
+        seed=options.seed,
+        split=options.split,
+        data_root=options.data_root,
+    )
+    baselines = row_agents(env, setup, protocol=protocol, seed=options.seed, batch=0)
     generator = torch.Generator().manual_seed(options.seed)
-    agent = planning_agent(setup, protocol, generator=generator)
-    started = process_time()
-    outcome = run_episodes(env, tasks, agent=agent, protocol=protocol, on_block=lambda: None)
-    cpu_seconds = process_time() - started
+    plans = name not in BASELINES
+    agent = planning_agent(setup, protocol, generator=generator) if plans else baselines[name]
+    timed = Timed(agent)
+    outcome = run_episodes(env, tasks, agent=timed, protocol=protocol, on_block=lambda: None)
     success = outcome.success(protocol)
     row: dict[str, object] = {
-        "source": options.source,
+        "source": Path(options.source).name,
         "protocol": options.protocol,
-        "planner": {"type": type(planner).__name__, **asdict(planner)},
+        "planner": describe(planner) if plans or name == "oracle" else None,
         "tasks": {"split": options.split, "seed": options.seed, "sha256": hash_tasks(tasks)},
         "success": float(success.mean()),
         "ci95": wilson_interval(int(success.sum()), len(success)),
-        "gflop_per_plan": gflop_per_plan(loaded, setup, protocol=protocol),
+        "gflop_per_plan": gflop_per_plan(loaded, setup, protocol=protocol) if plans else 0.0,
         "seconds_per_plan": outcome.seconds_per_plan(protocol),
-        "cpu_seconds_per_plan": cpu_seconds / (len(tasks) * protocol.num_plans),
+        "cpu_seconds_per_plan": timed.cpu_seconds / (len(tasks) * protocol.num_plans),
         "outcomes": "".join(str(int(one)) for one in success),
         "threads": torch.get_num_threads(),
-        "command": shlex.join(["python", "benchmarks/planners.py", *sys.argv[1:]]),
+        "command": command(),
         "date": datetime.now(tz=UTC).date().isoformat(),
         "machine": platform.processor() or platform.machine(),
     }
     return row, success
 
 
+class Timed:
+    """An agent whose processor seconds are added up."""
+
+    def __init__(self, agent: Agent) -> None:
+        """Take the agent."""
+        self._agent = agent
+        self.cpu_seconds = 0.0
+
+    def reset(self, goal: Observation, num_steps: int | None = None) -> None:
+        """Start an episode."""
+        self._agent.reset(goal, num_steps)
+
+    def act(self, obs: Observation) -> Tensor:
+        """Return the next action blocks."""
+        started = process_time()
+        actions = self._agent.act(obs)
+        self.cpu_seconds += process_time() - started
+        return actions
+
+
 def draw(options: argparse.Namespace) -> None:
     """Draw success against GFLOP from the newest row of each planner and budget."""
+    source = Path(options.source).name
     lines = options.results.read_text(encoding="utf-8").splitlines()
     rows = {
         (row["name"], json.dumps(row["planner"])): row
         for row in map(json.loads, lines)
-        if (row["source"], row["protocol"]) == (options.source, options.protocol)
+        if (row["source"], row["protocol"]) == (source, options.protocol)
         and row["tasks"]["split"] == options.split
     }
     series = []
-    for name in PLANNERS:
+    for name in dict.fromkeys([*preset_names(), *PLANNERS]):
         points = sorted(
             (np.log10(row["gflop_per_plan"]), row["success"])
             for key, row in rows.items()
@@ -173,12 +211,12 @@ def draw(options: argparse.Namespace) -> None:
             series.append(Series(label=name, xs=xs, ys=ys, tone=len(series) % 8))
     chart = Chart(
         name="planners",
-        title=f"{options.source}: success against compute",
+        title=f"{source}: success against compute",
         x_label="log10 of GFLOP per plan",
         caption="",
         series=tuple(series),
     )
-    write_chart(chart, ROOT / "docs" / "images" / f"planners-{options.source}.svg")
+    write_chart(chart, ROOT / "docs" / "images" / f"planners-{source}.svg")
 
 
 if __name__ == "__main__":

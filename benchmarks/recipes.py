@@ -35,12 +35,7 @@ def main() -> None:
     trained = {}
     for seed in options.seeds:
         # A data root of its own: collecting is part of the time.
-        folders = [
-            "--out",
-            f"{run_folder(options, seed)}",
-            "--data-root",
-            f"{options.runs}/data-{seed}",
-        ]
+        folders = ["--out", f"{run_folder(options, seed)}", "--data-root", data_root(options, seed)]
         train = shlex.join(["train", options.recipe, "--seed", f"{seed}", *folders, *passed_on])
         trained[seed] = train, jepawm(train)
         measure(options, seed, options.protocols[0], trained[seed])
@@ -55,7 +50,8 @@ def measure(options: argparse.Namespace, seed: int, protocol: str, trained: tupl
     run = run_folder(options, seed)
     evaluate = (
         f"eval {run} --episodes {options.episodes} --protocol {protocol} "
-        f"--seed {options.task_seed} --out {run}-{protocol}"
+        f"--seed {options.task_seed} --out {run}-{protocol} "
+        f"--data-root {data_root(options, seed)}"
     )
     results = jepawm(evaluate)
     results.pop("written")
@@ -77,6 +73,11 @@ def measure(options: argparse.Namespace, seed: int, protocol: str, trained: tupl
 def run_folder(options: argparse.Namespace, seed: int) -> Path:
     """Return the folder of one seed's run."""
     return options.runs / f"{options.recipe}-{seed}"
+
+
+def data_root(options: argparse.Namespace, seed: int) -> str:
+    """Return the folder of one seed's data."""
+    return f"{options.runs}/data-{seed}"
 
 
 def jepawm(command: str) -> dict[str, object]:

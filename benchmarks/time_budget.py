@@ -15,17 +15,18 @@ import platform
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 import torch
 from drawing import write_chart
+from tasks import command, find_tasks
 
 from jepawm.evaluation.episodes import run_episodes
 from jepawm.evaluation.evaluate import planning_agent
 from jepawm.evaluation.metrics import wilson_interval
-from jepawm.evaluation.tasks import draw_tasks
 from jepawm.experiment import Experiment, build_model
 from jepawm.hub.load import load
 from jepawm.models.encoders import EncoderConfig
@@ -33,10 +34,10 @@ from jepawm.models.predictor import PredictorConfig
 from jepawm.planning.icem import ICEM
 from jepawm.planning.objectives import LatentDistance
 from jepawm.planning.presets import find_preset
-from jepawm.planning.rollout_engine import rollout_candidates
+from jepawm.planning.rollout_engine import RolloutEngine
 from jepawm.protocols import Planner
 from jepawm.report.charts import Chart, Series
-from jepawm.runs.evaluate import build_env, planning_setup
+from jepawm.runs.evaluate import planning_setup
 from jepawm.types import Context, Observation
 
 ROOT = Path(__file__).parents[1]
@@ -66,6 +67,7 @@ def main() -> None:
     parser.add_argument("--num-plans", type=int, default=100)
     parser.add_argument("--num-tasks", type=int, default=96)
     parser.add_argument("--split", default="test", choices=("test", "val"))
+    parser.add_argument("--data-root", type=Path, help="folder of recordings that tasks come from")
     parser.add_argument("--results", type=Path, default=ROOT / "results" / "time_budget.jsonl")
     options = parser.parse_args()
     torch.set_flush_denormal(True)
@@ -81,6 +83,7 @@ def main() -> None:
             row = {"part": options.part, "planner": name, "budget_ms": budget}
             row |= measure(options, planner)
             row |= {
+                "command": command(),
                 "threads": torch.get_num_threads(),
                 "load_average": os.getloadavg()[0],
                 "machine": platform.processor() or platform.machine(),
@@ -102,15 +105,16 @@ def latency(options: argparse.Namespace, planner: Planner) -> dict[str, object]:
     context = Context(latents=latents, actions=torch.zeros(1, 0, 10))
     goal, objective = latents[:, 0].map(lambda tensor: tensor + 1.0), LatentDistance()
 
-    def cost(actions: torch.Tensor) -> torch.Tensor:
-        return objective(rollout_candidates(model, context, actions), goal, actions)
+    def cost(engine: RolloutEngine, actions: torch.Tensor) -> torch.Tensor:
+        return engine.cost(actions, objective=objective, goal=goal)
 
     generator = torch.Generator().manual_seed(0)
     times = []
     with torch.no_grad():
         for _ in range(options.num_plans + 3):
             started = perf_counter()
-            planner.plan(cost, torch.zeros(1, 6, 10), bounds=None, generator=generator)
+            told = partial(cost, RolloutEngine(model, context))  # part of a plan, as in the agent
+            planner.plan(told, torch.zeros(1, 6, 10), bounds=None, generator=generator)
             times.append(1e3 * (perf_counter() - started))
     return {"size": "lewm", "plans": options.num_plans, **quantiles(times[3:])}
 
@@ -119,8 +123,14 @@ def success(options: argparse.Namespace, planner: Planner) -> dict[str, object]:
     """Solve tasks one at a time, each plan within the budget."""
     loaded = load(options.source)
     protocol = loaded.experiment.protocol("paper")
-    env = build_env(loaded.experiment.env, image_size=loaded.experiment.data.image_size)
-    tasks = draw_tasks(env, num_tasks=options.num_tasks, seed=0, split=options.split)
+    env, tasks = find_tasks(
+        loaded,
+        protocol=protocol,
+        num_tasks=options.num_tasks,
+        seed=0,
+        split=options.split,
+        data_root=options.data_root,
+    )
     setup = planning_setup(loaded, protocol, planner=planner)
     agent = planning_agent(setup, protocol, generator=torch.Generator().manual_seed(0))
     reached, times = [], []
@@ -129,7 +139,7 @@ def success(options: argparse.Namespace, planner: Planner) -> dict[str, object]:
         reached.append(bool(outcome.success(protocol)[0]))
         times.append(1e3 * outcome.seconds_per_plan(protocol))
     return {
-        "source": options.source,
+        "source": Path(options.source).name,
         "split": options.split,
         "tasks": len(tasks),
         "success": float(np.mean(reached)),
@@ -149,11 +159,12 @@ def quantiles(times: list[float]) -> dict[str, float]:
 
 def draw(options: argparse.Namespace) -> None:
     """Draw success against budget from the newest rows."""
+    source = Path(options.source).name
     rows = map(json.loads, options.results.read_text(encoding="utf-8").splitlines())
     newest = {
         (row["planner"], row["budget_ms"]): row
         for row in rows
-        if row["part"] == "success" and row["source"] == options.source
+        if row["part"] == "success" and row["source"] == source
     }
     series = []
     for tone, name in enumerate(PLANNERS):
@@ -163,12 +174,12 @@ def draw(options: argparse.Namespace) -> None:
             series.append(Series(label=name, xs=np.log10(budgets), ys=rates, tone=tone))
     chart = Chart(
         name="time-budget",
-        title=f"{options.source}: success against the time for a plan",
+        title=f"{source}: success against the time for a plan",
         x_label="log10 of the budget in ms",
         caption="",
         series=tuple(series),
     )
-    write_chart(chart, ROOT / "docs" / "images" / f"time-budget-{options.source}.svg")
+    write_chart(chart, ROOT / "docs" / "images" / f"time-budget-{source}.svg")
 
 
 if __name__ == "__main__":

@@ -135,7 +135,7 @@ def _run_rows(
 ) -> dict[str, Outcome]:
     """Run the batches of this process, and return the outcome of each row in all processes."""
     mine = range(process_rank(), len(batches), count_processes())
-    agents = {n: _rows(env, setup, protocol=protocol, seed=seed, batch=n) for n in mine}
+    agents = {n: row_agents(env, setup, protocol=protocol, seed=seed, batch=n) for n in mine}
     found: dict[tuple[str, int], Outcome] = {}
     with together(), _progress(show_progress and is_first()) as progress:
         for name in ROWS if mine else ():
@@ -155,7 +155,7 @@ def _run_rows(
     return {name: join([parts[name, n] for n in range(len(batches))]) for name in ROWS}
 
 
-def _rows(
+def row_agents(
     env: BatchedEnv, setup: PlanningSetup, *, protocol: Protocol, seed: int, batch: int
 ) -> dict[str, Agent]:
     """Return the agents of the four rows for one batch, each with random numbers of its own."""
