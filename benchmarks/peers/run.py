@@ -11,6 +11,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -37,32 +38,38 @@ class Worker:
         """Start the process and wait until it is ready."""
         if not PYTHON[side].exists():
             raise SystemExit(f"no {PYTHON[side]}; run benchmarks/peers/setup.sh first")
+        # A file, not a pipe: what a side prints is never read, and a full pipe would stop it.
+        self._complaints = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
         self._process = subprocess.Popen(
             [PYTHON[side].absolute(), HERE / "worker.py", side, size],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self._complaints,
             text=True,
             env={**os.environ, "OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"},
         )
         self.about = self._answer()
 
-    def plan(self) -> float:
-        """Return the seconds of one plan."""
+    def plan(self) -> tuple[float, float]:
+        """Return the wall and the processor seconds of one plan."""
         assert self._process.stdin is not None
         self._process.stdin.write("plan\n")
         self._process.stdin.flush()
-        return self._answer()["seconds"]
+        answer = self._answer()
+        return answer["seconds"], answer["cpu_seconds"]
 
     def close(self) -> None:
         """End the process."""
         self._process.communicate()
+        self._complaints.close()
 
     def _answer(self) -> dict:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise SystemExit(f"the worker ended:\n{self._process.communicate()[1]}")
+            self._process.wait()
+            self._complaints.seek(0)
+            raise SystemExit(f"the worker ended:\n{self._complaints.read()}")
         return json.loads(line)
 
 
@@ -71,7 +78,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", nargs="+", choices=JOBS, default=list(JOBS))
     parser.add_argument("--sides", nargs="+", choices=PYTHON, default=list(PYTHON))
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="after one that warms up")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--note", default="", help="what else ran on the machine")
     parser.add_argument("--out", type=Path, default=Path("results/peers.jsonl"))
@@ -86,20 +93,20 @@ def main() -> None:
 
 
 def measure(size: str, sides: Sequence[str], *, rounds: int, threads: int) -> dict:
-    """Do the job of one size `rounds` times with each side; who begins changes each round."""
+    """Do the job of one size `rounds` times with each side; who begins changes each round.
+
+    One round more, the first, warms up and is not counted.
+    """
     began = perf_counter()
     workers = {side: Worker(side, size, threads=threads) for side in sides}
-    seconds: dict[str, list[float]] = {side: [] for side in sides}
-    for turn in range(rounds):
+    plans: dict[str, list[tuple[float, float]]] = {side: [] for side in sides}
+    for turn in range(rounds + 1):
         first = turn % len(sides)
         for side in [*sides[first:], *sides[:first]]:
-            seconds[side].append(workers[side].plan())
+            plans[side].append(workers[side].plan())
     for worker in workers.values():
         worker.close()
-    results = {
-        side: {**workers[side].about, "median_s": median(times), "seconds": times}
-        for side, times in seconds.items()
-    }
+    results = {side: {**workers[side].about, **times(plans[side][1:])} for side in sides}
     peers = [results[side]["median_s"] for side in sides if side != "jepawm"]
     row = {"size": size, "job": asdict(JOBS[size]), "sides": results}
     if peers and "jepawm" in results:
@@ -107,17 +114,32 @@ def measure(size: str, sides: Sequence[str], *, rounds: int, threads: int) -> di
     return row | {"minutes": (perf_counter() - began) / 60}
 
 
+def times(plans: Sequence[tuple[float, float]]) -> dict:
+    """Return all seconds of plans, their medians, and their lower and upper quartile."""
+    wall, cpu = zip(*plans, strict=True)
+    low, _, high = quantiles(wall, n=4, method="inclusive") if len(wall) > 1 else wall * 3
+    return {
+        "median_s": median(wall),
+        "quartiles_s": [low, high],
+        "median_cpu_s": median(cpu),
+        "seconds": wall,
+        "cpu_seconds": cpu,
+    }
+
+
 def show(row: dict) -> None:
     """Print the table of one size."""
     job = row["job"]
     budget = f"{job['num_samples']} samples x {job['num_iterations']} iterations"
     print(f"\n{row['size']}: {budget} x {job['horizon']} steps, window {job['window']}, float32")
-    print(f"{'':34}{'median s':>10}{'quartiles':>16}{'naive GFLOP':>13}{'naive GFLOP/s':>15}")
+    print(f"{'':36}{'median s':>10}{'quartiles':>16}{'of the CPU':>12}{'naive GFLOP':>13}", end="")
+    print(f"{'GFLOP/s':>9}")
     for side in row["sides"].values():
-        low, _, high = quantiles(side["seconds"], n=4, method="inclusive")
+        low, high = side["quartiles_s"]
         name = f"{side['package']} {side['version']}, {side['threads']} threads"
-        print(f"{name:34}{side['median_s']:10.2f}{f'{low:.2f} to {high:.2f}':>16}", end="")
-        print(f"{side['naive_gflop']:13.0f}{side['naive_gflop'] / side['median_s']:15.0f}")
+        print(f"{name:36}{side['median_s']:10.2f}{f'{low:.2f} to {high:.2f}':>16}", end="")
+        print(f"{side['median_cpu_s']:12.2f}{side['naive_gflop']:13.0f}", end="")
+        print(f"{side['naive_gflop'] / side['median_s']:9.0f}")
     if "times_fastest_peer" in row:
         print(f"jepawm is {row['times_fastest_peer']:.2f} times as fast as the fastest peer")
 
