@@ -197,7 +197,7 @@ def draw(options: argparse.Namespace) -> None:
         (row["name"], json.dumps(row["planner"])): row
         for row in map(json.loads, lines)
         if (row["source"], row["protocol"]) == (source, options.protocol)
-        and row["tasks"]["split"] == options.split
+        and (row["tasks"]["split"], row["tasks"]["seed"]) == (options.split, options.seed)
     }
     series = []
     for name in dict.fromkeys([*preset_names(), *PLANNERS]):

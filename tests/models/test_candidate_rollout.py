@@ -6,6 +6,7 @@ from typing import Any, Literal
 import pytest
 import torch
 
+from jepawm.compute import count_gflop
 from jepawm.errors import UserError
 from jepawm.models.frame_cache import repeat
 from jepawm.models.predictor import Predictor, PredictorConfig
@@ -124,6 +125,18 @@ def test_a_shorter_window_and_a_longer_context():
     for window in (1, 2, 3):
         got = model.share_context(context, window=window)(actions)
         assert_same(got, plain(model, context, actions, window=window))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("conditioning", ["feature", "adaln"])
+@pytest.mark.parametrize("grid", [(1, 1), (2, 2)])
+def test_a_window_of_one_frame_is_plain_and_costs_no_more(conditioning, grid):
+    model = model_of(window=1, conditioning=conditioning, grid=grid, positions="rope")
+    context, actions = problem(model, length=1)
+    rollout = model.share_context(context)
+    assert_same(rollout(actions), plain(model, context, actions))
+    expected = count_gflop(lambda: plain(model, context, actions))
+    assert count_gflop(lambda: rollout(actions)) <= expected
 
 
 @torch.no_grad()

@@ -97,6 +97,7 @@ class CandidateRollout:
                 embedded=embedded,
                 code=codes[:, step : step + 1],
                 tables=tables,
+                alone=self.window == 1,
             )
             latent = self.predictor.leave(x, latent)
             predictions.append(self._fill(latent, newest))

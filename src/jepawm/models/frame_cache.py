@@ -74,10 +74,11 @@ def run_frame(
     code: Float[Tensor, "R 1 code"],
     tables: tuple[Tensor | None, Rotation | None],
     predict: bool = True,
+    alone: bool = False,
 ) -> Float[Tensor, "R 1 n width"]:
     """Run one frame through all its windows; returns what the oldest one makes of it.
 
-    Windows lie along the first axis `V`, of size 1 as long as they do not differ.
+    With `alone` windows hold one frame each: nothing is remembered. Windows lie along the first axis `V`, of size 1 as long as they do not differ.
     """
     x = predictor.enter(embedded, action=code).transpose(0, 1)  # [1, R, n, width]
     positions = slice(frame - windows[0].start, frame - windows[-1].start + 1)
@@ -92,6 +93,10 @@ def run_frame(
         assert isinstance(block, Block)
         codes = block.modulate(condition)
         seen = block.enter(x, codes)
+        if alone:
+            attended = _attend_self(block.attn, seen, rotation=rotation)
+            x = block.leave(x, attended, codes=codes)
+            continue
         if layer < final:
             attended = _attend_all(block.attn, seen, windows, layer=layer, rotation=rotation)
             x = block.leave(x, attended, codes=codes)
@@ -106,6 +111,15 @@ def run_frame(
 def repeat(tensor: Float[Tensor, "B *rest"], times: int) -> Float[Tensor, "R *rest"]:
     """Repeat entries `[B]` to `[B * times]`; a view without a copy if `B` is 1."""
     return tensor[:, None].expand(-1, times, *tensor.shape[1:]).flatten(0, 1)
+
+
+def _attend_self(
+    attn: Attention, seen: Float[Tensor, "1 R n width"], *, rotation: Rotation | None
+) -> Float[Tensor, "1 R n width"]:
+    """Attend within a frame; one token needs no queries and keys for that."""
+    if rotation is not None:
+        rotation = Rotation(*(part[0] for part in rotation))
+    return attn(seen[0], rotation=rotation).unsqueeze(0)
 
 
 def _attend_all(
