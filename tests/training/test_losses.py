@@ -180,8 +180,8 @@ def test_metric_is_used_for_every_term(metric):
     torch.testing.assert_close(loss.steps[0], expected)
 
 
-@pytest.mark.parametrize("proprio", [True, False])
-def test_proprio_codes_are_added(proprio):
+@pytest.mark.parametrize(("proprio", "weight"), [(True, 1.0), (True, 0.5), (False, 1.0)])
+def test_proprio_codes_are_added(proprio, weight):
     latents, actions = trajectory(3)
 
     def predict(latents: Latent, actions: Tensor) -> Latent:
@@ -189,9 +189,9 @@ def test_proprio_codes_are_added(proprio):
         return Latent(tokens=latents.tokens + actions.unsqueeze(-2), proprio=latents.proprio + 2)
 
     both = Latent(tokens=latents.tokens, proprio=torch.zeros(2, 4, 1, 5))
-    config = LossConfig(rollout_steps=2, proprio=proprio)
+    config = LossConfig(rollout_steps=2, proprio=proprio, proprio_weight=weight)
     loss = prediction_loss(toy_model(predict), both, actions=actions, config=config, prefixes=[0])
-    expected = [14 / 3 + 4 * proprio, 9.0 + 16 * proprio]
+    expected = [14 / 3 + 4 * proprio * weight, 9.0 + 16 * proprio * weight]
     torch.testing.assert_close(
         [loss.teacher_forcing.item(), loss.steps[0].item()], expected, rtol=1e-5, atol=0
     )

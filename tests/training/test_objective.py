@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from jepawm.models.proprio import ProprioConfig
 from jepawm.training.losses import LossConfig
 from jepawm.training.path_losses import curvature, step_distance_loss
 from jepawm.training.regularizers import sigreg, vicreg
@@ -102,3 +103,15 @@ def test_what_helps_planning_is_added_where_it_is_weighted(make_state, tiny_expe
     torch.testing.assert_close(terms["loss"], expected)
     terms["loss"].backward()
     assert head.count[0].weight.grad is not None
+
+
+@pytest.mark.parametrize("learned", [True, False])
+def test_codes_of_the_proprioception_learn_only_where_they_may(
+    make_state, tiny_experiment, windows, learned
+):
+    experiment = replace(tiny_experiment, proprio=ProprioConfig(mode="feature", dim=4))
+    terms, learner, _ = terms_of(make_state, experiment, windows, proprio_gradient=learned)
+    terms["loss"].backward()
+    weight = learner.model.proprio_encoder.proj.weight
+    assert (weight.grad is not None) == learned
+    assert learner.model.predictor.action_encoder.weight.grad is not None

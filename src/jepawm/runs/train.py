@@ -58,7 +58,8 @@ def train_run(
     began = perf_counter()
     torch.set_flush_denormal(True)
     experiment = open_run(experiment, out, resume=resume, explicit=explicit)
-    devices = Devices(experiment.compute, device=device, every_weight_used=experiment.loss.proprio)
+    used = experiment.loss.proprio and experiment.loss.proprio_gradient
+    devices = Devices(experiment.compute, device=device, every_weight_used=used)
     # First: a run killed while collecting can be resumed.
     from_first(lambda: write_experiment(experiment, out))
     with together():

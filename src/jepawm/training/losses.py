@@ -39,6 +39,11 @@ class LossConfig:
     no such term keeps from shrinking, then stay detached."""
     proprio: bool = True
     """Add the distance of the proprio codes where the model predicts them."""
+    proprio_weight: float = 1.0
+    """Weight of that distance; more than 1 where millimetres count, which codes hardly show."""
+    proprio_gradient: bool = True
+    """Let the code of the proprioception learn; False keeps it at its random start: being affine it
+    loses nothing, and learned it may shrink, as small codes are easily predicted."""
     regularizer: Literal["none", "vicreg", "sigreg"] = "none"
     """Anti-collapse term for learned encoders."""
     regularizer_weight: float = 0.05
@@ -63,7 +68,7 @@ class LossConfig:
             raise UserError(f"loss.rollout_steps = {self.rollout_steps} must be at least 1")
         if self.num_directions < 1:
             raise UserError(f"loss.num_directions = {self.num_directions} must be at least 1")
-        for name in ("straightening_weight", "step_distance_weight"):
+        for name in ("proprio_weight", "straightening_weight", "step_distance_weight"):
             if not getattr(self, name) >= 0.0:
                 raise UserError(f"loss.{name} = {getattr(self, name)}; give 0 or more")
 
@@ -219,5 +224,6 @@ def _rollout_steps(
 def _distance(predicted: Latent, target: Latent, config: LossConfig) -> Tensor:
     loss = latent_distance(predicted.tokens, target.tokens, metric=config.metric)
     if config.proprio and predicted.proprio is not None and target.proprio is not None:
-        loss = loss + latent_distance(predicted.proprio, target.proprio, metric=config.metric)
+        proprio = latent_distance(predicted.proprio, target.proprio, metric=config.metric)
+        loss = loss + config.proprio_weight * proprio
     return loss

@@ -1,5 +1,7 @@
 """The whole training loss of one batch: prediction, anti-collapse, what helps planning."""
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -38,6 +40,8 @@ class Learner(nn.Module):
             generator: draws the rollout's start and SIGReg's directions.
         """
         latents = self.model.encode(batch.obs)  # [B, T+1]
+        if latents.proprio is not None and not self.loss.proprio_gradient:
+            latents = replace(latents, proprio=latents.proprio.detach())
         prefixes = draw_prefixes(self.loss, batch.actions.shape[1], generator=generator)
         prediction = prediction_loss(
             self.model, latents, actions=batch.actions, config=self.loss, prefixes=prefixes
