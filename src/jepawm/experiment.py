@@ -130,6 +130,7 @@ class Experiment:
             "loss.inverse_dynamics_weight": loss.inverse_dynamics_weight > 0,
             "loss.temporal_weight": loss.temporal_weight > 0,
             "loss.straightening_weight": loss.straightening_weight > 0,
+            "optim.encoder_steps": self.optim.encoder_steps is not None,
         }
         if not isinstance(self.encoder, EncoderConfig) and any(useless.values()):
             names = ", ".join(name for name, used in useless.items() if used)

@@ -30,6 +30,24 @@ def test_constant_schedule_stays():
     assert [warm.learning_rate_at(step) for step in (0, 3, 99)] == [0.75, 3.0, 3.0]
 
 
+def test_the_learning_rate_starts_anew_when_the_encoder_stops():
+    config = OptimConfig(num_steps=320, encoder_steps=110, warmup_steps=10, learning_rate=2.0)
+    rates = [config.learning_rate_at(step) for step in (0, 9, 60, 109, 110, 119, 120, 220, 319)]
+    wanted = [0.2, 2.0, 1.0, 0.0, 0.2, 2.0, 2.0, 1.0, 0.0]
+    torch.testing.assert_close(rates, wanted, atol=1e-3, rtol=1e-4)
+    assert [config.encoder_learns(step) for step in (0, 109, 110, 319)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
+def test_an_encoder_learns_for_one_step_at_least():
+    with pytest.raises(UserError, match=r"optim.encoder_steps = 0 must be at least 1"):
+        OptimConfig(encoder_steps=0)
+
+
 def test_weight_decay_goes_from_start_to_end():
     config = OptimConfig(num_steps=100, weight_decay=1.0, final_weight_decay=3.0)
     decays = [config.weight_decay_at(step) for step in (0, 25, 50, 100)]

@@ -1,13 +1,16 @@
 """The loop: it learns, logs, saves, stops, and never writes a checkpoint of NaN."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 
 from jepawm.errors import UserError
 from jepawm.training.devices import ComputeConfig, Devices
-from jepawm.training.train import LoopConfig, LoopHooks, gflop_per_step, train
+from jepawm.training.encoder_stop import stop_encoder
+from jepawm.training.gflop import gflop_per_step, training_gflop
+from jepawm.training.train import LoopConfig, LoopHooks, train
 
 
 class Recorder:
@@ -71,6 +74,55 @@ def test_a_stop_saves_and_the_rest_gives_the_same_parameters(make_state, tiny_ex
     run(parts, windows, tiny_experiment)
     for name, value in whole.learner.state_dict().items():
         assert torch.equal(value, parts.learner.state_dict()[name]), name
+
+
+def test_a_stopped_encoder_stays_and_the_predictor_learns_on(make_state, tiny_experiment, windows):
+    experiment = longer(tiny_experiment, encoder_steps=6)
+    state = make_state(experiment)
+    run(state, windows, experiment, stop_at=6)
+    stopped = {name: value.clone() for name, value in state.learner.state_dict().items()}
+    recorder = run(state, windows, experiment)
+    changed = {n for n, x in state.learner.state_dict().items() if not torch.equal(x, stopped[n])}
+    assert any(name.startswith("model.predictor.") for name in changed)
+    assert not any(name.startswith("model.encoder.") for name in changed)
+    assert "train/inverse_dynamics" not in recorder.rows[8]  # it would shape the encoder
+    assert "val/prediction_k1" in recorder.rows[12]
+
+
+def test_going_on_with_a_stopped_encoder_equals_never_stopping(
+    make_state, tiny_experiment, windows
+):
+    experiment = longer(tiny_experiment, encoder_steps=6)
+    whole, parts = make_state(experiment), make_state(experiment)
+    run(whole, windows, experiment)
+    run(parts, windows, experiment, stop_at=4)
+    run(parts, windows, experiment, stop_at=9)
+    run(parts, windows, experiment)
+    for name, value in whole.learner.state_dict().items():
+        assert torch.equal(value, parts.learner.state_dict()[name]), name
+
+
+def test_tokens_of_a_stopped_encoder_are_those_that_planning_sees(
+    make_state, tiny_experiment, windows
+):
+    learner = make_state(tiny_experiment).learner
+    tokens = stop_encoder(learner, windows[0].store, device=torch.device("cpu"))
+    batch = windows[0].batch(torch.tensor([3, 40]))
+    kept = windows[0].with_tokens(tokens).batch(torch.tensor([3, 40]))
+    seen = learner.eval().encode(batch.obs)
+    torch.testing.assert_close(learner.encode(kept.obs).tokens, seen.tokens)
+    torch.testing.assert_close(learner.encode(kept.obs).proprio, seen.proprio)
+    assert windows[0].features is None
+
+
+def test_the_count_of_operations_knows_when_the_encoder_stops(make_state, tiny_experiment, windows):
+    learner = make_state(tiny_experiment).learner
+    batch = windows[0].batch(torch.arange(4))
+    optim = replace(tiny_experiment.optim, encoder_steps=6)
+    count = partial(training_gflop, learner, batch, optim=optim)
+    learning = gflop_per_step(learner, batch)
+    assert count(num_steps=6) == pytest.approx(6 * learning)
+    assert 6 * learning < count(num_steps=12) < 9 * learning
 
 
 def test_dropout_is_a_function_of_seed_and_step(make_state, tiny_experiment, windows):

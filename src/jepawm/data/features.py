@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -41,6 +42,27 @@ _BATCH = 32
 _FLUSH_EVERY = 256
 """Frames between two notes of how far the computation is; a multiple of the batch."""
 _LOG = logging.getLogger(__name__)
+
+
+@runtime_checkable
+class TokenSource(Protocol):
+    """What gives the tokens of frames without looking at pixels."""
+
+    def tokens(self, rows: Int64[np.ndarray, "*b"]) -> Float[Tensor, "*b N D"]:
+        """Return the tokens `[*b, N, D]` of the frames at rows `[*b]` of the whole store."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class KeptTokens:
+    """Tokens of all frames of a store, in memory."""
+
+    array: Float[Tensor, "F N D"]
+    """Row i for frame i."""
+
+    def tokens(self, rows: Int64[np.ndarray, "*b"]) -> Float[Tensor, "*b N D"]:
+        """Return the tokens `[*b, N, D]` of the frames at rows `[*b]` of the whole store."""
+        return self.array[torch.from_numpy(rows)]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -4,6 +4,7 @@ A window of `T` steps at frameskip `f` has `T + 1` frames, `f` raw steps apart, 
 blocks of `f` actions each: `T * f + 1` raw frames in all. Data leave this file normalised.
 """
 
+import copy
 import logging
 from collections.abc import Sequence
 from typing import Literal
@@ -14,7 +15,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from jepawm.data.episodes import EpisodeStore
-from jepawm.data.features import FeatureStore
+from jepawm.data.features import FeatureStore, TokenSource
 from jepawm.errors import UserError
 from jepawm.normalizer import Normalizer
 from jepawm.types import EncodedObservation, Observation, Trajectory
@@ -46,7 +47,7 @@ class Windows:
         """
         if features is not None:
             features.require_frames_of(store)
-        self.features = features
+        self.features: TokenSource | None = features
         self.store = store
         self.num_steps = num_steps
         self.frameskip = frameskip
@@ -79,6 +80,12 @@ class Windows:
     def __len__(self) -> int:
         """Count the windows."""
         return len(self.table)
+
+    def with_tokens(self, tokens: TokenSource) -> "Windows":
+        """Return the same windows with these tokens of the store's frames instead of pixels."""
+        windows = copy.copy(self)
+        windows.features = tokens
+        return windows
 
     def batch(self, indices: Int64[Tensor, " B"]) -> Trajectory:
         """Read windows `[B]`: observations `[B, T+1]` and action blocks `[B, T, f*a]`, normalised."""

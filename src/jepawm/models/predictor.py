@@ -51,6 +51,9 @@ class PredictorConfig:
     """Pass predicted tokens through a layer norm without weights (V-JEPA-2-AC)."""
     residual: bool = False
     """Predict the change of the latent instead of the latent."""
+    zero_output: bool = False
+    """Start the projection back to the encoder's width at zero: with `residual`, an untrained predictor
+    predicts no change."""
     qkv_bias: bool = True
     """Give queries, keys and values a bias."""
     norm_eps: float = 1e-6
@@ -65,6 +68,8 @@ class PredictorConfig:
         for name in ("window", "depth", "num_heads"):
             if getattr(self, name) < 1:
                 raise UserError(f"predictor.{name} = {getattr(self, name)} must be at least 1")
+        if self.zero_output and not self.projected:
+            raise UserError("predictor.zero_output needs predictor.projected; set one of them anew")
 
 
 class Predictor(nn.Module):
@@ -190,6 +195,8 @@ class Predictor(nn.Module):
                     nn.init.trunc_normal_(module.weight, std=0.02)
                     if module.bias is not None:
                         nn.init.zeros_(module.bias)
+        if self.config.zero_output and self.proj is not None:
+            nn.init.zeros_(self.proj.weight)
         zero = self.config.conditioning == "adaln_zero" or self.config.init_scale == 0
         for index, block in enumerate(self.blocks, start=1):
             assert isinstance(block, Block)

@@ -21,8 +21,9 @@ from jepawm.runs.interrupt import StopRequest
 from jepawm.runs.train_state import build_state, save_state
 from jepawm.training.checkpoint import find_checkpoint
 from jepawm.training.devices import Devices
+from jepawm.training.gflop import training_gflop
 from jepawm.training.state import TrainState
-from jepawm.training.train import LoopHooks, gflop_per_step, train
+from jepawm.training.train import LoopHooks, train
 from jepawm.training.validation import fit_probe
 
 LogFunction = Callable[[int, Mapping[str, float]], None]
@@ -59,7 +60,11 @@ def train_run(
     torch.set_flush_denormal(True)
     experiment = open_run(experiment, out, resume=resume, explicit=explicit)
     used = experiment.loss.proprio and experiment.loss.proprio_gradient
-    devices = Devices(experiment.compute, device=device, every_weight_used=used)
+    devices = Devices(
+        experiment.compute,
+        device=device,
+        every_weight_used=used and experiment.optim.encoder_steps is None,
+    )
     # First: a run killed while collecting can be resumed.
     from_first(lambda: write_experiment(experiment, out))
     with together():
@@ -140,12 +145,14 @@ def _finish(
         save_state(state, experiment, store=store, out=out, probe=probe)
     parts = devices.parts(torch.arange(min(experiment.optim.batch_size, len(windows[0]))))
     batch = windows[0].batch(parts[0]).to(devices.device)
-    gflop = gflop_per_step(state.learner, batch) * len(parts) * count_processes()
-    rate = gflop * state.step / state.seconds
+    gflop = training_gflop(state.learner, batch, optim=experiment.optim, num_steps=state.step) * (
+        len(parts) * count_processes()
+    )
+    rate = gflop / state.seconds
     peak = matmul_peak(devices.device) * count_processes()
     return result | {
         "processes": count_processes(),
-        "gflop_per_step": gflop,
+        "gflop_per_step": gflop / state.step,
         "gflops_per_second": rate,
         "matmul_peak_gflops": peak,
         "fraction_of_peak": rate / peak,

@@ -67,6 +67,11 @@ class Learner(nn.Module):
     ) -> list[tuple[str, float, Tensor]]:
         loss = self.loss
         terms: list[tuple[str, float, Tensor]] = []
+        if self.model.step_distance is not None:
+            value = step_distance_loss(self.model.step_distance, latents)
+            terms.append(("step_distance", loss.step_distance_weight, value))
+        if not latents.tokens.requires_grad:  # what follows shapes encoders, this one is frozen
+            return terms
         groups = latents.tokens.movedim(0, 2).flatten(0, 1).float()  # [(T+1) N, B, D]
         with torch.autocast(groups.device.type, enabled=False):  # bfloat16 is too coarse for them
             if loss.regularizer == "sigreg":
@@ -84,7 +89,4 @@ class Learner(nn.Module):
             terms.append(("inverse_dynamics", loss.inverse_dynamics_weight, value))
         if loss.straightening_weight > 0:
             terms.append(("curvature", loss.straightening_weight, curvature(latents)))
-        if self.model.step_distance is not None:
-            value = step_distance_loss(self.model.step_distance, latents)
-            terms.append(("step_distance", loss.step_distance_weight, value))
         return terms

@@ -24,6 +24,11 @@ class OptimConfig:
     num_epochs: int | None = None
     """Passes over the training windows that decide `num_steps` once the data is known; None: the
     steps are given."""
+    encoder_steps: int | None = None
+    """Steps after which a learned encoder stays as it is: its tokens of all frames are computed once,
+    held in memory (frames x N x D x 4 bytes), and the other steps train the predictor on them, as
+    the paper does with frozen encoders. The learning rate then starts anew. None: it learns to
+    the end."""
     batch_size: int = 128
     """Windows per step."""
     learning_rate: float = 5e-4
@@ -55,17 +60,28 @@ class OptimConfig:
             )
         if self.num_epochs is not None and self.num_epochs < 1:
             raise UserError(f"optim.num_epochs = {self.num_epochs} must be at least 1, or none")
+        if self.encoder_steps is not None and self.encoder_steps < 1:
+            raise UserError(f"optim.encoder_steps = {self.encoder_steps} must be at least 1")
 
     def learning_rate_at(self, step: int) -> float:
         """Return the learning rate of step `step`, counted from 0."""
+        steps = self.num_steps
+        if self.encoder_learns(step):
+            steps = min(steps, self.encoder_steps or steps)
+        elif self.encoder_steps is not None:
+            step, steps = step - self.encoder_steps, steps - self.encoder_steps
         warm = min(1.0, (step + 1) / max(self.warmup_steps, 1))
         rate = self.initial_learning_rate + (self.learning_rate - self.initial_learning_rate) * warm
         if self.schedule == "constant":
             return rate
         if self.schedule == "wsd":
-            return rate * min(1.0, (self.num_steps - step) / max(self.anneal_steps, 1))
-        progress = max(0, step - self.warmup_steps) / max(1, self.num_steps - self.warmup_steps)
+            return rate * min(1.0, (steps - step) / max(self.anneal_steps, 1))
+        progress = max(0, step - self.warmup_steps) / max(1, steps - self.warmup_steps)
         return rate * 0.5 * (1 + cos(pi * min(1.0, progress)))
+
+    def encoder_learns(self, step: int) -> bool:
+        """Return whether step `step`, counted from 0, changes a learned encoder."""
+        return self.encoder_steps is None or step < self.encoder_steps
 
     def for_windows(self, num_windows: int) -> "OptimConfig":
         """Return the configuration with `num_steps` set, where `num_epochs` decides it."""

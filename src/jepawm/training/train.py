@@ -11,16 +11,14 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 from torch.nn.utils import clip_grad_norm_
 
-from jepawm.compute import count_gflop
 from jepawm.data.windows import Windows
 from jepawm.errors import UserError
 from jepawm.processes import mean_over_processes, process_rank, together
 from jepawm.training.devices import Devices, hold_gradients
-from jepawm.training.objective import Learner
+from jepawm.training.encoder_stop import stop_encoder
 from jepawm.training.optim import OptimConfig, batch_indices, set_schedule, step_generator
 from jepawm.training.state import TrainState
 from jepawm.training.validation import validate
-from jepawm.types import Trajectory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +77,10 @@ def train(
     learner = state.learner.train()
     start = perf_counter() - state.seconds
     while state.step < optim.num_steps:
+        if train_windows.features is None and not optim.encoder_learns(state.step):
+            tokens = stop_encoder(learner, train_windows.store, device=devices.device)
+            train_windows = train_windows.with_tokens(tokens)
+            val_windows = val_windows.with_tokens(tokens)
         set_schedule(state.optimizer, optim, step=state.step)
         index = batch_indices(
             num_windows=len(train_windows),
@@ -111,17 +113,6 @@ def train(
             hooks.save()
         if stopped and not last:
             return
-
-
-def gflop_per_step(learner: Learner, batch: Trajectory) -> float:
-    """Count the GFLOP of one step, forward and backward, on `batch`."""
-
-    def step() -> None:
-        learner(batch, generator=torch.Generator().manual_seed(0))["loss"].backward()
-
-    gflop = count_gflop(step)
-    learner.zero_grad(set_to_none=True)
-    return gflop
 
 
 def _backward(
