@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from jepawm.data.augmentation import AugmentationConfig
 from jepawm.errors import UserError
 from jepawm.experiment import (
     AgentConfig,
@@ -158,3 +159,14 @@ def test_a_planner_made_of_planners_survives_json():
     experiment = Experiment(planner=Hybrid(sampler=ICEM(num_samples=33)))
     data = json.loads(json.dumps(experiment_to_json(experiment)))
     assert experiment_from_json(data, source="here") == experiment
+
+
+def test_kept_tokens_and_changed_frames_exclude_each_other():
+    def experiment(**fields) -> Experiment:
+        data = DataConfig(feature_cache="auto", augmentation=AugmentationConfig(**fields))
+        return Experiment(encoder=FrozenEncoderConfig(), data=data)
+
+    with pytest.raises(UserError, match=r"data\.augmentation\.shift and color"):
+        experiment(shift=4)
+    noisy = experiment(action_noise=0.5)
+    assert experiment_from_json(experiment_to_json(noisy), source="here") == noisy

@@ -10,6 +10,7 @@ import tyro
 from cattrs.errors import BaseValidationError, ForbiddenExtraKeysError
 
 from jepawm.agent import AgentConfig
+from jepawm.data.augmentation import AugmentationConfig
 from jepawm.data.episodes import EpisodeStore
 from jepawm.data.features import FeatureStore
 from jepawm.data.windows import Windows, hold_out, split_episodes
@@ -66,6 +67,8 @@ class DataConfig:
     """Normalise actions and proprioception by the statistics of the data; False takes them raw."""
     feature_cache: str | None = None
     """Tokens of a frozen encoder computed once: `auto` (beside the store), or a folder; None: never."""
+    augmentation: AugmentationConfig = AugmentationConfig()
+    """How windows are varied in training."""
     policy: CollectionPolicy = RandomWall()
     """Where collected episodes start and what is done in them."""
 
@@ -147,6 +150,11 @@ class Experiment:
             raise UserError(
                 f"data.feature_cache = {self.data.feature_cache!r} keeps the tokens of a frozen "
                 "encoder, and this one is learned; set it to None"
+            )
+        if self.data.augmentation.changes_pixels and self.data.feature_cache is not None:
+            raise UserError(
+                "data.augmentation.shift and color change frames, whose tokens cannot be kept then; "
+                "set data.feature_cache to None, or both to 0"
             )
         for protocol in self.protocols:
             if protocol.frameskip != self.data.frameskip:

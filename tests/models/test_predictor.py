@@ -165,6 +165,8 @@ CHANGES = [
     {"qkv_bias": False},
     {"norm_eps": 0.5},
     {"init_scale": 1.0},
+    {"output_scale": 0.5},
+    {"action_limit": 0.2},
 ]
 
 
@@ -191,6 +193,19 @@ def test_window_sizes_the_learned_table_and_action_dim_the_code():
     assert (wide.action_encoder.out_features, wide.layout.width) == (8, 20)
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_a_residual_predictor_with_output_scale_0_starts_as_a_copy(mode):
+    predictor = predictor_of(mode, residual=True, output_scale=0.0, conditioning="adaln")
+    latents, actions = inputs_for(predictor)
+    predicted = predictor(latents, actions)
+    assert torch.equal(predicted.tokens, latents.tokens)
+    assert (predicted.proprio is None) == (mode == "none")
+    if predicted.proprio is not None:
+        assert torch.equal(predicted.proprio, latents.proprio)
+    predicted.tokens.square().sum().backward()  # and it can learn to be more than that
+    assert predictor.norm.weight.grad.abs().max() > 0
+
+
 def test_dropout_acts_in_training():
     predictor = predictor_of(dropout=0.5)
     inputs = inputs_for(predictor)
@@ -208,6 +223,7 @@ def test_dropout_acts_in_training():
         ({"window": 0}, r"predictor\.window = 0"),
         ({"depth": 0}, r"predictor\.depth = 0"),
         ({"num_heads": 5, "head_dim": None}, r"12 is not divisible by predictor\.num_heads = 5"),
+        ({"action_limit": 0.0}, r"predictor\.action_limit = 0\.0"),
         ({"projected": False, "visual_dim": 8}, r"predictor\.visual_dim = 8"),
     ],
 )

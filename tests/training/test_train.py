@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 import torch
 
+from jepawm.data.augmentation import AugmentationConfig
 from jepawm.errors import UserError
 from jepawm.training.devices import ComputeConfig, Devices
 from jepawm.training.encoder_stop import stop_encoder
@@ -40,6 +41,7 @@ def run(state, windows, experiment, *, stop_at=None) -> Recorder:
         hooks=recorder.hooks(),
         seed=experiment.seed,
         devices=Devices(ComputeConfig(), device="cpu"),
+        augmentation=experiment.data.augmentation,
     )
     return recorder
 
@@ -55,6 +57,15 @@ def test_a_tiny_model_improves(make_state, tiny_experiment, windows):
     assert last["train/loss"] < 0.7 * first["train/loss"]
     assert last["train/inverse_dynamics"] < first["train/inverse_dynamics"]
     assert last["val/prediction_k1"] < first["val/prediction_k1"]
+
+
+def test_augmentation_changes_what_training_sees(make_state, tiny_experiment, windows):
+    varied = replace(tiny_experiment.data, augmentation=AugmentationConfig(shift=2, color=0.2))
+    losses = [
+        run(make_state(tiny_experiment), windows, experiment).rows[2]["train/loss"]
+        for experiment in (tiny_experiment, replace(tiny_experiment, data=varied))
+    ]
+    assert losses[0] != losses[1]
 
 
 def test_rows_and_checkpoints_come_when_they_should(make_state, tiny_experiment, windows):
@@ -157,6 +168,7 @@ def test_a_loss_that_becomes_nan_stops_with_its_step(make_state, tiny_experiment
             hooks=recorder.hooks(),
             seed=0,
             devices=Devices(ComputeConfig(), device="cpu"),
+            augmentation=tiny_experiment.data.augmentation,
         )
     assert recorder.saved == [5]
     assert all(bool(p.isfinite().all()) for p in state.learner.parameters())

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from jepawm.errors import UserError
 from jepawm.models.blocks import Block
 from jepawm.models.conditioning import Conditioning, Layout
-from jepawm.models.linear import linear
+from jepawm.models.linear import LimitedLinear, linear
 from jepawm.models.positions import (
     Positions,
     Rotation,
@@ -54,6 +54,12 @@ class PredictorConfig:
     zero_output: bool = False
     """Start the projection back to the encoder's width at zero: with `residual`, an untrained predictor
     predicts no change."""
+    output_scale: float = 1.0
+    """Scale of the output's layer norm at the start; with `residual`, 0 starts as a copy of the whole
+    last latent, code of the proprioception included, which no projection follows."""
+    action_limit: float | None = None
+    """Normalised actions beyond this count as this; None: no limit. In few recordings some columns
+    hardly vary, and others can lie hundreds of their standard deviations away."""
     qkv_bias: bool = True
     """Give queries, keys and values a bias."""
     norm_eps: float = 1e-6
@@ -70,6 +76,10 @@ class PredictorConfig:
                 raise UserError(f"predictor.{name} = {getattr(self, name)} must be at least 1")
         if self.zero_output and not self.projected:
             raise UserError("predictor.zero_output needs predictor.projected; set one of them anew")
+        if self.action_limit is not None and not self.action_limit > 0:
+            raise UserError(
+                f"predictor.action_limit = {self.action_limit}; give more than 0, or None"
+            )
 
 
 class Predictor(nn.Module):
@@ -103,7 +113,9 @@ class Predictor(nn.Module):
         width = self.layout.width
         self.head_dim = _head_dim(config, width)
         self.embed = nn.Linear(latent_dim, self.layout.visual_dim) if config.projected else None
-        self.action_encoder = nn.Linear(action_dim, self.layout.action_feature_dim or width)
+        self.action_encoder = LimitedLinear(
+            action_dim, self.layout.action_feature_dim or width, limit=config.action_limit
+        )
         self.blocks = nn.ModuleList(
             Block(
                 width,
@@ -197,6 +209,7 @@ class Predictor(nn.Module):
                         nn.init.zeros_(module.bias)
         if self.config.zero_output and self.proj is not None:
             nn.init.zeros_(self.proj.weight)
+        self.norm.weight.data.mul_(self.config.output_scale)
         zero = self.config.conditioning == "adaln_zero" or self.config.init_scale == 0
         for index, block in enumerate(self.blocks, start=1):
             assert isinstance(block, Block)

@@ -6,6 +6,9 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from jepawm.errors import UserError
+from jepawm.models.linear import LimitedLinear
+
 
 @dataclass(frozen=True, kw_only=True)
 class ProprioConfig:
@@ -15,15 +18,22 @@ class ProprioConfig:
     """none: pixels only; feature: its code joins the channels of every token; token: one token."""
     dim: int = 16
     """Width of the code in mode feature; in mode token it is the predictor's width."""
+    limit: float | None = None
+    """Normalised proprioception beyond this counts as this; None: no limit."""
+
+    def __post_init__(self) -> None:
+        """Check the limit."""
+        if self.limit is not None and not self.limit > 0:
+            raise UserError(f"proprio.limit = {self.limit}; give more than 0, or None")
 
 
 class ProprioEncoder(nn.Module):
     """Map normalised proprioception to its code by one affine layer."""
 
-    def __init__(self, proprio_dim: int, code_dim: int) -> None:
-        """Take the widths of the proprioception and of the code."""
+    def __init__(self, proprio_dim: int, code_dim: int, *, limit: float | None = None) -> None:
+        """Take the widths of the proprioception and of the code, and the config's limit."""
         super().__init__()
-        self.proj = nn.Linear(proprio_dim, code_dim)
+        self.proj = LimitedLinear(proprio_dim, code_dim, limit=limit)
 
     def forward(self, proprio: Float[Tensor, "*b P"]) -> Float[Tensor, "*b 1 code"]:
         """Encode `[*b, P]` into one code per instant `[*b, 1, code]`."""

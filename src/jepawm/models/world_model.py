@@ -158,6 +158,8 @@ def build_world_model(
         predictor, proprio, latent_dim=encoder.dim, grid=encoder.grid, action_dim=action_dim
     )
     code = proprio.dim if proprio.mode == "feature" else network.layout.width
-    proprio_encoder = None if proprio.mode == "none" else ProprioEncoder(proprio_dim, code)
+    proprio_encoder = None
+    if proprio.mode != "none":
+        proprio_encoder = ProprioEncoder(proprio_dim, code, limit=proprio.limit)
     head = StepDistanceHead(latent_dim=encoder.dim) if with_step_distance else None
     return JEPAWorldModel(encoder, network, proprio_encoder=proprio_encoder, step_distance=head)

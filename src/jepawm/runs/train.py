@@ -96,6 +96,7 @@ def train_run(
             hooks=LoopHooks(log=log, save=save, stop=stop),
             seed=experiment.seed,
             devices=devices,
+            augmentation=experiment.data.augmentation,
         )
     return _finish(state, experiment, store, windows, out, devices) | {
         "wall_seconds": perf_counter() - began

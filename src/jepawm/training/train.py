@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 from torch.nn.utils import clip_grad_norm_
 
+from jepawm.data.augmentation import AugmentationConfig, augment
 from jepawm.data.windows import Windows
 from jepawm.errors import UserError
 from jepawm.processes import mean_over_processes, process_rank, together
@@ -63,6 +64,7 @@ def train(
     hooks: LoopHooks,
     seed: int,
     devices: Devices,
+    augmentation: AugmentationConfig,
 ) -> None:
     """Train until `optim.num_steps`, from wherever the state is.
 
@@ -92,7 +94,8 @@ def train(
         dropout_seed = generator.initial_seed() + process_rank()
         torch.manual_seed(dropout_seed)  # dropout takes no generator of its own
         state.optimizer.zero_grad(set_to_none=True)
-        terms = _backward(state, train_windows, devices.parts(index), devices, generator)
+        parts = devices.parts(index)
+        terms = _backward(state, train_windows, parts, devices, generator, augmentation)
         grad_norm = _descend(state, terms, optim)
         state.step += 1
         state.seconds = perf_counter() - start
@@ -121,12 +124,15 @@ def _backward(
     parts: Sequence[Int64[Tensor, " b"]],
     devices: Devices,
     generator: torch.Generator,
+    augmentation: AugmentationConfig,
 ) -> dict[str, Tensor]:
     """Add up the gradients of the parts of a batch; returns the terms of the global batch."""
     sums: dict[str, Tensor] = {}
     for number, part in enumerate(parts, start=1):
         with together():
-            batch = windows.batch(part).to(devices.device)
+            batch = augment(
+                windows.batch(part), augmentation, step_seed=generator.initial_seed(), indices=part
+            ).to(devices.device)
         with hold_gradients(state.module, held=number < len(parts)):
             with devices.autocast():
                 terms = state.module(batch, generator=generator)
