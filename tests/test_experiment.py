@@ -26,6 +26,7 @@ from jepawm.planning.objectives import LatentDistance
 from jepawm.planning.random_shooting import RandomShooting
 from jepawm.recipes.wall import WALL
 from jepawm.training.losses import LossConfig
+from jepawm.training.optim import OptimConfig
 
 
 @pytest.mark.parametrize(
@@ -168,5 +169,8 @@ def test_kept_tokens_and_changed_frames_exclude_each_other():
 
     with pytest.raises(UserError, match=r"data\.augmentation\.shift and color"):
         experiment(shift=4)
+    varied = DataConfig(augmentation=AugmentationConfig(color=0.1))
+    with pytest.raises(UserError, match=r"exclude .*optim\.encoder_steps"):
+        Experiment(data=varied, optim=OptimConfig(encoder_steps=5))
     noisy = experiment(action_noise=0.5)
     assert experiment_from_json(experiment_to_json(noisy), source="here") == noisy

@@ -151,11 +151,10 @@ class Experiment:
                 f"data.feature_cache = {self.data.feature_cache!r} keeps the tokens of a frozen "
                 "encoder, and this one is learned; set it to None"
             )
-        if self.data.augmentation.changes_pixels and self.data.feature_cache is not None:
-            raise UserError(
-                "data.augmentation.shift and color change frames, whose tokens cannot be kept then; "
-                "set data.feature_cache to None, or both to 0"
-            )
+        kept = self.data.feature_cache is not None or self.optim.encoder_steps is not None
+        if self.data.augmentation.changes_pixels and kept:
+            keepers = "data.feature_cache and optim.encoder_steps"
+            raise UserError(f"data.augmentation.shift and color exclude {keepers}; drop either")
         for protocol in self.protocols:
             if protocol.frameskip != self.data.frameskip:
                 raise UserError(
