@@ -34,6 +34,7 @@ def test_names_are_keys():
         {"num_action_steps": 7},
         {"frameskip": 0},
         {"max_env_steps": 32},
+        {"goal_steps": 0},
         {"oracle_samples": 0},
         {"oracle_iterations": 0},
         {"success": "sometimes"},

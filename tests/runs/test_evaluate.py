@@ -11,13 +11,15 @@ import pytest
 from jepawm.compute import matmul_peak
 from jepawm.envs.wall_policy import RandomWall
 from jepawm.errors import UserError
+from jepawm.evaluation.protocols import Protocol
 from jepawm.evaluation.tasks import hash_tasks, task_seed
+from jepawm.experiment import Experiment
 from jepawm.planning.gradient import Adam
 from jepawm.planning.presets import find_preset
 from jepawm.planning.random_shooting import RandomShooting
 from jepawm.protocols import Task
 from jepawm.runs import default_planner, evaluate_run, plan_run, preset_planner, report_run
-from jepawm.runs.evaluate import default_folder, unused_folder
+from jepawm.runs.evaluate import default_folder, recorded_tasks, unused_folder
 
 KEYS = {
     *("env", "protocol", "episodes", "seed", "tasks_sha256", "success", "ci95", "baselines"),
@@ -182,3 +184,23 @@ def test_recorded_behaviour_gives_the_tasks_and_is_sought_in_the_data_root(
         data_root=tmp_path / "recordings",
     )
     assert asked[1] == (task_seed(1, "test"), 1, 30, "test", tmp_path / "recordings")
+
+
+def test_a_protocol_says_how_far_away_recorded_goals_are(
+    tiny_experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    asked = []
+    monkeypatch.setattr(
+        RandomWall, "draw_tasks", lambda *_, num_steps, **__: asked.append(num_steps), raising=False
+    )
+    for goal_steps in (None, 25):
+        protocol = Protocol(name="anytime", max_env_steps=50, goal_steps=goal_steps, success="any")
+        recorded_tasks(
+            tiny_experiment,
+            protocol=protocol,
+            num_tasks=1,
+            seed=0,
+            split="test",
+            data_root=tmp_path,
+        )
+    assert asked == [50, 25]

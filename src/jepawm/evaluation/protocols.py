@@ -20,6 +20,9 @@ class Protocol:
     """Environment steps in an action block; the model's own."""
     max_env_steps: int = 30
     """Environment steps in an episode."""
+    goal_steps: int | None = None
+    """Environment steps from the start to the goal in recorded behaviour, where tasks are drawn from
+    it; None: as many as the episode has."""
     num_iterations: int | None = None
     """Planner iterations for each plan; None: the planner's own number."""
     oracle_samples: int | None = None
@@ -38,7 +41,7 @@ class Protocol:
         for field in ("horizon", "num_action_steps", "frameskip", "max_env_steps"):
             if getattr(self, field) < 1:
                 raise UserError(f"protocol.{field} = {getattr(self, field)}; give at least 1")
-        for field in ("num_iterations", "oracle_samples", "oracle_iterations"):
+        for field in ("goal_steps", "num_iterations", "oracle_samples", "oracle_iterations"):
             value = getattr(self, field)
             if value is not None and value < 1:
                 raise UserError(f"protocol.{field} = {value}; give at least 1, or none")

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from jepawm.envs.pusht_policy import PushTReplays
+from jepawm.evaluation.protocols import PROTOCOLS, Protocol
 from jepawm.experiment import DataConfig
 from jepawm.models.proprio import ProprioConfig
 from jepawm.recipes.small import SMALL
@@ -24,6 +25,17 @@ PUSHT = replace(
         proprio_gradient=False,
     ),
     optim=replace(SMALL.optim, num_steps=24000, encoder_steps=8000),
+    protocols=(
+        *PROTOCOLS.values(),
+        Protocol(
+            name="anytime",
+            horizon=5,
+            num_action_steps=5,
+            max_env_steps=50,
+            goal_steps=25,
+            success="any",
+        ),
+    ),
     data=DataConfig(num_episodes=2000, episode_steps=300, num_steps=3, policy=PushTReplays()),
 )
 """A frame tells where agent and block are; the agent's velocity comes from proprioception. Without

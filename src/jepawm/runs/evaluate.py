@@ -161,7 +161,7 @@ def recorded_tasks(
     return source.draw_tasks(
         task_seed(seed, split),
         num_tasks=num_tasks,
-        num_steps=protocol.max_env_steps,
+        num_steps=protocol.goal_steps or protocol.max_env_steps,
         split=split,
         data_root=data_root,
     )

@@ -1,9 +1,12 @@
 """End the learning of an encoder: its tokens are computed once, the predictor learns on."""
 
+from typing import cast
+
 import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import track
+from torch import nn
 
 from jepawm.data.episodes import EpisodeStore
 from jepawm.data.features import KeptTokens
@@ -23,7 +26,7 @@ def stop_encoder(learner: Learner, store: EpisodeStore, *, device: torch.device)
     learner.eval()
     tokens = encode_frames(learner, store, device=device)
     learner.train()
-    learner.model.encoder.requires_grad_(requires_grad=False)
+    cast(nn.Module, learner.model.encoder).requires_grad_(requires_grad=False)
     return tokens
 
 

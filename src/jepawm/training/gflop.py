@@ -1,8 +1,10 @@
 """Count what training computes."""
 
 from dataclasses import replace
+from typing import cast
 
 import torch
+from torch import nn
 
 from jepawm.compute import count_gflop
 from jepawm.training.objective import Learner
@@ -31,7 +33,7 @@ def training_gflop(
     learning = num_steps
     if optim.encoder_steps is not None and not isinstance(batch.obs, EncodedObservation):
         learning = min(num_steps, optim.encoder_steps)
-        learner.model.encoder.requires_grad_()
+        cast(nn.Module, learner.model.encoder).requires_grad_()
     gflop = learning * gflop_per_step(learner, batch)
     if learning < num_steps:
         with torch.no_grad():
