@@ -10,6 +10,7 @@ from jepawm.experiment import AgentConfig
 from jepawm.models.encoders import EncoderConfig
 from jepawm.models.predictor import PredictorConfig
 from jepawm.models.proprio import ProprioConfig
+from jepawm.training.losses import LossConfig
 from jepawm.training.state import restore_heads, restore_training, training_tensors
 
 
@@ -25,6 +26,7 @@ def step(state, windows, seed: int) -> None:
 VARIANTS = [
     {},
     {"proprio": ProprioConfig(mode="token")},
+    {"proprio": ProprioConfig(mode="token"), "loss": LossConfig(proprio_gradient=False)},
     {
         "encoder": EncoderConfig(family="vit", dim=8, image_size=16, grid=2),
         "predictor": PredictorConfig(
@@ -41,7 +43,9 @@ VARIANTS = [
 ]
 
 
-@pytest.mark.parametrize("variant", VARIANTS, ids=["tiny", "proprio", "vit", "zero", "feature"])
+@pytest.mark.parametrize(
+    "variant", VARIANTS, ids=["tiny", "proprio", "kept code", "vit", "zero", "feature"]
+)
 def test_a_restored_state_takes_the_same_next_step(make_state, tiny_experiment, windows, variant):
     experiment = replace(tiny_experiment, agent=AgentConfig(window=1), **variant)
     state, other = make_state(experiment), make_state(replace(experiment, seed=1))

@@ -59,12 +59,8 @@ def train_run(
     began = perf_counter()
     torch.set_flush_denormal(True)
     experiment = open_run(experiment, out, resume=resume, explicit=explicit)
-    used = experiment.loss.proprio and experiment.loss.proprio_gradient
-    devices = Devices(
-        experiment.compute,
-        device=device,
-        every_weight_used=used and experiment.optim.encoder_steps is None,
-    )
+    used = experiment.loss.proprio and experiment.optim.encoder_steps is None
+    devices = Devices(experiment.compute, device=device, every_weight_used=used)
     # First: a run killed while collecting can be resumed.
     from_first(lambda: write_experiment(experiment, out))
     with together():

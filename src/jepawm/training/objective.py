@@ -1,7 +1,5 @@
 """The whole training loss of one batch: prediction, anti-collapse, what helps planning."""
 
-from dataclasses import replace
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -23,6 +21,8 @@ class Learner(nn.Module):
         super().__init__()
         self.model = model
         self.loss = loss
+        if model.proprio_encoder is not None and not loss.proprio_gradient:
+            model.proprio_encoder.requires_grad_(requires_grad=False)
         self.inverse_dynamics = None
         if loss.inverse_dynamics_weight > 0:
             width = model.encoder.num_tokens * model.encoder.dim
@@ -40,8 +40,6 @@ class Learner(nn.Module):
             generator: draws the rollout's start and SIGReg's directions.
         """
         latents = self.model.encode(batch.obs)  # [B, T+1]
-        if latents.proprio is not None and not self.loss.proprio_gradient:
-            latents = replace(latents, proprio=latents.proprio.detach())
         prefixes = draw_prefixes(self.loss, batch.actions.shape[1], generator=generator)
         prediction = prediction_loss(
             self.model, latents, actions=batch.actions, config=self.loss, prefixes=prefixes
