@@ -22,9 +22,9 @@ from jepawm.experiment import Experiment, build_model, build_windows, with_encod
 from jepawm.recipes import RECIPES
 from jepawm.runs.collect import find_or_collect
 from jepawm.runs.features import make_features
+from jepawm.training.gflop import gflop_per_step
 from jepawm.training.objective import Learner
 from jepawm.training.optim import build_optimizer, step_generator
-from jepawm.training.train import gflop_per_step
 
 
 def main() -> None:

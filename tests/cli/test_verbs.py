@@ -98,6 +98,7 @@ def test_eval_hands_over_the_protocol_and_the_planner(monkeypatch: pytest.Monkey
         "overwrite": False,
         "encoder_weights": None,
         "tasks_per_batch": DEFAULT_TASKS_PER_BATCH,
+        "data_root": None,
     }
     argv += ["--planner", "cem", "--planner.num-iterations", "2", "--out", "x", "--overwrite"]
     _, arguments = call(monkeypatch, "evaluate_run", *argv)

@@ -6,6 +6,7 @@ from jepawm.envs.pusht_policy import PushTReplays
 from jepawm.evaluation.protocols import PROTOCOLS, Protocol
 from jepawm.experiment import DataConfig
 from jepawm.models.proprio import ProprioConfig
+from jepawm.planning.objectives import LatentDistance
 from jepawm.recipes.small import SMALL
 
 _PROTOCOLS = (
@@ -38,6 +39,7 @@ PUSHT = replace(
     ),
     optim=replace(SMALL.optim, num_steps=24000, encoder_steps=8000),
     protocols=tuple(replace(one, oracle_samples=64, oracle_iterations=8) for one in _PROTOCOLS),
+    objective=LatentDistance(proprio_weight=4.0),
     data=DataConfig(num_episodes=2000, episode_steps=300, num_steps=3, policy=PushTReplays()),
 )
 """A frame tells where agent and block are; the agent's velocity comes from proprioception. Without
