@@ -4,9 +4,9 @@
 
 Whole-episode decoding is what the reference does: its Push-T and Metaworld loaders decode the mp4
 of an episode, its PointMaze loader loads the tensor file of an episode, and then four frames are
-kept. Here the decoded frames are not even converted to float, which the reference does with all
-of them. Each round times every way once, in turn; the medians over all rounds are compared. One
-clip at a time, files in the page cache. The row goes to results/reading.jsonl.
+kept. It converts all of them to float; rows that do not say so leave that out. Each round times
+every way once, in turn; the medians over all rounds are compared. One clip at a time, files in the
+page cache. The row goes to results/reading.jsonl.
 """
 
 import argparse
@@ -101,6 +101,11 @@ def moving_blobs(episode: int, size: int) -> np.ndarray:
     return np.clip(frames, 0, 255).astype(np.uint8)
 
 
+def as_float(frames: torch.Tensor) -> np.ndarray:
+    """Return `[L, side, side, 3]` bytes as `[L, 3, side, side]` floats, as the reference does."""
+    return (frames.permute(0, 3, 1, 2).float() / 255).numpy()
+
+
 def ways(folder: Path, size: int) -> dict[str, Callable[[int, int], np.ndarray]]:
     """Return the ways to read the clip of an episode that begins at a frame."""
 
@@ -111,12 +116,17 @@ def ways(folder: Path, size: int) -> dict[str, Callable[[int, int], np.ndarray]]
         file = folder / f"{episode}.mp4"
         return np.stack(list(read_video(file, name=file.name)))[start + CLIP]
 
+    def whole_mp4_float(episode: int, start: int) -> np.ndarray:
+        file = folder / f"{episode}.mp4"
+        frames = torch.from_numpy(np.stack(list(read_video(file, name=file.name))))
+        return as_float(frames)[start + CLIP]
+
     def whole_tensor(episode: int, start: int) -> np.ndarray:
         return torch.load(folder / f"{episode}.pth", weights_only=True).numpy()[start + CLIP]
 
     def whole_tensor_float(episode: int, start: int) -> np.ndarray:
         frames = torch.load(folder / f"{episode}.pth", weights_only=True)
-        return (frames.permute(0, 3, 1, 2).float() / 255).numpy()[start + CLIP]
+        return as_float(frames)[start + CLIP]
 
     return {
         **{
@@ -124,6 +134,7 @@ def ways(folder: Path, size: int) -> dict[str, Callable[[int, int], np.ndarray]]
             for pixels in STORES[size]
         },
         "whole mp4": whole_mp4,
+        "whole mp4, as float": whole_mp4_float,
         "whole tensor file": whole_tensor,
         "whole tensor file, as float": whole_tensor_float,
     }

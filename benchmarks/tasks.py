@@ -3,7 +3,6 @@
 import sys
 from pathlib import Path
 
-from jepawm.data.root import data_root as default_data_root
 from jepawm.evaluation.protocols import Protocol
 from jepawm.evaluation.tasks import Split, draw_tasks
 from jepawm.hub.load import LoadedModel
@@ -33,7 +32,7 @@ def find_tasks(
         num_tasks=num_tasks,
         seed=seed,
         split=split,
-        data_root=default_data_root(data_root),
+        data_root=data_root,
     )
     if recorded is not None:
         return env, recorded

@@ -148,3 +148,16 @@ def test_a_second_ctrl_c_interrupts_at_once():
 def test_another_error_is_not_hidden_by_a_stop():
     with pytest.raises(ValueError, match="first"):
         interrupted(signal.SIGINT, error=ValueError("first"))
+
+
+def test_a_signal_during_the_question_is_not_lost(monkeypatch: pytest.MonkeyPatch):
+    numbers = [signal.SIGTERM]
+
+    def interrupted_any(flag: bool) -> bool:
+        while numbers:
+            signal.raise_signal(numbers.pop())
+        return flag
+
+    monkeypatch.setattr("jepawm.runs.interrupt.any_process", interrupted_any)
+    with pytest.raises(UserError, match="stopped"):
+        interrupted()

@@ -25,7 +25,6 @@ class AugmentationConfig:
     color: float = 0.0
     """Largest change of contrast, part of 1; brightness changes by up to half of it, part of white,
     and each colour's contrast by up to half of it."""
-
     action_noise: float = 0.0
     """Standard deviation of noise on normalised actions, each number its own; like a ridge, it keeps
     predictions from resting on small differences."""
@@ -59,6 +58,8 @@ def augment(
 
     So they are the same however a batch is shared between processes.
     """
+    if config == AugmentationConfig():
+        return batch
     generators = [np.random.default_rng((step_seed, index)) for index in indices.tolist()]
     obs, actions = batch.obs, batch.actions
     if config.changes_pixels:

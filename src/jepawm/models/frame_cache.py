@@ -78,7 +78,8 @@ def run_frame(
 ) -> Float[Tensor, "R 1 n width"]:
     """Run one frame through all its windows; returns what the oldest one makes of it.
 
-    With `alone` windows hold one frame each: nothing is remembered. Windows lie along the first axis `V`, of size 1 as long as they do not differ.
+    With `alone` windows hold one frame each: nothing is remembered. Windows lie along the first
+    axis `V`, of size 1 as long as they do not differ.
     """
     x = predictor.enter(embedded, action=code).transpose(0, 1)  # [1, R, n, width]
     positions = slice(frame - windows[0].start, frame - windows[-1].start + 1)

@@ -136,7 +136,7 @@ def run_evaluation(
             num_tasks=num_tasks,
             seed=seed,
             split=checked,
-            data_root=default_data_root(data_root),
+            data_root=data_root,
         ),
         probe=loaded.probe,
         state_to_pixel=env.state_to_pixel,
@@ -152,9 +152,13 @@ def recorded_tasks(
     num_tasks: int,
     seed: int,
     split: Split,
-    data_root: Path,
+    data_root: Path | None,
 ) -> list[Task] | None:
-    """Draw tasks from the experiment's recorded behaviour; None where it has none."""
+    """Draw tasks from the experiment's recorded behaviour; None where it has none.
+
+    Raises:
+        UserError: if the recordings are not below the data root (None: the default one).
+    """
     source = experiment.data.policy
     if not isinstance(source, TaskSource):
         return None
@@ -163,7 +167,7 @@ def recorded_tasks(
         num_tasks=num_tasks,
         num_steps=protocol.goal_steps or protocol.max_env_steps,
         split=split,
-        data_root=data_root,
+        data_root=default_data_root(data_root),
     )
 
 

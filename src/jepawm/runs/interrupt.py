@@ -18,13 +18,12 @@ class StopRequest:
     def __init__(self, resume_command: str) -> None:
         """Take the command that goes on with the run."""
         self._resume_command = resume_command
-        self._requested = False
+        self._requested = False  # set by the handler alone: a signal may come at any moment
         self._before: dict[int, Any] = {}
 
     def __call__(self) -> bool:
         """Return whether a stop was asked for in any process; all must ask."""
-        self._requested = any_process(self._requested)
-        return self._requested
+        return any_process(self._requested)
 
     def __enter__(self) -> "StopRequest":
         """Take over the signals."""

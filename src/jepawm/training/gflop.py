@@ -30,11 +30,14 @@ def training_gflop(
 
     The batch holds what the first step saw.
     """
+    encoder = cast(nn.Module, learner.model.encoder)
+    learns = any(parameter.requires_grad for parameter in encoder.parameters())
     learning = num_steps
     if optim.encoder_steps is not None and not isinstance(batch.obs, EncodedObservation):
         learning = min(num_steps, optim.encoder_steps)
-        cast(nn.Module, learner.model.encoder).requires_grad_()
+        encoder.requires_grad_()
     gflop = learning * gflop_per_step(learner, batch)
+    encoder.requires_grad_(learns)
     if learning < num_steps:
         with torch.no_grad():
             tokens = learner.encode(batch.obs).tokens
