@@ -45,19 +45,14 @@ def main() -> None:
     torch.set_flush_denormal(True)
     torch.manual_seed(options.seed)
     loaded = load(options.model)
-    probe = fit(loaded, open_store(options.store), num_frames=options.frames)
-    tokens, states = held_out(loaded, options)
-    with torch.no_grad():
-        found = probe(tokens)
-    distance = (found[:, :2] * PLACE - states[:, 2:4]).norm(dim=1)
-    turn = torch.atan2(found[:, 3], found[:, 2]) - states[:, 4]
-    angle = torch.atan2(turn.sin(), turn.cos()).abs()
+    store = open_store(options.store)
+    rows = np.linspace(0, store.manifest.num_frames - 1, 2 * options.frames).astype(np.int64)
+    probe = fit(*stored(loaded, store, rows[::2]))
     row = {
         "command": command(),
         "date": datetime.now(tz=UTC).date().isoformat(),
-        "frames": len(states),
-        "block_px": quartiles(distance),
-        "angle_rad": quartiles(angle),
+        "unseen_demonstrations": errors(probe, *held_out(loaded, options)),
+        "other_frames_of_the_store": errors(probe, *stored(loaded, store, rows[1::40])),
     }
     with options.results.open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
@@ -76,14 +71,18 @@ def encode(loaded: LoadedModel, pixels: Tensor) -> Float[Tensor, "n width"]:
     return torch.cat([loaded.model.encoder(part).flatten(1) for part in pixels.split(256)])
 
 
-def fit(loaded: LoadedModel, store: EpisodeStore, *, num_frames: int) -> nn.Module:
-    """Fit the network to evenly spaced frames of a store."""
+@torch.no_grad()
+def stored(loaded: LoadedModel, store: EpisodeStore, rows: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Return tokens and states `[n, 7]` of frames of a store."""
     assert store.state is not None
-    rows = np.linspace(0, store.manifest.num_frames - 1, num_frames).astype(np.int64)
-    parts = [
-        encode(loaded, torch.from_numpy(store.frames(part))) for part in np.array_split(rows, 100)
-    ]
-    tokens, wanted = torch.cat(parts), pose(torch.from_numpy(store.state[rows]).float())
+    parts = np.array_split(rows, max(1, len(rows) // 400))
+    tokens = [encode(loaded, torch.from_numpy(store.frames(part))) for part in parts]
+    return torch.cat(tokens), torch.from_numpy(store.state[rows]).float()
+
+
+def fit(tokens: Float[Tensor, "n width"], states: Float[Tensor, "n 7"]) -> nn.Module:
+    """Fit the network."""
+    wanted = pose(states)
     width = tokens.shape[1]
     probe = nn.Sequential(
         nn.Linear(width, 256), nn.GELU(), nn.Linear(256, 256), nn.GELU(), nn.Linear(256, 4)
@@ -113,10 +112,22 @@ def held_out(loaded: LoadedModel, options: argparse.Namespace) -> tuple[Tensor, 
     return encode(loaded, concatenate(seen, dim=0).pixels), torch.from_numpy(states).float()
 
 
-def quartiles(errors: Float[Tensor, " n"]) -> dict[str, float]:
-    """Return the median and the quartiles."""
-    low, middle, high = errors.quantile(torch.tensor([0.25, 0.5, 0.75])).tolist()
-    return {"median": middle, "q25": low, "q75": high}
+@torch.no_grad()
+def errors(
+    probe: nn.Module, tokens: Float[Tensor, "n width"], states: Float[Tensor, "n 7"]
+) -> dict[str, float]:
+    """Return medians and 90th percentiles of the errors of place (pixels) and angle (radians)."""
+    found = probe(tokens)
+    distance = (found[:, :2] * PLACE - states[:, 2:4]).norm(dim=1)
+    turn = torch.atan2(found[:, 3], found[:, 2]) - states[:, 4]
+    angle = torch.atan2(turn.sin(), turn.cos()).abs()
+    return {
+        "frames": len(states),
+        "px_median": distance.median().item(),
+        "px_q90": distance.quantile(0.9).item(),
+        "rad_median": angle.median().item(),
+        "rad_q90": angle.quantile(0.9).item(),
+    }
 
 
 if __name__ == "__main__":

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from jepawm.envs.pusht_dynamics import PushTWorld
-from jepawm.envs.pusht_policy import PushTReplays, read_demonstrations, steer_to_places
+from jepawm.envs.pusht_policy import (
+    PushTReplays,
+    move_scene,
+    read_demonstrations,
+    steer_to_places,
+)
 from jepawm.envs.pusht_tasks import solved
 from jepawm.errors import UserError
 from jepawm.protocols import Script
@@ -77,6 +82,55 @@ def test_long_demonstrations_are_cut_and_held_out_ones_left(tmp_path: Path):
     script = draw(policy, tmp_path, num_episodes=20, num_steps=10)
     assert sorted(map(len, script.commands)) == [9] * 10 + [10] * 10
     assert len(script.sources["demos_sha256"]) == 64
+
+
+def play(places: np.ndarray, start: np.ndarray) -> np.ndarray:
+    world = PushTWorld()
+    world.reset(np.concatenate([start, [0.0, 0.0]]))
+    states = [world.state()]
+    for place in places:
+        world.step(steer_to_places(states[-1][None], place[None])[0])
+        states.append(world.state())
+    return np.array(states)[:-1, :5]
+
+
+def test_a_quarter_turn_and_a_mirror_image_known_by_hand():
+    places, states = np.array([[256.0, 300.0]]), np.array([[266.0, 256.0, 256.0, 246.0, 0.3]])
+    turned = move_scene(places, states, mirrored=False, turn=np.pi / 2, shift=np.zeros(2))
+    np.testing.assert_allclose(turned[0], [[212.0, 256.0]])
+    np.testing.assert_allclose(turned[1], [[256.0, 266.0, 266.0, 256.0, 0.3 + np.pi / 2]])
+    mirrored = move_scene(places, states, mirrored=True, turn=0.0, shift=np.array([1.0, 2.0]))
+    np.testing.assert_allclose(mirrored[1], [[247.0, 258.0, 257.0, 248.0, -0.3]])
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_the_replay_of_a_moved_scene_is_the_moved_replay(mirrored: bool):
+    start = np.array([200.0, 250.0, 256.0, 300.0, 0.5])
+    places = np.linspace([220.0, 260.0], [300.0, 320.0], 20)  # pushes the block
+    states = play(places, start)
+    assert np.linalg.norm(states[-1, 2:4] - states[0, 2:4]) > 5
+    shift = np.array([5.0, -8.0])
+    moved_places, expected = move_scene(places, states, mirrored=mirrored, turn=0.7, shift=shift)
+    np.testing.assert_allclose(play(moved_places, expected[0]), expected, atol=1e-6)
+
+
+def test_scenes_move_clear_of_the_walls_and_some_stay(tmp_path: Path):
+    path = write_demos(tmp_path)
+    _, states, ends = read_demonstrations(path)
+    starts = {tuple(states[first]) for first in (0, *ends[:-1])}
+    script = draw(
+        PushTReplays(demos=str(path), num_held_out=0, moved=0.5, **EXACT),
+        tmp_path,
+        num_episodes=60,
+        num_steps=100,
+    )
+    moved = [task.start[:5] not in starts for task in script.tasks]
+    assert 15 < sum(moved) < 45
+    for places in script.commands:
+        assert places.min() > 10
+        assert places.max() < 502
+    with pytest.raises(UserError, match=r"moved = 1\.5"):
+        PushTReplays(moved=1.5)
 
 
 def test_bad_files_are_named(tmp_path: Path):

@@ -23,6 +23,9 @@ from jepawm.protocols import Script, Task
 _COLUMNS = {"action": 2, "state": 5}
 _ACTION_SCALE = 100.0  # pixels per unit of action
 _BLOCK_REACH = (60.0, 452.0)  # where starts keep the block's place, in pixels
+_AGENT_REACH = (10.0, 502.0)  # where moved scenes keep the places asked for, in pixels
+_MIDDLE = 256.0
+_TURN, _SHIFT = 1.0, 30.0  # standard deviations of moves of scenes: radians, pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +46,15 @@ class PushTReplays:
     """Standard deviation of what is added to the places of agent and block at the start, in pixels."""
     angle_jitter: float = 0.1
     """Standard deviation of what is added to the angle of the block at the start, in radians."""
+    moved: float = 0.0
+    """Part of the replays whose whole scene is moved: mirrored half of the time, turned by 1 rad and
+    shifted by 30 pixels (standard deviations), clear of the walls. The physics stays the same, the
+    pictures are new: few demonstrations cover more places. Tasks are never moved."""
+
+    def __post_init__(self) -> None:
+        """Check the part."""
+        if not 0.0 <= self.moved <= 1.0:
+            raise UserError(f"moved = {self.moved} is no part of the replays; give 0 to 1")
 
     def script(
         self, generator: np.random.Generator, *, num_episodes: int, num_steps: int, data_root: Path
@@ -68,9 +80,12 @@ class PushTReplays:
         for demo in order:
             length = min(num_steps, int(ends[demo] - starts[demo]))
             first = int(generator.integers(starts[demo], ends[demo] - length + 1))
-            tasks.append(self._start(generator, states[first]))
-            noise = self._noise(generator, num_steps=length)
-            commands.append(actions[first : first + length] + noise)
+            stretch = slice(first, first + length)
+            places, way = actions[stretch], states[stretch]
+            if self.moved and generator.random() < self.moved:
+                places, way = _moved_scene(generator, places, way)
+            tasks.append(self._start(generator, way[0]))
+            commands.append(places + self._noise(generator, num_steps=length))
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         sources = {"demos_sha256": digest}
         return Script(tasks=tasks, commands=commands, feedback=steer_to_places, sources=sources)
@@ -136,6 +151,52 @@ def steer_to_places(
 ) -> Float[np.ndarray, "B 2"]:
     """Return the actions `[B, 2]` that ask agents in states `[B, 7]` to go to places `[B, 2]`."""
     return (places - states[:, :2]) / _ACTION_SCALE
+
+
+def move_scene(
+    places: Float[np.ndarray, "T 2"],
+    states: Float[np.ndarray, "T 5"],
+    *,
+    mirrored: bool,
+    turn: float,
+    shift: Float[np.ndarray, " 2"],
+) -> tuple[Float[np.ndarray, "T 2"], Float[np.ndarray, "T 5"]]:
+    """Mirror places asked for and states left to right, turn them (radians) about the middle, shift.
+
+    The block is its own mirror image, so what was possible stays possible.
+    """
+    matrix = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    if mirrored:
+        matrix = matrix @ np.diag([-1.0, 1.0])
+
+    def move(points: Float[np.ndarray, "T 2"]) -> Float[np.ndarray, "T 2"]:
+        return (points - _MIDDLE) @ matrix.T + _MIDDLE + shift
+
+    angles = (-states[:, 4:] if mirrored else states[:, 4:]) + turn
+    return move(places), np.hstack([move(states[:, :2]), move(states[:, 2:4]), angles])
+
+
+def _moved_scene(
+    generator: np.random.Generator,
+    places: Float[np.ndarray, "T 2"],
+    states: Float[np.ndarray, "T 5"],
+) -> tuple[Float[np.ndarray, "T 2"], Float[np.ndarray, "T 5"]]:
+    """Draw moves until one keeps clear of the walls; after 100 the scene stays where it is."""
+    for _ in range(100):
+        found = move_scene(
+            places,
+            states,
+            mirrored=bool(generator.random() < 0.5),
+            turn=generator.normal(0.0, _TURN),
+            shift=generator.normal(0.0, _SHIFT, size=2),
+        )
+        if _within(found[0], _AGENT_REACH) and _within(found[1][:, 2:4], _BLOCK_REACH):
+            return found
+    return places, states
+
+
+def _within(points: Float[np.ndarray, "T 2"], reach: tuple[float, float]) -> bool:
+    return bool((points > reach[0]).all() and (points < reach[1]).all())
 
 
 def _replayed_task(
