@@ -21,6 +21,8 @@ MAX_EXAMPLE_LINES = 60
 POSITIONAL = {
     "attend",
     "attend_frames",
+    "attend_parts",
+    "attend_to_few",
     "compare",
     "exact",
     "prediction_loss",

@@ -1,41 +1,39 @@
-"""Windows hold keys and values frame after frame."""
+"""Frames keep their keys and values window by window."""
 
 import torch
 
-from jepawm.models.frame_cache import Window, repeat
+from jepawm.models.frame_cache import Frame, Windows, repeat
 
 
-def frame(number: int, *, batch: int = 2) -> torch.Tensor:
-    """Return two tokens of one head of width 3, filled with the problem and the frame."""
-    problems = torch.arange(float(batch)).view(-1, 1, 1, 1)
-    return (10 * problems + number).expand(-1, 2, 1, 3).clone()
+def frame(*, newest: int, oldest: int, batch: int = 2) -> Frame:
+    """Return two layers whose keys tell the start of their window and the problem."""
+    starts = torch.arange(newest, oldest - 1, -1.0).view(-1, 1, 1, 1, 1)
+    key = (starts + 100 * torch.arange(float(batch)).view(-1, 1, 1, 1)).expand(-1, -1, 2, 1, 3)
+    return Frame(windows=Windows(newest=newest, oldest=oldest), layers=[(key, -key)] * 2)
 
 
-def filled(*, batch: int = 2) -> Window:
-    window = Window(start=4)
-    for number in (4, 5, 6):
-        for layer in range(2):
-            one = frame(number, batch=batch) + 100 * layer
-            window.append(layer, key=one, value=-one)
-    return window
+def starts_seen(seen: Frame, windows: Windows) -> list[float]:
+    key, value = seen.seen_from(windows, layer=1)
+    assert torch.equal(value, -key)
+    return key[:, 0, 0, 0, 0].tolist()
 
 
-def test_frames_follow_each_other_in_every_layer():
-    window = filled()
-    assert window.keys[1][1, :, 0, 0].tolist() == [114, 114, 115, 115, 116, 116]
-    assert window.values[0][0, :, 0, 0].tolist() == [-4, -4, -5, -5, -6, -6]
+def test_windows_count_from_the_newest_to_the_oldest():
+    assert len(Windows(newest=5, oldest=3)) == 3
 
 
-def test_the_last_tokens_or_all_there_are():
-    assert filled().last(2).keys[0][0, :, 0, 0].tolist() == [6, 6]
-    assert filled().last(0).keys[0].shape == (2, 0, 1, 3)
-    assert filled().last(100).keys[0].shape == (2, 6, 1, 3)
+def test_a_frame_is_seen_from_the_windows_that_hold_it():
+    old = frame(newest=4, oldest=2)  # frame 4 in the windows that start at 4, 3 and 2
+    assert starts_seen(old, Windows(newest=5, oldest=3)) == [4, 3]
+    assert starts_seen(old, Windows(newest=3, oldest=3)) == [3]
+    assert starts_seen(old, Windows(newest=4, oldest=2)) == [4, 3, 2]
+    assert starts_seen(old, Windows(newest=6, oldest=5)) == []
 
 
-def test_some_problems_and_their_candidates():
-    window = filled(batch=3).of(slice(1, 3)).repeated(2)
-    assert window.keys[0][:, 0, 0, 0].tolist() == [14, 14, 24, 24]
-    assert window.start == 4
+def test_a_map_reaches_every_layer():
+    doubled = frame(newest=1, oldest=0).map(lambda tensor: 2 * tensor)
+    assert [key[0, 0, 0, 0, 0].item() for key, _ in doubled.layers] == [2, 2]
+    assert [value[0, 1, 0, 0, 0].item() for _, value in doubled.layers] == [-202, -202]
 
 
 def test_one_problem_is_repeated_without_a_copy():

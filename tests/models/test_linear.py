@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from jepawm.models.linear import LimitedLinear, linear
+from jepawm.models.linear import LimitedLinear, PackedWeights, linear
 
 X, WEIGHT, BIAS = (
     torch.randn(shape, generator=torch.Generator().manual_seed(0))
@@ -29,7 +29,7 @@ def test_it_is_the_affine_map(gelu, bias, dtype):
 def test_strided_inputs_and_rows_of_a_weight():
     with torch.no_grad():
         x = X.transpose(0, 2)
-        got = linear(x, WEIGHT[10:30], bias=BIAS[10:30])
+        got = linear(x, WEIGHT, bias=BIAS, rows=slice(10, 30))
     torch.testing.assert_close(got, F.linear(x, WEIGHT[10:30], BIAS[10:30]), atol=1e-5, rtol=1e-5)
 
 
@@ -52,3 +52,29 @@ def test_inputs_beyond_the_limit_count_as_the_limit():
     assert torch.equal(layer(X), expected)
     layer.limit = None
     assert torch.equal(layer(X), F.linear(X, layer.weight, layer.bias))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("rows", [slice(None), slice(10, 30)])
+def test_packed_weights_give_the_same_numbers(rows, monkeypatch):
+    monkeypatch.setattr("jepawm.models.linear.WORTH_PACKING", 2)
+    packed = PackedWeights()
+    with packed.used():
+        results = [linear(X, WEIGHT, bias=BIAS, rows=rows, gelu=True) for _ in range(4)]
+    expected = F.gelu(F.linear(X, WEIGHT[rows], BIAS[rows]))
+    for result in results:  # the first is plain
+        torch.testing.assert_close(result, expected, atol=1e-5, rtol=1e-5)
+    assert not packed.find(WEIGHT, slice(0, 1), num_inputs=1).is_mkldnn
+    assert packed.find(WEIGHT, rows, num_inputs=1).is_mkldnn
+
+
+@torch.no_grad()
+def test_packed_weights_are_used_inside_only(monkeypatch):
+    monkeypatch.setattr("jepawm.models.linear.WORTH_PACKING", 1)
+    weight = WEIGHT.clone()
+    packed = PackedWeights()
+    with packed.used():
+        before = linear(X, weight, bias=None)
+        weight.zero_()
+        assert torch.equal(linear(X, weight, bias=None), before)
+    assert torch.equal(linear(X, weight, bias=None), torch.zeros_like(before))

@@ -195,6 +195,34 @@ def test_threads_are_chosen_by_the_work_or_by_the_user_and_put_back():
         torch.set_num_threads(before)
 
 
+@pytest.mark.parametrize("num_candidates", [4, 5, 12])
+def test_threads_share_candidates_evenly(num_candidates, monkeypatch):
+    monkeypatch.setattr("jepawm.planning.rollout_engine.WORTH_WORKERS", 4)
+    context, actions, goal = _problem(batch=1, candidates=num_candidates)
+    alone, shared = SharingModel(), SharingModel()
+    config = EngineConfig(num_threads=2, chunk_tokens=4 * 3)  # 3 candidates at a time
+    with torch.no_grad():
+        got = RolloutEngine(shared, context, config=config).cost(
+            actions, objective=LatentDistance(), goal=goal
+        )
+    plain = RolloutEngine(alone, context, config=EngineConfig(num_threads=1))
+    assert torch.equal(got, plain.cost(actions, objective=LatentDistance(), goal=goal))
+    assert set(shared.threads) == {1}
+    assert len(shared.batches) % 2 == 0
+    assert max(shared.batches) <= 3
+    assert max(shared.batches) - min(shared.batches) <= 1
+
+
+def test_threads_share_the_memory(monkeypatch):
+    monkeypatch.setattr("jepawm.planning.rollout_engine.WORTH_WORKERS", 4)
+    context, actions, _ = _problem(batch=1, candidates=8)
+    model = SharingModel(bytes_each=100)  # 400 bytes each
+    config = EngineConfig(num_threads=2, max_memory_bytes=1700)
+    with torch.no_grad():
+        RolloutEngine(model, context, config=config).latents(actions)
+    assert set(model.batches) == {2}
+
+
 def test_bfloat16_is_autocast_and_latents_come_back_in_full():
     context, actions, _ = _problem()
     model = SharingModel()

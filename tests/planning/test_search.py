@@ -98,3 +98,25 @@ def test_candidates_that_were_not_evaluated_are_not_dropped_ones(monkeypatch):
     cost = search.evaluate(torch.rand(2, 100, 1, 1))
     assert int(cost[0].isfinite().sum()) == FIRST_CHUNK
     assert search.best_plan().num_dropped == 0
+
+
+@pytest.mark.parametrize("budget", [0.01, 0.05, 0.2, 1.0])
+@pytest.mark.parametrize(("fixed", "each"), [(0.02, 0.002), (0.0, 0.02), (0.02, 0.0)])
+def test_a_slow_model_overdraws_by_one_candidate_at_most(monkeypatch, budget, fixed, each):
+    clock = Clock(monkeypatch, fixed=fixed, each=each)
+    search = _search(clock.cost, time_budget_s=budget)
+    for _ in search.iterations():
+        search.evaluate(torch.rand(2, 300, 1, 1))
+    assert clock.chunks[0] == 1
+    assert clock.now <= max(budget, fixed + each)
+    assert clock.now >= 0.5 * budget or sum(clock.chunks) > 0.9 * 10 * 300
+    assert search.best_plan().cost.isfinite().all()
+
+
+def test_chunks_grow_with_what_a_larger_one_is_seen_to_cost(monkeypatch):
+    clock = Clock(monkeypatch, fixed=0.02, each=0.0005)
+    search = _search(clock.cost, time_budget_s=0.5, num_iterations=2)
+    for _ in search.iterations():
+        search.evaluate(torch.rand(2, 3000, 1, 1))
+    assert clock.chunks[:3] == [1, 4, 16]
+    assert sum(clock.chunks) > 0.5 * (0.5 / 0.0005)

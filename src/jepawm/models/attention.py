@@ -1,5 +1,7 @@
 """Attention without mask tensors: softmax over all keys, or over own and earlier frames."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
@@ -44,6 +46,50 @@ def attend(
     if key.shape[1] == 1 and dropout == 0.0:  # the softmax over one key is 1
         return value.expand_as(query)
     return _fused(query, key, value, dropout=dropout, causal=False)
+
+
+def attend_parts(
+    query: Float[Tensor, "B L heads h"],
+    keys: Sequence[Float[Tensor, "B _ heads h"]],
+    values: Sequence[Float[Tensor, "B _ heads h"]],
+) -> Float[Tensor, "B L heads h"]:
+    """Attend to keys and values that lie in parts."""
+    if len(keys) == 1:
+        return attend(query, keys[0], values[0])
+    return attend(query, _joined(keys), _joined(values))
+
+
+def _joined(parts: Sequence[Float[Tensor, "B _ heads h"]]) -> Float[Tensor, "B S heads h"]:
+    """Join parts so that each head lies together in memory: the fused kernel reads it faster."""
+    return torch.cat([part.transpose(1, 2) for part in parts], dim=2).transpose(1, 2)
+
+
+def attend_to_few(
+    query: Float[Tensor, "Q R 1 heads h"],
+    keys: Sequence[Float[Tensor, "_ R 1 heads h"]],
+    values: Sequence[Float[Tensor, "_ R 1 heads h"]],
+) -> Float[Tensor, "V R 1 heads h"]:
+    """Attend from single tokens to a few, in windows `V`.
+
+    The last key is seen from all windows, an earlier one from the last so many of them. The last `Q`
+    windows ask; the others see nothing but the last key. Fused kernels are made for many keys.
+    """
+    num_windows, num_asking = len(keys[-1]), len(query)
+    shape = (len(keys), num_windows, *query.shape[1:-1], 1)
+    scores = query.new_full(shape, float("-inf"))  # [S, V, R, 1, heads, 1]
+    scores[-1, : num_windows - num_asking] = 0.0
+    for index, key in enumerate(keys):
+        num_seeing = min(len(key), num_asking)
+        score = (query[num_asking - num_seeing :] * key[len(key) - num_seeing :]).sum(
+            -1, keepdim=True
+        )
+        scores[index, num_windows - num_seeing :] = score
+    weights = (scores * query.shape[-1] ** -0.5).softmax(0)
+    out = values[-1] * weights[-1]
+    for value, weight in zip(values[:-1], weights[:-1], strict=True):
+        first = num_windows - len(value)
+        out[first:].addcmul_(value, weight[first:])
+    return out
 
 
 def block_causal_mask(num_frames: int, tokens_per_frame: int) -> Bool[Tensor, "L L"]:

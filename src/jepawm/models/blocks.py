@@ -54,8 +54,7 @@ class Attention(nn.Module):
     ) -> Float[Tensor, "*b parts"]:
         """Compute some of queries (0), keys (1) and values (2), side by side."""
         rows = slice(first * self.inner, (first + count) * self.inner)
-        bias = None if self.qkv.bias is None else self.qkv.bias[rows]
-        return linear(x, self.qkv.weight[rows], bias=bias)
+        return linear(x, self.qkv.weight, bias=self.qkv.bias, rows=rows)
 
     def mix(self, heads: Float[Tensor, "*b inner"]) -> Float[Tensor, "*b width"]:
         """Bring what the heads found back to the model's width."""

@@ -8,7 +8,16 @@ from torch import Tensor
 
 from jepawm.errors import UserError
 from jepawm.models.blocks import Block
-from jepawm.models.frame_cache import Tables, Window, repeat, run_frame
+from jepawm.models.frame_cache import (
+    Frame,
+    Tables,
+    Windows,
+    read_actions,
+    repeat,
+    run_alone,
+    run_frame,
+)
+from jepawm.models.linear import PackedWeights
 from jepawm.models.positions import Rotation
 from jepawm.models.predictor import Predictor
 from jepawm.types import Context, Latent, concatenate
@@ -34,10 +43,12 @@ class CandidateRollout:
     """The same, kept tokens only."""
     embedded: Latent
     """The same, projected."""
-    past: list[Window]
-    """Keys and values of the frames before."""
+    past: list[Frame]
+    """Keys and values of the frames before, oldest first."""
     tables: Tables
     """Position tables of a window; not used if positions count on."""
+    packed: PackedWeights
+    """Weights arranged for the processor, as long as the contexts last."""
 
     @property
     def tokens_per_candidate(self) -> int:
@@ -57,12 +68,14 @@ class CandidateRollout:
         predictor = self.predictor
         block = predictor.blocks[0]
         assert isinstance(block, Block)
-        activations = 5 * predictor.layout.width + 8 * block.attn.inner + 2 * block.mlp.hidden
+        activations = 5 * predictor.layout.width + 6 * block.attn.inner + 2 * block.mlp.hidden
         frames = self.window if self.streaming else (self.window + 1) / 2  # of a mean window
-        cached = 2 * block.attn.inner * frames * (len(predictor.blocks) + 2)
+        cached = 5 * block.attn.inner * frames * len(predictor.blocks)  # keys and values are views
         parts = [part for part in (self.newest.tokens, self.newest.proprio) if part is not None]
         latent = sum(part[0, 0].numel() for part in parts)
-        numbers = self.tokens_per_candidate * (activations + cached) + (4 * horizon + 4) * latent
+        modulated = 6 * predictor.layout.width * len(predictor.blocks) * (horizon + 1)
+        numbers = self.tokens_per_candidate * (activations + cached)
+        numbers += (4 * horizon + 4) * latent + modulated
         return int(numbers * self.newest.tokens.element_size())
 
     def part(self, problems: slice) -> "CandidateRollout":
@@ -72,33 +85,44 @@ class CandidateRollout:
             newest=self.newest[problems],
             start=self.start[problems],
             embedded=self.embedded[problems],
-            past=[window.of(problems) for window in self.past],
+            past=[frame.map(lambda tensor: tensor[:, problems]) for frame in self.past],
         )
 
     def __call__(self, actions: Float[Tensor, "b K H A"]) -> Latent:
         """Roll candidates out; returns latents `[b, K, H]`, equal to plain rollouts if exact."""
+        with self.packed.used():
+            return self._roll(actions)
+
+    def _roll(self, actions: Float[Tensor, "b K H A"]) -> Latent:
         shape, horizon = actions.shape[:2], actions.shape[2]
-        codes = self.predictor.action_encoder(actions.flatten(0, 1))  # [R, H, code]
+        steps = read_actions(self.predictor, actions.flatten(0, 1))
         last_start = 0 if self.streaming else max(0, self.length + horizon - 1 - self.window)
         tables = self._tables(self.length - 1 + horizon)
-        windows = [past.repeated(shape[1]) for past in self.past if past.start <= last_start]
+        past = [
+            frame.map(lambda tensor: repeat(tensor.transpose(0, 1), shape[1]).transpose(0, 1))
+            for frame in self.past
+        ]
         newest, latent, embedded = (
             part.map(lambda tensor: repeat(tensor, shape[1]))
             for part in (self.newest, self.start, self.embedded)
         )  # [R, 1] each
         predictions: list[Latent] = []
-        for step in range(horizon):
+        for step, action in enumerate(steps):
             frame = self.length - 1 + step
-            windows = self.alive(windows, frame, last_start=last_start)
-            x = run_frame(
-                self.predictor,
-                windows,
-                frame=frame,
-                embedded=embedded,
-                code=codes[:, step : step + 1],
-                tables=tables,
-                alone=self.window == 1,
-            )
+            if self.window == 1:
+                x = run_alone(self.predictor, embedded=embedded, action=action, tables=self.tables)
+            else:
+                past = past[max(0, len(past) - self.window + 1) :]
+                x, seen = run_frame(
+                    self.predictor,
+                    past,
+                    windows=self.windows(frame, last_start=last_start),
+                    frame=frame,
+                    embedded=embedded,
+                    action=action,
+                    tables=tables,
+                )
+                past.append(seen)
             latent = self.predictor.leave(x, latent)
             predictions.append(self._fill(latent, newest))
             if step + 1 < horizon:
@@ -106,17 +130,14 @@ class CandidateRollout:
         rolled = concatenate(predictions, dim=1)  # [R, H]
         return rolled.map(lambda tensor: tensor.unflatten(0, shape))
 
-    def alive(self, windows: list[Window], frame: int, *, last_start: int) -> list[Window]:
-        """Return the windows that a frame enters, the newest first; the last one predicts.
+    def windows(self, frame: int, *, last_start: int) -> Windows:
+        """Return the windows that a frame enters.
 
         Windows that start after `last_start` will never predict.
         """
         if self.streaming:
-            per_frame = self.tokens_per_candidate
-            kept = [window.last((self.window - 1) * per_frame) for window in windows]
-            return kept or [Window(start=0)]
-        kept = [window for window in windows if window.start > frame - self.window]
-        return [Window(start=frame), *kept] if frame <= last_start else kept
+            return Windows(newest=0, oldest=0)
+        return Windows(newest=min(frame, last_start), oldest=max(0, frame - self.window + 1))
 
     def _tables(self, num_frames: int) -> Tables:
         if not self.streaming:
@@ -176,6 +197,7 @@ def share_context(
         embedded=embedded[:, -1:],
         past=[],
         tables=position_tables(predictor, window, kept=kept, like=latents.tokens),
+        packed=PackedWeights(),
     )
     return replace(shared, past=_read_past(shared, embedded, context.actions))
 
@@ -201,26 +223,26 @@ def position_tables(
 
 def _read_past(
     shared: CandidateRollout, embedded: Latent, actions: Float[Tensor, "B w A"]
-) -> list[Window]:
+) -> list[Frame]:
     """Run all but the last frame of the contexts, whose actions are past, through the layers."""
-    windows: list[Window] = []
+    past: list[Frame] = []
     num_past = shared.length - 1
     if num_past == 0:
-        return windows
-    codes = shared.predictor.action_encoder(actions[:, -num_past:])  # [B, w-1, code]
-    for frame in range(num_past):
+        return past
+    for frame, action in enumerate(read_actions(shared.predictor, actions[:, -num_past:])):
         now = slice(frame, frame + 1)
-        windows = shared.alive(windows, frame, last_start=frame)
-        run_frame(
+        _, seen = run_frame(
             shared.predictor,
-            windows,
+            past,
+            windows=shared.windows(frame, last_start=frame),
             frame=frame,
             embedded=embedded[:, now],
-            code=codes[:, now],
+            action=action,
             tables=shared.tables,
             predict=False,
         )
-    return windows
+        past.append(seen)
+    return past
 
 
 def _evenly_spaced(tokens: Float[Tensor, "B w N D"], *, part: float) -> Int[Tensor, " kept"] | None:

@@ -8,15 +8,15 @@ slide, each new frame enters all windows that are still needed in one call; only
 predicts, so only it goes through the last layer. This is exact for every position code.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from jepawm.models.attention import attend
-from jepawm.models.blocks import Attention, Block
+from jepawm.models.attention import attend_parts, attend_to_few
+from jepawm.models.blocks import Attention, Block, Modulation
 from jepawm.models.positions import Rotation
 from jepawm.models.predictor import Predictor
 from jepawm.types import Latent
@@ -25,88 +25,121 @@ Tables = tuple[Float[Tensor, "T n width"] | None, Rotation | None]
 """What is added to the tokens of each frame of a window, and what turns queries and keys."""
 
 
-@dataclass(kw_only=True)
-class Window:
-    """Keys and values of the frames of one window, layer by layer."""
+@dataclass(frozen=True, kw_only=True)
+class Windows:
+    """The windows that a frame enters; their axis `V` has the newest first."""
 
-    start: int
-    """The first frame; the context begins with frame 0."""
-    keys: list[Float[Tensor, "R S heads h"]] = field(default_factory=list)
-    """Turned keys of each layer, frame after frame."""
-    values: list[Float[Tensor, "R S heads h"]] = field(default_factory=list)
-    """Values of each layer."""
+    newest: int
+    """The first frame of the newest one; the context begins with frame 0."""
+    oldest: int
+    """The first frame of the oldest one, which predicts."""
 
-    def append(
-        self, layer: int, *, key: Float[Tensor, "R n heads h"], value: Float[Tensor, "R n heads h"]
-    ) -> None:
-        """Add a frame to a layer."""
-        if layer == len(self.keys):
-            self.keys.append(key)
-            self.values.append(value)
-        else:
-            self.keys[layer] = torch.cat([self.keys[layer], key], dim=1)
-            self.values[layer] = torch.cat([self.values[layer], value], dim=1)
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return self.newest - self.oldest + 1
 
-    def map(self, function: Callable[[Tensor], Tensor]) -> "Window":
+
+KeysValues = tuple[Float[Tensor, "_ R n heads h"], Float[Tensor, "_ R n heads h"]]
+"""Turned keys and values of one frame in one layer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """Keys and values of one frame in each of its windows."""
+
+    windows: Windows
+    """The windows that it entered."""
+    layers: list[KeysValues]
+    """What later frames see of it."""
+
+    def seen_from(self, windows: Windows, *, layer: int) -> KeysValues:
+        """Return keys and values for those of the windows that hold the frame: the oldest ones."""
+        ours = self.windows.newest
+        held = slice(max(0, ours - windows.newest), max(0, ours - windows.oldest + 1))
+        key, value = self.layers[layer]
+        return key[held], value[held]
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> "Frame":
         """Apply a function to the keys and values of every layer."""
-        keys, values = ([function(part) for part in parts] for parts in (self.keys, self.values))
-        return Window(start=self.start, keys=keys, values=values)
+        layers = [(function(key), function(value)) for key, value in self.layers]
+        return Frame(windows=self.windows, layers=layers)
 
-    def last(self, num_tokens: int) -> "Window":
-        """Return a window of the last tokens only, or of all if there are not so many."""
-        return self.map(lambda part: part[:, max(0, part.shape[1] - num_tokens) :])
 
-    def of(self, problems: slice) -> "Window":
-        """Return the window of some problems."""
-        return self.map(lambda part: part[problems])
+@dataclass(frozen=True, kw_only=True)
+class Action:
+    """What the actions of one step tell the predictor."""
 
-    def repeated(self, times: int) -> "Window":
-        """Return a window for `times` candidates of each problem."""
-        return self.map(lambda part: repeat(part, times))
+    code: Float[Tensor, "R 1 code"]
+    """Encoded actions."""
+    modulations: list[Modulation | None]
+    """What AdaLN makes of them in each layer, `[R, 1, width]` each."""
+
+
+def read_actions(predictor: Predictor, actions: Float[Tensor, "R T A"]) -> list[Action]:
+    """Encode the actions of all steps at once; returns them step by step."""
+    codes = predictor.action_encoder(actions)  # [R, T, code]
+    condition = predictor.condition(codes)
+    layers: list[Sequence[Modulation | None]] = []
+    for block in predictor.blocks:
+        assert isinstance(block, Block)
+        layers.append(_by_step(block.modulate(condition), num_steps=actions.shape[1]))
+    return [
+        Action(code=codes[:, step : step + 1], modulations=[layer[step] for layer in layers])
+        for step in range(actions.shape[1])
+    ]
+
+
+def _by_step(modulation: Modulation | None, *, num_steps: int) -> Sequence[Modulation | None]:
+    """Return a modulation `[R, T, 1, width]` step by step, `[R, 1, width]` each."""
+    if modulation is None:
+        return [None] * num_steps
+    return list(zip(*(part.unbind(1) for part in modulation), strict=True))
 
 
 def run_frame(
     predictor: Predictor,
-    windows: list[Window],
+    past: Sequence[Frame],
     *,
+    windows: Windows,
     frame: int,
     embedded: Latent,
-    code: Float[Tensor, "R 1 code"],
-    tables: tuple[Tensor | None, Rotation | None],
+    action: Action,
+    tables: Tables,
     predict: bool = True,
-    alone: bool = False,
-) -> Float[Tensor, "R 1 n width"]:
-    """Run one frame through all its windows; returns what the oldest one makes of it.
+) -> tuple[Float[Tensor, "R 1 n width"], Frame]:
+    """Run one frame through all its windows, which hold some of the past frames, oldest first.
 
-    With `alone` windows hold one frame each: nothing is remembered. Windows lie along the first
+    Returns what the oldest window makes of it, and its keys and values. Windows lie along the first
     axis `V`, of size 1 as long as they do not differ.
     """
-    x = predictor.enter(embedded, action=code).transpose(0, 1)  # [1, R, n, width]
-    positions = slice(frame - windows[0].start, frame - windows[-1].start + 1)
+    x = predictor.enter(embedded, action=action.code).transpose(0, 1)  # [1, R, n, width]
+    positions = slice(frame - windows.newest, frame - windows.oldest + 1)
     added, rotation = tables
     if added is not None:
         x = x + added[positions, None].to(x.dtype)  # [V, R, n, width]
     if rotation is not None:
         rotation = Rotation(*(part[positions, None] for part in rotation))  # [V, 1, n, 1, ..]
-    condition = predictor.condition(code[:, 0])  # [R, width]
     final = len(predictor.blocks) - 1
-    for layer, block in enumerate(predictor.blocks):
+    own = Frame(windows=windows, layers=[])
+    for layer, (block, codes) in enumerate(zip(predictor.blocks, action.modulations, strict=True)):
         assert isinstance(block, Block)
-        codes = block.modulate(condition)
-        seen = block.enter(x, codes)
-        if alone:
-            attended = _attend_self(block.attn, seen, rotation=rotation)
-            x = block.leave(x, attended, codes=codes)
-            continue
-        if layer < final:
-            attended = _attend_all(block.attn, seen, windows, layer=layer, rotation=rotation)
-            x = block.leave(x, attended, codes=codes)
-            continue
-        _remember(block.attn, seen, windows, layer=layer, rotation=rotation)
-        if predict:
-            attended = _attend_oldest(block.attn, seen[-1:], windows[-1], rotation=rotation)
-            x = block.leave(x[-1:], attended, codes=codes)
-    return x[-1:].transpose(0, 1)  # [R, 1, n, width]
+        asking = (
+            Windows(newest=windows.oldest, oldest=windows.oldest) if layer == final else windows
+        )
+        alone = asking.newest == frame and x.shape[2] == 1  # nobody asks who sees itself alone
+        query, key, value = _project(
+            block.attn,
+            block.enter(x, codes),
+            num_windows=len(windows),
+            num_asking=len(asking) - alone,
+            rotation=rotation,
+        )
+        own.layers.append((key, value))
+        if layer < final or predict:
+            parts = [part.seen_from(asking, layer=layer) for part in (*past, own)]
+            attended = block.attn.mix(_attend(query, parts).flatten(-2))
+            x = block.leave(x[-len(asking) :], attended, codes=codes)
+    return x[-1:].transpose(0, 1), own  # [R, 1, n, width]
 
 
 def repeat(tensor: Float[Tensor, "B *rest"], times: int) -> Float[Tensor, "R *rest"]:
@@ -114,63 +147,72 @@ def repeat(tensor: Float[Tensor, "B *rest"], times: int) -> Float[Tensor, "R *re
     return tensor[:, None].expand(-1, times, *tensor.shape[1:]).flatten(0, 1)
 
 
-def _attend_self(
-    attn: Attention, seen: Float[Tensor, "1 R n width"], *, rotation: Rotation | None
-) -> Float[Tensor, "1 R n width"]:
-    """Attend within a frame; one token needs no queries and keys for that."""
-    if rotation is not None:
-        rotation = Rotation(*(part[0] for part in rotation))
-    return attn(seen[0], rotation=rotation).unsqueeze(0)
-
-
-def _attend_all(
-    attn: Attention,
-    seen: Float[Tensor, "V R n width"],
-    windows: list[Window],
+def run_alone(
+    predictor: Predictor,
     *,
-    layer: int,
+    embedded: Latent,
+    action: Action,
+    tables: Tables,
+) -> Float[Tensor, "R 1 n width"]:
+    """Run one frame that sees itself alone, in windows of one frame; nothing is kept."""
+    x = predictor.enter(embedded, action=action.code)  # [R, 1, n, width]
+    added, rotation = tables
+    x = x if added is None else x + added.to(x.dtype)
+    for block, codes in zip(predictor.blocks, action.modulations, strict=True):
+        assert isinstance(block, Block)
+        one = None if codes is None else _per_frame(codes)
+        x = block.leave(x, block.attn(block.enter(x, one), rotation=rotation), codes=one)
+    return x
+
+
+def _per_frame(modulation: Modulation) -> Modulation:
+    shift1, scale1, gate1, shift2, scale2, gate2 = (part.unsqueeze(1) for part in modulation)
+    return shift1, scale1, gate1, shift2, scale2, gate2
+
+
+def _project(
+    attn: Attention,
+    seen: Float[Tensor, "_ R n width"],
+    *,
+    num_windows: int,
+    num_asking: int,
     rotation: Rotation | None,
-) -> Float[Tensor, "W R n width"]:
-    """Attend in every window to its earlier frames and to the frame itself."""
-    projected = attn.project(seen, first=0, count=3)
-    query, key = attn.turned(projected[..., : 2 * attn.inner], rotation).unbind(-3)
-    value = attn.heads(projected[..., 2 * attn.inner :])
+) -> tuple[Tensor | None, Tensor, Tensor]:
+    """Return queries of the oldest windows that ask, keys and values of all, `[.., R, n, heads, h]`."""
+    if num_asking == num_windows:
+        projected = attn.project(seen, first=0, count=3)
+        query, key = attn.turned(projected[..., : 2 * attn.inner], rotation).unbind(-3)
+    else:
+        projected = attn.project(seen, first=1, count=2)
+        key = attn.turned(projected[..., : attn.inner], rotation).squeeze(-3)
+        query = None
+        if num_asking:
+            turns = (
+                None if rotation is None else Rotation(*(part[-num_asking:] for part in rotation))
+            )
+            asked = attn.project(seen[-num_asking:], first=0, count=1)
+            query = attn.turned(asked, turns).squeeze(-3)
+    if query is not None:
+        query = query.expand(num_asking, *query.shape[1:])
+    value = attn.heads(projected[..., -attn.inner :])
+    return (
+        query,
+        key.expand(num_windows, *key.shape[1:]),
+        value.expand(num_windows, *value.shape[1:]),
+    )
+
+
+def _attend(
+    query: Float[Tensor, "Q R n heads h"] | None, parts: Sequence[KeysValues]
+) -> Float[Tensor, "V R n heads h"]:
+    """Attend to frames that are seen by all windows (the last part) or by the oldest ones."""
+    keys, values = zip(*parts, strict=True)
+    if query is None:
+        return values[-1]
+    if query.shape[2] == 1:
+        return attend_to_few(query, keys, values)
     out = []
-    for index, window in enumerate(windows):
-        own = (part[min(index, len(part) - 1)] for part in (query, key, value))
-        asking, key_, value_ = own
-        window.append(layer, key=key_, value=value_)
-        out.append(attend(asking, window.keys[layer], window.values[layer]).flatten(-2))
-    return attn.mix(torch.stack(out) if len(out) > 1 else out[0].unsqueeze(0))
-
-
-def _remember(
-    attn: Attention,
-    seen: Float[Tensor, "V R n width"],
-    windows: list[Window],
-    *,
-    layer: int,
-    rotation: Rotation | None,
-) -> None:
-    """Add keys and values of a frame to every window, without asking for anything."""
-    projected = attn.project(seen, first=1, count=2)
-    keys = attn.turned(projected[..., : attn.inner], rotation).squeeze(-3)
-    values = attn.heads(projected[..., attn.inner :])
-    for index, window in enumerate(windows):
-        key, value = (part[min(index, len(part) - 1)] for part in (keys, values))
-        window.append(layer, key=key, value=value)
-
-
-def _attend_oldest(
-    attn: Attention,
-    seen: Float[Tensor, "1 R n width"],
-    window: Window,
-    *,
-    rotation: Rotation | None,
-) -> Float[Tensor, "1 R n width"]:
-    """Attend in the window that predicts, whose last layer holds the frame already."""
-    if rotation is not None:
-        rotation = Rotation(*(part[-1:] for part in rotation))
-    query = attn.turned(attn.project(seen, first=0, count=1), rotation).squeeze(-3)[0]
-    out = attend(query, window.keys[-1], window.values[-1]).flatten(-2)
-    return attn.mix(out.unsqueeze(0))
+    for back in range(len(query), 0, -1):  # windows, the newest first, counted from the oldest
+        seen = [(key[-back], value[-back]) for key, value in parts if len(key) >= back]
+        out.append(attend_parts(query[-back], *zip(*seen, strict=True)))
+    return torch.stack(out) if len(out) > 1 else out[0].unsqueeze(0)

@@ -1,5 +1,9 @@
 """Affine maps; in inference on a CPU oneDNN adds bias and GELU while it multiplies."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -21,19 +25,73 @@ class LimitedLinear(nn.Linear):
         )
 
 
+WORTH_PACKING = 16
+"""Products with a weight after which arranging it for the processor has paid, whatever their size."""
+
+
 def linear(
     x: Float[Tensor, "*b n_in"],
-    weight: Float[Tensor, "n_out n_in"],
+    weight: Float[Tensor, "all_out n_in"],
     *,
-    bias: Float[Tensor, " n_out"] | None,
+    bias: Float[Tensor, " all_out"] | None,
+    rows: slice = slice(None),
     gelu: bool = False,
 ) -> Float[Tensor, "*b n_out"]:
-    """Return `x weight^T + bias`, through an exact GELU if wanted."""
+    """Return `x weight^T + bias`, or some of its channels (`rows`), through GELU if wanted."""
+    some = None if bias is None else bias[rows]
     if not torch.compiler.is_compiling() and _fusable(x, weight):
+        packed = _PACKED.get()
+        used = (
+            weight[rows]
+            if packed is None
+            else packed.find(weight, rows, num_inputs=x.numel() // x.shape[-1])
+        )
         after = ("gelu", [], "none") if gelu else ("none", [], "")
-        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, *after)  # noqa: SLF001
-    out = F.linear(x, weight, bias)
+        return torch.ops.mkldnn._linear_pointwise(x, used, some, *after)  # noqa: SLF001
+    out = F.linear(x, weight[rows], some)
     return F.gelu(out) if gelu else out
+
+
+class PackedWeights:
+    """Copies of weights in the processor's own arrangement, made once they are used much.
+
+    It is for as long as the weights stay as they are, such as one plan.
+    """
+
+    def __init__(self) -> None:
+        """Start without copies."""
+        self._uses: dict[tuple[int, int | None, int | None], int] = {}
+        self._packed: dict[tuple[int, int | None, int | None], Tensor] = {}
+        self._alive: list[Tensor] = []  # what is alive keeps its id
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Let `linear` use the copies."""
+        if torch.compiler.is_compiling():
+            yield
+            return
+        token = _PACKED.set(self)
+        try:
+            yield
+        finally:
+            _PACKED.reset(token)
+
+    def find(self, weight: Tensor, rows: slice, *, num_inputs: int) -> Tensor:
+        """Return rows of a weight for a product with so many inputs, packed if it was used much."""
+        key = (id(weight), rows.start, rows.stop)
+        if key in self._packed:
+            return self._packed[key]
+        if key not in self._uses:
+            self._alive.append(weight)
+        self._uses[key] = self._uses.get(key, 0) + 1
+        if self._uses[key] < WORTH_PACKING:
+            return weight[rows]
+        plain = weight.detach()[rows].contiguous()
+        self._packed[key] = torch.ops.mkldnn._reorder_linear_weight(plain, num_inputs)  # noqa: SLF001
+        return self._packed[key]
+
+
+_PACKED: ContextVar[PackedWeights | None] = ContextVar("packed_weights", default=None)
 
 
 def _fusable(x: Tensor, weight: Tensor) -> bool:

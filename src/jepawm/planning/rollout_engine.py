@@ -3,6 +3,8 @@
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float
@@ -10,11 +12,19 @@ from torch import Tensor
 
 from jepawm.errors import UserError
 from jepawm.planning.engine_config import CompileMode, EngineConfig
+from jepawm.planning.workers import Workers
 from jepawm.protocols import CandidateRollout, Objective, SharesContext, WorldModel
 from jepawm.types import Context, Latent, concatenate
 
 WORTH_THREADS = 8e6
 """FLOP of a matrix product above which more than one thread pays; below, threads wait."""
+WORTH_WORKERS = 64
+"""Tokens of a thread from which it pays that each thread rolls out candidates of its own: no thread
+waits for another at the end of each product, but each reads all weights."""
+
+Piece = tuple[slice, slice]
+"""Problems and candidates."""
+Result = TypeVar("Result")
 
 
 class RolloutEngine:
@@ -42,6 +52,8 @@ class RolloutEngine:
         with computing(self._config, context.actions.device, flop=float("inf")):
             self._rollout = _share(model, context, window=window, config=self._config)
         self._roll = _compiled(self._config.compile)
+        self._may_divide = isinstance(model, SharesContext) and self._config.compile == "off"
+        self._workers: Workers | None = None
 
     def latents(self, actions: Float[Tensor, "B K H A"]) -> Latent:
         """Return predicted latents `[B, K, H]`, equal to plain rollouts unless approximate.
@@ -49,10 +61,9 @@ class RolloutEngine:
         Raises:
             UserError: if not even one candidate fits into the memory.
         """
-        pieces = [
-            self._chunk(actions, piece).map(lambda part: part.flatten(0, 1))
-            for piece in self._pieces(actions)
-        ]
+        pieces = self._each(
+            actions, lambda piece: self._chunk(actions, piece).map(lambda part: part.flatten(0, 1))
+        )
         joined = pieces[0] if len(pieces) == 1 else concatenate(pieces, dim=0)  # [B * K, H]
         return joined.map(lambda part: part.unflatten(0, actions.shape[:2]))
 
@@ -64,33 +75,59 @@ class RolloutEngine:
         Raises:
             UserError: if not even one candidate fits into the memory.
         """
-        costs = [
-            objective(
-                self._chunk(actions, piece), goal[piece[0]], actions[piece[0], piece[1]]
-            ).flatten()
-            for piece in self._pieces(actions)
-        ]
-        return torch.cat(costs).view(actions.shape[:2])
 
-    def _pieces(self, actions: Tensor) -> list[tuple[slice, slice]]:
-        """Cut problems and candidates so that each piece fits into memory and cache."""
-        config, needed = self._config, self._rollout.bytes_per_candidate(actions.shape[2])
+        def one(piece: Piece) -> Tensor:
+            predicted = self._chunk(actions, piece)
+            return objective(predicted, goal[piece[0]], actions[piece]).flatten()
+
+        return torch.cat(self._each(actions, one)).view(actions.shape[:2])
+
+    def _each(self, actions: Tensor, function: Callable[[Piece], Result]) -> list[Result]:
+        """Apply a function to every piece; where it pays, each thread has pieces of its own."""
+        config, device, rollout = self._config, actions.device, self._rollout
+        pieces, num_workers = self._cut(actions)
+        if num_workers == 1:
+            num_candidates = actions.shape[0] * actions.shape[1] // len(pieces)
+            flop = num_candidates * rollout.tokens_per_candidate * rollout.flop_per_token
+            with computing(config, device, flop=flop):
+                return [function(piece) for piece in pieces]
+
+        def alone(piece: Piece) -> Result:
+            with computing(replace(config, num_threads=1), device, flop=0.0):
+                return function(piece)
+
+        if self._workers is None:
+            self._workers = Workers(config.num_threads or torch.get_num_threads())
+        return self._workers.map(alone, pieces)
+
+    def _cut(self, actions: Tensor) -> tuple[list[Piece], int]:
+        """Return pieces that fit into memory and cache, and how many are computed at a time."""
+        config, on_cpu = self._config, actions.device.type == "cpu"
+        num_candidates, each = (
+            actions.shape[0] * actions.shape[1],
+            self._rollout.tokens_per_candidate,
+        )
+        needed = self._rollout.bytes_per_candidate(actions.shape[2])
         most = config.max_memory_bytes // needed
         if most < 1:
             raise UserError(
                 f"engine.max_memory_bytes = {config.max_memory_bytes} is too little for one "
                 f"candidate of {actions.shape[2]} steps; the least that works is {needed}"
             )
-        if actions.device.type == "cpu":
-            most = min(most, max(1, config.chunk_tokens // self._rollout.tokens_per_candidate))
-        return list(chunks(actions.shape[0], actions.shape[1], max_candidates=most))
+        num_workers = 1
+        if on_cpu and self._may_divide and not torch.is_grad_enabled():
+            threads = config.num_threads or torch.get_num_threads()
+            num_workers = max(1, min(threads, num_candidates * each // WORTH_WORKERS, most))
+        most = most // num_workers
+        if on_cpu:
+            most = min(most, max(1, config.chunk_tokens // each))
+        if num_workers > 1:  # all have the same to do
+            rounds = -(-num_candidates // (most * num_workers))
+            most = -(-num_candidates // (rounds * num_workers))
+        return list(chunks(*actions.shape[:2], max_candidates=most)), num_workers
 
-    def _chunk(self, actions: Tensor, piece: tuple[slice, slice]) -> Latent:
-        problems, candidates = piece
-        part = actions[problems, candidates]
-        tokens = part.shape[0] * part.shape[1] * self._rollout.tokens_per_candidate
-        with computing(self._config, actions.device, flop=tokens * self._rollout.flop_per_token):
-            rolled = self._roll(self._rollout.part(problems), part)
+    def _chunk(self, actions: Tensor, piece: Piece) -> Latent:
+        rolled = self._roll(self._rollout.part(piece[0]), actions[piece])
         return rolled.to(actions.dtype)
 
 

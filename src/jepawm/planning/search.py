@@ -1,6 +1,7 @@
 """One call of a planner: evaluate candidates, remember the best, drop the unusable, watch the clock."""
 
 import logging
+import math
 from collections.abc import Iterator
 from time import perf_counter
 
@@ -15,10 +16,14 @@ from jepawm.types import Plan
 
 logger = logging.getLogger(__name__)
 
-FIRST_CHUNK = 8
+FIRST_CHUNK = 1
 """Candidates of each problem that are evaluated before anything is known about their speed."""
+GROWTH = 4
+"""A chunk is at most this many times as large as the largest one before."""
 RESERVE = 1.25
 """A chunk is begun only if there is time for this many of the fastest one so far."""
+WORTHWHILE = 1.5
+"""An iteration may take this many times the fastest chunk, however short its share of the time is."""
 
 
 def check_limits(
@@ -67,7 +72,7 @@ class Search:
         self._num_iterations = num_iterations
         self._patience = patience
         self._time_budget_s = time_budget_s
-        self._size, self._seconds = FIRST_CHUNK, 0.0  # of the last chunk
+        self._chunks: list[tuple[int, float]] = []  # size and seconds of the chunks so far
         self._least_seconds = 0.0  # of any chunk
         self._iteration = self._idle = self._num_dropped = self._num_evaluated = 0
         self._history: list[Tensor] = []
@@ -191,8 +196,9 @@ class Search:
     def _chunk(self, samples: Tensor) -> Tensor:
         began = perf_counter()
         cost = self._drop(self._cost(samples))  # waits for an asynchronous device
-        self._size, self._seconds = samples.shape[1], perf_counter() - began
-        self._least_seconds = min(self._least_seconds or self._seconds, self._seconds)
+        seconds = perf_counter() - began
+        self._chunks.append((samples.shape[1], seconds))
+        self._least_seconds = min(self._least_seconds or seconds, seconds)
         return cost
 
     def _drop(self, cost: Tensor) -> Tensor:
@@ -207,15 +213,31 @@ class Search:
         return self._start + part * self._time_budget_s - perf_counter()
 
     def _affordable(self, *, first: bool) -> int:
-        """Return how many candidates there is time for, judged by the speed of the last chunk.
+        """Return how many candidates there is time for, judged by the chunks so far.
 
-        A larger chunk takes longer in proportion, a smaller one perhaps as long. The first chunk of
-        an iteration is always evaluated; it may overdraw the iteration's share of the time.
+        The first chunk of an iteration is always evaluated; it may overdraw the iteration's share of
+        the time, so that most of it does not go into what any chunk costs.
         """
-        if self._seconds == 0.0:
+        if not self._chunks:
             return FIRST_CHUNK
-        speed = self._size / self._seconds
-        size = int(speed * self._left((self._iteration + 1) / self._num_iterations))
-        if size >= FIRST_CHUNK and self._left(1.0) >= RESERVE * self._seconds:
-            return size
-        return FIRST_CHUNK if first else 0
+        seconds = self._left((self._iteration + 1) / self._num_iterations)
+        if first:
+            seconds = max(seconds, WORTHWHILE * self._least_seconds)
+        seconds = min(seconds, self._left(1.0) / RESERVE)
+        if seconds < self._least_seconds:
+            return FIRST_CHUNK if first else 0
+        size, took = self._chunks[-1]
+        more = math.floor((seconds - took) / self._seconds_each())
+        most = min(size + more, GROWTH * max(self._chunks)[0])
+        return max(most, FIRST_CHUNK if first else 0)
+
+    def _seconds_each(self) -> float:
+        """Return what one more candidate in a chunk costs, judged by the smallest and largest chunk.
+
+        A chunk of 1 is slow for its size, and the first one slower than those that follow; so at
+        least a quarter of the largest chunk's time is taken to be the candidates' own.
+        """
+        (few, fast), (many, slow) = min(self._chunks), max(self._chunks)
+        if few == many:
+            return fast / few
+        return max((slow - fast) / (many - few), slow / (4 * many))
