@@ -127,15 +127,16 @@ def run_frame(
             Windows(newest=windows.oldest, oldest=windows.oldest) if layer == final else windows
         )
         alone = asking.newest == frame and x.shape[2] == 1  # nobody asks who sees itself alone
+        unused = layer == final and not predict
         query, key, value = _project(
             block.attn,
             block.enter(x, codes),
             num_windows=len(windows),
-            num_asking=len(asking) - alone,
+            num_asking=0 if unused else len(asking) - alone,
             rotation=rotation,
         )
         own.layers.append((key, value))
-        if layer < final or predict:
+        if not unused:
             parts = [part.seen_from(asking, layer=layer) for part in (*past, own)]
             attended = block.attn.mix(_attend(query, parts).flatten(-2))
             x = block.leave(x[-len(asking) :], attended, codes=codes)
