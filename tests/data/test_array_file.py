@@ -54,6 +54,12 @@ def test_only_a_full_disk_becomes_a_message(tmp_path: Path):
     with pytest.raises(UserError, match=r"needs 1,234 more bytes"):
         with telling_full_disk(tmp_path / "deep" / "store", num_bytes=1234):
             raise OSError(errno.ENOSPC, "full")
+    with pytest.raises(UserError, match=r"needs 5 more bytes from episode 3 on"):
+        with telling_full_disk(tmp_path, num_bytes=5, since="episode 3"):
+            raise OSError(errno.EDQUOT, "quota")
+    with pytest.raises(UserError, match=r"a file below .* larger than .* allows; .*another disk"):
+        with telling_full_disk(tmp_path, num_bytes=5):
+            raise OSError(errno.EFBIG, "too large")
     with pytest.raises(PermissionError), telling_full_disk(tmp_path, num_bytes=1):
         raise PermissionError(errno.EACCES, "no")
 

@@ -115,9 +115,23 @@ def test_a_full_disk_is_told_and_never_skipped(
         raise OSError(errno.ENOSPC, "no space left")
 
     monkeypatch.setattr("jepawm.data.array_file.os.write", full)
-    with pytest.raises(UserError, match="the disk is full"):
+    with pytest.raises(UserError, match=r"disk is full: .* from its episode 0 on, .* are free"):
         run(folder, tmp_path / "store", skip=True)
     monkeypatch.undo()
+    assert not list(tmp_path.glob("store*"))
+
+
+@pytest.mark.parametrize("size", [0, -3])
+def test_frames_without_pixels_are_refused(folder: Path, tmp_path: Path, size: int):
+    source = open_source(folder, name=None, options=ReadOptions())
+    with pytest.raises(UserError, match=f"--image-size {size}: .*at least 1"):
+        import_source(
+            source,
+            tmp_path / "store",
+            options=ImportOptions(image_size=size),
+            requirements=Requirements(),
+            read_options=ReadOptions(),
+        )
     assert not list(tmp_path.glob("store*"))
 
 

@@ -156,7 +156,10 @@ def test_full_disk_names_path_and_bytes_and_leaves_nothing(
     tmp_path: Path, make_episode, monkeypatch: pytest.MonkeyPatch, room: int
 ):
     episodes = [make_episode(episode, 6) for episode in range(4)]
-    with pytest.raises(UserError, match=r"disk is full: .*store needs [\d,]+ more bytes, [\d,]+"):
+    with pytest.raises(
+        UserError,
+        match=r"disk is full: .*store needs [\d,]+ more bytes from its episode \d on, [\d,]+",
+    ):
         _write(tmp_path / "store", *episodes, at_start=lambda: _fill_disk(monkeypatch, room))
     assert list(tmp_path.iterdir()) == []
 

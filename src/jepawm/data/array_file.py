@@ -13,7 +13,7 @@ import numpy as np
 from jepawm.errors import UserError
 
 _HEADER_BYTES = 128
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class ArrayFile:
@@ -87,20 +87,25 @@ class ArrayFile:
 
 
 @contextmanager
-def telling_full_disk(path: Path, *, num_bytes: int) -> Iterator[None]:
+def telling_full_disk(path: Path, *, num_bytes: int, since: str = "") -> Iterator[None]:
     """Turn "no space left" inside the block into a message that names path, need and free bytes.
 
-    `num_bytes` is what the block is about to write at most.
+    `num_bytes` is what the block is about to write at most, `since` the first that it writes.
 
     Raises:
-        UserError: if the disk (or the quota, or the file size limit) is exhausted.
+        UserError: if the disk (or the quota, or the largest size of a file) is exhausted.
     """
     try:
         yield
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise UserError(
+                f"a file below {path} would be larger than its disk or `ulimit -f` allows; raise "
+                "the limit, choose another disk, or write less"
+            ) from error
         if error.errno not in _FULL:
             raise
-        raise UserError(_full_message(path, num_bytes=num_bytes)) from error
+        raise UserError(_full_message(path, num_bytes=num_bytes, since=since)) from error
 
 
 def require_free_bytes(path: Path, *, num_bytes: int) -> None:
@@ -121,9 +126,10 @@ def free_bytes(path: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
-def _full_message(path: Path, *, num_bytes: int) -> str:
+def _full_message(path: Path, *, num_bytes: int, since: str = "") -> str:
+    need = f"{num_bytes:,} more bytes" + (f" from {since} on" if since else "")
     return (
-        f"the disk is full: {path} needs {num_bytes:,} more bytes, {free_bytes(path):,} are free; "
+        f"the disk is full: {path} needs {need}, {free_bytes(path):,} are free; "
         "free some space, choose another folder, or write less"
     )
 

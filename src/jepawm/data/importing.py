@@ -68,8 +68,12 @@ def import_source(
 
     Raises:
         UserError: at the first bad episode unless they are skipped; if none is good; if `out`
-            exists or the disk is full.
+            exists or the disk is full; if frames are to have no pixels.
     """
+    if options.image_size < 1:
+        raise UserError(
+            f"--image-size {options.image_size}: frames need a side of at least 1 pixel"
+        )
     step = frame_step(source.fps, requirements.fps)
     problems: list[Problem] = []
     num_skipped = 0

@@ -133,7 +133,7 @@ class EpisodeWriter:
             present["actions"] = np.concatenate([actions, np.zeros_like(actions[:1])])
         start = self._index[-1][1] + self._index[-1][2] if self._index else 0
         need = max(num_frames, self._frames_left) * self._frame_bytes()
-        with telling_full_disk(self.path, num_bytes=need):
+        with telling_full_disk(self.path, num_bytes=need, since=f"its episode {len(self._index)}"):
             for name, rows in (self._encoded(pixels) | present).items():
                 if name not in self._files:
                     self._files[name] = self._create(name, rows.shape[1:])

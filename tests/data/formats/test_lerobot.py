@@ -200,16 +200,35 @@ def test_a_table_with_other_columns(write):
     assert "lacks the columns action; it has: observation.state, act" in problems[0].to_text()
 
 
+@pytest.mark.parametrize(("value", "word"), [(np.nan, "is NaN"), (0.0, "does not rise")])
+def test_timestamps_that_name_no_frame(write, value: float, word: str):
+    path = write("v2.1")
+    file = path / "data/chunk-000/episode_000001.parquet"
+    table = pq.read_table(file)
+    times = table["timestamp"].to_numpy().copy()
+    times[4] = value
+    place = table.column_names.index("timestamp")
+    pq.write_table(table.set_column(place, "timestamp", pa.array(times)), file)
+    problems = check_source(_open(path), Requirements())
+    assert [problem.episode for problem in problems] == ["episode 1"]
+    assert f"timestamp {word}" in problems[0].message
+    assert "row 4" in problems[0].message
+
+
 def test_damaged_meta(write, version: str):
     path = write(version)
     file = path / "meta" / "info.json"
     content = json.loads(file.read_text())
     file.write_text(json.dumps(content | {"codebase_version": "v9.0"}))
-    with pytest.raises(UserError, match=r"version v9\.0; this reads v2\.0, v2\.1, v3\.0"):
+    with pytest.raises(UserError, match=r"version v9\.0; convert it by .* to .*v2\.1, v3\.0"):
         _open(path)
     file.write_text(json.dumps(content | {"total_episodes": 7}))
     with pytest.raises(UserError, match=r"lists 3 episodes, info\.json says 7"):
         _open(path)
+    for fps in (0, -30, np.nan):
+        file.write_text(json.dumps(content | {"fps": fps}))
+        with pytest.raises(UserError, match=r"info\.json: fps is .*; write the frames per second"):
+            _open(path)
     del content["fps"]
     file.write_text(json.dumps(content))
     with pytest.raises(UserError, match=r"lacks or garbles an entry \(KeyError\('fps'\)\)"):

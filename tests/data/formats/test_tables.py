@@ -30,7 +30,7 @@ def test_numbers_and_vectors_keep_their_type():
     ("column", "message"),
     [
         ([1.0, None], "x is empty in 1 rows"),
-        ([[1.0, 2.0], [1.0]], r"rows of x have several lengths, \[1, 2\]"),
+        ([[1.0, 2.0], [1.0]], r"rows of x have several lengths, \[1, 2\]; fill or leave out"),
         ([[1.0, None]], "x holds empty numbers"),
         ([[[1.0]], [[2.0]]], "rows of x are matrices"),
         (["a", "b"], "x holds string, not numbers"),
@@ -43,5 +43,7 @@ def test_anything_else_is_refused(column: object, message: str):
 
 def test_missing_columns_are_named_beside_those_there_are():
     require_columns(["a", "b"], ["b"], file=FILE)
-    with pytest.raises(UserError, match=r"a\.parquet lacks the columns c, d; it has: a, b"):
+    with pytest.raises(
+        UserError, match=r"a\.parquet lacks the columns c, d; it has: a, b; rename columns"
+    ):
         require_columns(["a", "b"], ["c", "a", "d"], file=FILE)

@@ -135,7 +135,7 @@ def _read(info: Info, entry: EpisodeEntry, *, keys: _Keys, times: _TimesOf) -> R
         if entry.video_file is None:
             raise UserError(f"meta/episodes names no video of camera {keys.camera}; mend meta/")
         require_file(info, entry.video_file)
-        wanted = entry.video_start + matrix(table, "timestamp", file=entry.data_file)[:, 0]
+        wanted = entry.video_start + _timestamps(table, file=entry.data_file)
         frames = partial(_video_frames, entry.video_file, wanted, times=times)
         count = partial(_count_video, entry.video_file, wanted, times=times)
     else:
@@ -151,6 +151,22 @@ def _read(info: Info, entry: EpisodeEntry, *, keys: _Keys, times: _TimesOf) -> R
         frames=frames,
         count_frames=count,
     )
+
+
+def _timestamps(table: pa.Table, *, file: Path) -> Float[np.ndarray, " L"]:
+    """Return the times of all rows in seconds; they say which frames of the video belong to them."""
+    seconds = matrix(table, "timestamp", file=file)[:, 0]
+    wrong = {
+        "is NaN or infinite": ~np.isfinite(seconds),
+        "does not rise": np.diff(seconds, prepend=-np.inf) <= 0,
+    }
+    for what, rows in wrong.items():
+        if rows.any():
+            raise UserError(
+                f"{file}: timestamp {what} at row {int(np.argmax(rows))} of the episode, so its "
+                "frames cannot be found in the video; mend the table, or leave the episode out"
+            )
+    return seconds
 
 
 def _times(file: Path) -> tuple[Int64[np.ndarray, " n"], Fraction]:

@@ -1,6 +1,7 @@
 """The `meta/` folder of LeRobot data sets: features, episodes, and where their files lie."""
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,17 +95,25 @@ def read_info(path: Path) -> Info:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise UserError(f"{path} is no LeRobot data set: {file} is missing") from error
+        raise UserError(
+            f"{path} is no LeRobot data set: {file} is missing; check the path, or copy meta/ again"
+        ) from error
     except ValueError as error:
         raise UserError(f"{file} is truncated or altered ({error}); copy it again") from error
     try:
         version = content["codebase_version"]
         if version not in VERSIONS:
-            raise UserError(f"{file}: version {version}; this reads {', '.join(VERSIONS)}")
+            raise UserError(
+                f"{file}: version {version}; convert it by the lerobot package to one of "
+                f"{', '.join(VERSIONS)}"
+            )
+        fps = float(content["fps"])
+        if not 0 < fps < math.inf:
+            raise UserError(f"{file}: fps is {fps:g}; write the frames per second")
         return Info(
             path=path,
             version=version,
-            fps=float(content["fps"]),
+            fps=fps,
             robot=content.get("robot_type") or "",
             num_episodes=int(content["total_episodes"]),
             chunks_size=int(content["chunks_size"]),

@@ -34,9 +34,10 @@ class LeRobotPlan:
 
     @property
     def num_bytes(self) -> int:
-        """Estimate the size: numbers, and frames at one byte a pixel."""
+        """Estimate the size at most: numbers, and frames at one byte a pixel, as PNG at three."""
         manifest = self.store.manifest
-        return manifest.num_frames * (manifest.image_size**2 + 8 * manifest.action_dim)
+        pixels = (1 if self.is_video else 3) * manifest.image_size**2
+        return manifest.num_frames * (pixels + 8 * manifest.action_dim)
 
     def columns(self, episode: StoredEpisode) -> dict[str, Shaped[np.ndarray, "L *d"]]:
         """Return all columns of numbers of an episode."""

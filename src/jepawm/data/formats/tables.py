@@ -22,7 +22,9 @@ def matrix(table: pa.Table, name: str, *, file: Path) -> Shaped[np.ndarray, "n d
     if _is_list(column.type):
         widths = set(column.value_lengths().to_pylist()) if len(column) else {0}
         if len(widths) != 1:
-            raise UserError(f"{file}: rows of {name} have several lengths, {sorted(widths)}")
+            raise UserError(
+                f"{file}: rows of {name} have several lengths, {sorted(widths)}; fill or leave out"
+            )
         width = widths.pop()
         column = column.flatten()
         if column.null_count:
@@ -43,7 +45,8 @@ def require_columns(there: list[str], wanted: list[str], *, file: Path) -> None:
     missing = [name for name in wanted if name not in there]
     if missing:
         raise UserError(
-            f"{file} lacks the columns {', '.join(missing)}; it has: {', '.join(there)}"
+            f"{file} lacks the columns {', '.join(missing)}; it has: {', '.join(there)}; rename "
+            "columns, or leave the file out"
         )
 
 
