@@ -1,5 +1,6 @@
 """Find what is wrong with a source, episode by episode, before anything is written."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,7 @@ def examine(source: Source, requirements: Requirements) -> Iterator[Examined]:
         found = [
             *_number_problems(recording),
             *_length_problems(recording, requirements.min_frames),
+            *_rate_problems(recording.fps, source.fps),
         ]
         shapes, damage = _shapes(recording)
         found += damage
@@ -118,6 +120,14 @@ def _length_problems(recording: Recording, min_frames: int) -> Iterator[str]:
         yield (
             f"{recording.num_frames} frames are fewer than the {max(2, min_frames)} of a window; "
             "use shorter windows (--min-frames), or leave the episode out"
+        )
+
+
+def _rate_problems(fps: float | None, expected: float | None) -> Iterator[str]:
+    if fps is not None and expected is not None and not math.isclose(fps, expected, rel_tol=0.01):
+        yield (
+            f"{fps:g} frames per second, others have {expected:g}; import episodes of different "
+            "rates into stores of their own, or leave the episode out"
         )
 
 

@@ -4,14 +4,18 @@ A format is a module in `data/formats/` that turns a path into a `Source`. Every
 (choosing a frame rate, resizing, checking, writing) is the same for all formats.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from jepawm.errors import UserError
+
+Place = TypeVar("Place")
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +52,8 @@ class Recording:
     """Count the frames there really are, without decoding them."""
     pose_actions: bool = False
     """Whether actions are differences of the proprioception, a pose (see `poses.py`)."""
+    fps: float | None = None
+    """Frames per second, where each episode says its own; None for those of the source."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +139,16 @@ def choose_camera(wanted: str | None, cameras: Sequence[str], *, where: Path) ->
     if wanted not in cameras:
         raise UserError(f"{where} has no camera {wanted!r}; by --camera choose among: {known}")
     return wanted
+
+
+def read_any(places: Iterable[Place], read: Callable[[Place], Found]) -> Found | None:
+    """Read what all episodes share from the first place that is not damaged; None if all are."""
+    for place in places:
+        try:
+            return read(place)
+        except UserError:
+            continue  # reading the episode says so again
+    return None
 
 
 def refuse_keys(options: ReadOptions, *keys: str) -> None:

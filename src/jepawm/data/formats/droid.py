@@ -26,6 +26,7 @@ from jepawm.data.recording import (
     Source,
     all_files,
     choose_camera,
+    read_any,
     refuse_keys,
 )
 from jepawm.data.video import read_video, video_rate, video_times
@@ -46,14 +47,13 @@ def open_droid(path: Path, options: ReadOptions) -> Source:
     folders = _folders(path)
     if not folders:
         raise UserError(f"{path} holds no folder with {_TABLE}; check the path")
-    cameras = sorted(_cameras(_metadata(folders[0])))
+    cameras = sorted(_cameras(read_any(folders, _metadata) or _metadata(folders[0])))
     camera = choose_camera(options.camera, cameras, where=folders[0])
-    video = _video(folders[0], camera)
     return Source(
         format="droid",
         path=path,
         environment="droid",
-        fps=video_rate(video, name=str(video)) if video.is_file() else None,
+        fps=read_any(folders, partial(_rate, camera=camera)),
         cameras=cameras,
         camera=camera,
         episodes=[
@@ -128,6 +128,11 @@ def _metadata(folder: Path) -> dict[str, object]:
 
 def _cameras(metadata: dict[str, object]) -> list[str]:
     return [name.removesuffix(_SUFFIX) for name in metadata if name.endswith(_SUFFIX)]
+
+
+def _rate(folder: Path, *, camera: str) -> float:
+    video = _video(folder, camera)
+    return video_rate(video, name=str(video))
 
 
 def _video(folder: Path, camera: str) -> Path:

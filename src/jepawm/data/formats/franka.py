@@ -19,6 +19,7 @@ from jepawm.data.recording import (
     Recording,
     Source,
     choose_camera,
+    read_any,
     refuse_keys,
 )
 from jepawm.errors import UserError
@@ -38,7 +39,7 @@ def open_franka(path: Path, options: ReadOptions) -> Source:
     files = _files(path)
     if not files:
         raise UserError(f"{path} holds no {_NAME}; check the path")
-    cameras = _cameras(files[0])
+    cameras = read_any(files, _cameras) or _cameras(files[0])
     camera = choose_camera(options.camera, cameras, where=files[0])
     return Source(
         format="franka",

@@ -31,6 +31,7 @@ from jepawm.data.recording import (
     Source,
     all_files,
     choose_camera,
+    read_any,
 )
 from jepawm.data.video import read_video, video_rate, video_times
 from jepawm.errors import UserError
@@ -51,21 +52,21 @@ def open_media_folder(path: Path, options: ReadOptions) -> Source:
     """
     tables = _tables(path)
     if not tables:
-        raise UserError(f"{path} holds no table of actions (actions.csv, or <episode>.csv)")
+        raise UserError(f"{path} holds no table of actions: add actions.csv or <episode>.csv")
     first = next(iter(tables))
-    cameras = _cameras(path, first)
-    if not cameras:
+    cameras = next((found for name in tables if (found := _cameras(path, name))), None)
+    if cameras is None:
         raise UserError(
-            f"{path} holds no frames of episode {first}: there is no {first}.mp4 and no folder "
-            f"{first}/ of images, neither here nor in a folder below"
+            f"{path} holds no frames: there is no {first}.mp4 and no folder {first}/ of images, "
+            "neither here nor in a folder below, nor those of another episode; add them"
         )
     camera = choose_camera(options.camera, list(cameras), where=path)
-    media = _media(cameras[camera], first)
+    media = (_media(cameras[camera], name) for name in tables)
     return Source(
         format="folder",
         path=path,
         environment=path.resolve().name,
-        fps=video_rate(media, name=str(media)) if media is not None and media.is_file() else None,
+        fps=read_any((one for one in media if one is not None and one.is_file()), _rate),
         cameras=list(cameras),
         camera=camera,
         episodes=[
@@ -119,10 +120,11 @@ def _read(file: Path, name: str, *, folder: Path, options: ReadOptions) -> Recor
         raise UserError(f"{folder} has no {name}.mp4 and no folder {name}/ of images; add it")
     if media.is_dir():
         images = _images(media)
-        frames, count = partial(_read_images, images), partial(len, images)
+        frames, count, fps = partial(_read_images, images), partial(len, images), None
     else:
         frames = partial(read_video, media, name=str(media))
         count = partial(_count, media)
+        fps = _rate(media)
     tasks = table["task"].to_pylist() if "task" in table.column_names else []
     has_one_more = count() == len(actions) + 1  # the last frame needs no action
     return Recording(
@@ -132,6 +134,7 @@ def _read(file: Path, name: str, *, folder: Path, options: ReadOptions) -> Recor
         state=_joined(table, "state", file),
         task=str(tasks[0]) if tasks else "",
         video=media,
+        fps=fps,
         frames=frames,
         count_frames=count,
     )
@@ -146,7 +149,7 @@ def _tables(path: Path) -> dict[str, Path]:
     table = _load(whole[0])
     if "episode" not in table.column_names:
         known = ", ".join(table.column_names)
-        raise UserError(f"{whole[0]} lacks the column episode; it has: {known}")
+        raise UserError(f"{whole[0]} lacks the column episode; it has: {known}; rename one")
     names = dict.fromkeys(str(value) for value in table["episode"].to_pylist())
     return dict.fromkeys(names, whole[0])
 
@@ -205,6 +208,10 @@ def _order(file: Path) -> tuple[Sequence[int], str]:
 def _read_images(files: Sequence[Path]) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
     for file in files:
         yield decode_picture(file.read_bytes(), name=str(file))
+
+
+def _rate(video: Path) -> float:
+    return video_rate(video, name=str(video))
 
 
 def _count(video: Path) -> int:

@@ -25,6 +25,7 @@ from jepawm.data.recording import (
     Recording,
     Source,
     choose_camera,
+    read_any,
 )
 from jepawm.errors import UserError
 
@@ -41,14 +42,14 @@ def open_npz(path: Path, options: ReadOptions) -> Source:
     files = _files(path)
     if not files:
         raise UserError(f"{path} holds no .npz file; check the path")
-    first = _load(files[0])
+    first = read_any(files, _load) or _load(files[0])
     cameras = [name for name, rows in first.items() if rows.ndim == 4 and rows.dtype == np.uint8]
     camera = choose_camera(options.camera, cameras, where=files[0])
     return Source(
         format="npz",
         path=path,
         environment=path.resolve().stem,
-        fps=float(first["fps"]) if "fps" in first else None,
+        fps=_rate(first),
         cameras=cameras,
         camera=camera,
         episodes=[
@@ -116,6 +117,7 @@ def _read(file: Path, camera: str, *, options: ReadOptions) -> Recording:
         proprio=proprio,
         state=_rows(arrays, "state", file, "") if "state" in arrays else None,
         task=str(arrays["task"]) if "task" in arrays else "",
+        fps=_rate(arrays),
         frames=lambda: iter(frames),
         count_frames=partial(len, frames),
     )
@@ -133,6 +135,10 @@ def _load(file: Path) -> dict[str, np.ndarray]:
             return {name: content[name] for name in content.files}
     except (ValueError, OSError, EOFError, BadZipFile) as error:
         raise UserError(f"{file} is truncated or damaged ({error}); copy it again") from error
+
+
+def _rate(arrays: dict[str, np.ndarray]) -> float | None:
+    return float(arrays["fps"]) if "fps" in arrays else None
 
 
 def _rows(
