@@ -84,6 +84,8 @@ def test_eval_hands_over_the_protocol_and_the_planner(monkeypatch: pytest.Monkey
         "2",
         "--device",
         "cpu",
+        "--precision",
+        "bfloat16",
     ]
     source, arguments = call(monkeypatch, "evaluate_run", *argv)
     assert source == "wall"
@@ -93,6 +95,7 @@ def test_eval_hands_over_the_protocol_and_the_planner(monkeypatch: pytest.Monkey
         "seed": 2,
         "split": "test",
         "out": None,
+        "precision": "bfloat16",
         "device": "cpu",
         "planner": None,
         "overwrite": False,

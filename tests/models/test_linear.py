@@ -64,8 +64,8 @@ def test_packed_weights_give_the_same_numbers(rows, monkeypatch):
     expected = F.gelu(F.linear(X, WEIGHT[rows], BIAS[rows]))
     for result in results:  # the first is plain
         torch.testing.assert_close(result, expected, atol=1e-5, rtol=1e-5)
-    assert not packed.find(WEIGHT, slice(0, 1), num_inputs=1).is_mkldnn
-    assert packed.find(WEIGHT, rows, num_inputs=1).is_mkldnn
+    assert not packed.find(WEIGHT, slice(0, 1), dtype=torch.float32, num_inputs=1).is_mkldnn
+    assert packed.find(WEIGHT, rows, dtype=torch.float32, num_inputs=1).is_mkldnn
 
 
 @torch.no_grad()
@@ -78,3 +78,23 @@ def test_packed_weights_are_used_inside_only(monkeypatch):
         weight.zero_()
         assert torch.equal(linear(X, weight, bias=None), before)
     assert torch.equal(linear(X, weight, bias=None), torch.zeros_like(before))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("gelu", [False, True])
+def test_bfloat16_weights_are_converted_once_and_rounder(gelu):
+    packed = PackedWeights()
+    with packed.used(), torch.autocast("cpu", torch.bfloat16):
+        first, second = (linear(X, WEIGHT, bias=BIAS, gelu=gelu) for _ in range(2))
+    expected = F.linear(X, WEIGHT, BIAS)
+    expected = F.gelu(expected) if gelu else expected
+    assert torch.equal(first, second)
+    error = float((first.float() - expected).norm() / expected.norm())
+    assert 1e-5 < error < 2e-2
+
+
+def test_a_strided_input_of_several_axes_passes_gradients():
+    x = X.expand(2, *X.shape).transpose(1, -2).requires_grad_()
+    got = linear(x, WEIGHT, bias=BIAS)
+    torch.testing.assert_close(got, F.linear(x, WEIGHT, BIAS), atol=1e-5, rtol=1e-5)
+    got.sum().backward()

@@ -72,6 +72,12 @@ def test_results_hold_all_keys_and_the_report_shows_them(run_copy: Path):
     assert "True dynamics" in page.read_text(encoding="utf-8")
 
 
+def test_the_precision_of_planning_is_chosen_and_recorded(run_copy: Path, tmp_path: Path):
+    exact = evaluate_tiny(run_copy, out=tmp_path / "exact")
+    halved = evaluate_tiny(run_copy, out=tmp_path / "halved", precision="bfloat16")
+    assert [result["engine"]["precision"] for result in (exact, halved)] == ["float32", "bfloat16"]
+
+
 def test_the_same_seed_gives_the_same_tasks_and_success(run_copy: Path, tmp_path: Path):
     results = [
         evaluate_tiny(run_copy, out=tmp_path / str(number), seed=seed)

@@ -39,17 +39,23 @@ def linear(
 ) -> Float[Tensor, "*b n_out"]:
     """Return `x weight^T + bias`, or some of its channels (`rows`), through GELU if wanted."""
     some = None if bias is None else bias[rows]
-    if not torch.compiler.is_compiling() and _fusable(x, weight):
+    dtype = None if torch.compiler.is_compiling() else _fused_dtype(x, weight)
+    if dtype is not None:
         packed = _PACKED.get()
-        used = (
-            weight[rows]
-            if packed is None
-            else packed.find(weight, rows, num_inputs=x.numel() // x.shape[-1])
-        )
+        if packed is None:
+            used = weight[rows].to(dtype)
+        else:
+            used = packed.find(weight, rows, dtype=dtype, num_inputs=x.numel() // x.shape[-1])
+        some = None if some is None else some.to(dtype)
         after = ("gelu", [], "none") if gelu else ("none", [], "")
-        return torch.ops.mkldnn._linear_pointwise(x, used, some, *after)  # noqa: SLF001
-    out = F.linear(x, weight[rows], some)
+        return torch.ops.mkldnn._linear_pointwise(x.to(dtype), used, some, *after)  # noqa: SLF001
+    # A product with several strides in front is done as many small ones, with copies of the weight.
+    out = F.linear(x.contiguous(), weight[rows], some)
     return F.gelu(out) if gelu else out
+
+
+_Key = tuple[int, int | None, int | None, torch.dtype]
+"""Weight, rows and type."""
 
 
 class PackedWeights:
@@ -60,8 +66,8 @@ class PackedWeights:
 
     def __init__(self) -> None:
         """Start without copies."""
-        self._uses: dict[tuple[int, int | None, int | None], int] = {}
-        self._packed: dict[tuple[int, int | None, int | None], Tensor] = {}
+        self._uses: dict[_Key, int] = {}
+        self._packed: dict[_Key, Tensor] = {}
         self._alive: list[Tensor] = []  # what is alive keeps its id
 
     @contextmanager
@@ -76,17 +82,20 @@ class PackedWeights:
         finally:
             _PACKED.reset(token)
 
-    def find(self, weight: Tensor, rows: slice, *, num_inputs: int) -> Tensor:
-        """Return rows of a weight for a product with so many inputs, packed if it was used much."""
-        key = (id(weight), rows.start, rows.stop)
+    def find(self, weight: Tensor, rows: slice, *, dtype: torch.dtype, num_inputs: int) -> Tensor:
+        """Return rows of a weight for a product with so many inputs, packed if it was used much.
+
+        A weight of another type is converted at its first use.
+        """
+        key = (id(weight), rows.start, rows.stop, dtype)
         if key in self._packed:
             return self._packed[key]
         if key not in self._uses:
             self._alive.append(weight)
         self._uses[key] = self._uses.get(key, 0) + 1
-        if self._uses[key] < WORTH_PACKING:
+        if self._uses[key] < WORTH_PACKING and dtype == weight.dtype:
             return weight[rows]
-        plain = weight.detach()[rows].contiguous()
+        plain = weight.detach()[rows].to(dtype).contiguous()
         self._packed[key] = torch.ops.mkldnn._reorder_linear_weight(plain, num_inputs)  # noqa: SLF001
         return self._packed[key]
 
@@ -94,18 +103,23 @@ class PackedWeights:
 _PACKED: ContextVar[PackedWeights | None] = ContextVar("packed_weights", default=None)
 
 
-def _fusable(x: Tensor, weight: Tensor) -> bool:
-    """Return whether oneDNN can do it: it knows no gradients, and torch's linear is slower.
+def _fused_dtype(x: Tensor, weight: Tensor) -> torch.dtype | None:
+    """Return the type in which oneDNN can do it; None: it knows no gradients and no other device.
 
-    That one first writes the bias into the result, which costs a fifth of the time at the widths
-    of the paper's models.
+    torch's own product first writes the bias into the result, which costs a fifth of the time at the
+    widths of the paper's models, and under autocast it converts the weight each time.
     """
-    return (
+    possible = (
         not torch.is_grad_enabled()
         and x.device.type == "cpu"
-        and x.dtype == weight.dtype == torch.float32
+        and weight.dtype == torch.float32
         and type(weight) in (Tensor, torch.nn.Parameter)  # no shards, no other subclass
         and torch.backends.mkldnn.enabled
         and torch.backends.mkldnn.is_available()
-        and not torch.is_autocast_enabled("cpu")
     )
+    if not possible:
+        return None
+    if not torch.is_autocast_enabled("cpu"):
+        return torch.float32 if x.dtype == torch.float32 else None
+    halved = torch.get_autocast_dtype("cpu") == torch.bfloat16 and x.is_floating_point()
+    return torch.bfloat16 if halved and torch.ops.mkldnn._is_mkldnn_bf16_supported() else None  # noqa: SLF001

@@ -24,6 +24,7 @@ from jepawm.evaluation.tasks import Split, task_seed
 from jepawm.experiment import Experiment
 from jepawm.hub.load import LoadedModel, load, load_experiment
 from jepawm.planning.cem import CEM
+from jepawm.planning.engine_config import Precision
 from jepawm.planning.presets import find_preset
 from jepawm.processes import from_first, together
 from jepawm.protocols import BatchedEnv, Planner, Task, TaskSource
@@ -44,6 +45,7 @@ def evaluate_run(
     out: Path | None,
     device: str,
     planner: object | None,
+    precision: Precision | None = None,
     overwrite: bool = False,
     encoder_weights: str | None = None,
     tasks_per_batch: int = DEFAULT_TASKS_PER_BATCH,
@@ -62,6 +64,7 @@ def evaluate_run(
         out: folder for the results; None is the run's own folder, or a new one below `runs`.
         device: device to plan on.
         planner: planner in place of the experiment's; None keeps it.
+        precision: precision of planning in place of the experiment's; None keeps it.
         overwrite: replace results that are there.
         encoder_weights: where the weights of a frozen encoder are here; None: where its training
             found them.
@@ -78,7 +81,7 @@ def evaluate_run(
         check_output(folder, overwrite=overwrite)
         loaded = load(source, device=device, encoder_weights=encoder_weights)
         rules = loaded.experiment.protocol(protocol)
-        setup = planning_setup(loaded, rules, planner=planner)
+        setup = planning_setup(loaded, rules, planner=planner, precision=precision)
     evaluation = run_evaluation(
         loaded,
         setup,
@@ -178,13 +181,19 @@ def build_env(name: str, *, image_size: int) -> BatchedEnv:
 
 
 def planning_setup(
-    loaded: LoadedModel, protocol: Protocol, *, planner: object | None = None
+    loaded: LoadedModel,
+    protocol: Protocol,
+    *,
+    planner: object | None = None,
+    precision: Precision | None = None,
 ) -> PlanningSetup:
     """Put a loaded model together with how it is planned with.
 
-    `planner` None takes the experiment's, with the protocol's number of iterations.
+    `planner` None takes the experiment's, with the protocol's number of iterations; `precision`
+    None takes the experiment's.
     """
     experiment = loaded.experiment
+    engine = experiment.agent.engine
     if planner is None:
         planner = experiment.planner
         if protocol.num_iterations is not None and hasattr(planner, "num_iterations"):
@@ -203,7 +212,7 @@ def planning_setup(
             frameskip=protocol.frameskip,
             device=loaded.normalizer.action_mean.device,
         ),
-        engine=experiment.agent.engine,
+        engine=engine if precision is None else replace(engine, precision=precision),
     )
 
 

@@ -23,6 +23,7 @@ from jepawm.evaluation.protocols import Protocol
 from jepawm.evaluation.results import JsonValue, describe, versions, write_results
 from jepawm.hub.load import LoadedModel, load
 from jepawm.normalizer import Normalizer
+from jepawm.planning.engine_config import Precision
 from jepawm.runs.collect import store_path
 from jepawm.runs.evaluate import copy_record, default_folder, planning_setup
 from jepawm.runs.recordings import use_recordings
@@ -55,6 +56,7 @@ def evaluate_offline(
     out: Path | None,
     device: str,
     planner: object | None,
+    precision: Precision | None = None,
     overwrite: bool = False,
     encoder_weights: str | None = None,
 ) -> dict[str, object]:
@@ -68,6 +70,7 @@ def evaluate_offline(
         out: folder for the results; None is the run's own folder, or a new one below `runs`.
         device: device to plan on.
         planner: planner in place of the experiment's; None keeps it.
+        precision: precision of planning in place of the experiment's; None keeps it.
         overwrite: replace results that are there.
         encoder_weights: where the weights of a frozen encoder are here.
 
@@ -88,7 +91,7 @@ def evaluate_offline(
         "episodes": episodes.tolist(),
         "seed": rules.seed,
         **_prediction(loaded, store, episodes, rules),
-        **_plans(loaded, store, episodes, rules, planner),
+        **_plans(loaded, store, episodes, rules, planner, precision),
         "versions": versions(),
     }
     path = write_results(folder / FILE, results)
@@ -159,6 +162,7 @@ def _plans(
     episodes: np.ndarray,
     rules: OfflineRules,
     planner: object | None,
+    precision: Precision | None,
 ) -> dict[str, JsonValue]:
     frameskip, horizon = loaded.experiment.data.frameskip, rules.horizon
     protocol = Protocol(
@@ -168,7 +172,7 @@ def _plans(
         frameskip=frameskip,
         max_env_steps=horizon * frameskip,
     )
-    setup = planning_setup(loaded, protocol, planner=planner)
+    setup = planning_setup(loaded, protocol, planner=planner, precision=precision)
     normalizer = loaded.normalizer.to("cpu")
     clips = Windows(
         store,
