@@ -119,6 +119,19 @@ def test_equals_plain_rollouts_for_other_fields(fields):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("qkv_bias", [True, False])
+@pytest.mark.parametrize("positions", POSITIONS)
+@pytest.mark.parametrize("window", [2, 5])
+def test_single_tokens_see_themselves_and_a_few(qkv_bias, positions, window):
+    model = model_of(window=window, grid=(1, 1), positions=positions, qkv_bias=qkv_bias)
+    for length in (1, 2):
+        context, actions = problem(model, length=length)
+        rollout = model.share_context(context)
+        assert None not in rollout.shortcuts  # heads are wider than tokens
+        assert_same(rollout(actions), plain(model, context, actions))
+
+
+@torch.no_grad()
 def test_a_shorter_window_and_a_longer_context():
     model = model_of(window=3)
     context, actions = problem(model, length=4)

@@ -65,25 +65,21 @@ def _joined(parts: Sequence[Float[Tensor, "B _ heads h"]]) -> Float[Tensor, "B S
 
 
 def attend_to_few(
-    query: Float[Tensor, "Q R 1 heads h"],
+    query: Float[Tensor, "V R 1 heads h"],
     keys: Sequence[Float[Tensor, "_ R 1 heads h"]],
     values: Sequence[Float[Tensor, "_ R 1 heads h"]],
 ) -> Float[Tensor, "V R 1 heads h"]:
     """Attend from single tokens to a few, in windows `V`.
 
-    The last key is seen from all windows, an earlier one from the last so many of them. The last `Q`
-    windows ask; the others see nothing but the last key. Fused kernels are made for many keys.
+    The last key is seen from all windows, an earlier one from the last so many of them. Fused kernels
+    are made for many keys.
     """
-    num_windows, num_asking = len(keys[-1]), len(query)
-    shape = (len(keys), num_windows, *query.shape[1:-1], 1)
+    num_windows = len(query)
+    shape = (len(keys), *query.shape[:-1], 1)
     scores = query.new_full(shape, float("-inf"))  # [S, V, R, 1, heads, 1]
-    scores[-1, : num_windows - num_asking] = 0.0
     for index, key in enumerate(keys):
-        num_seeing = min(len(key), num_asking)
-        score = (query[num_asking - num_seeing :] * key[len(key) - num_seeing :]).sum(
-            -1, keepdim=True
-        )
-        scores[index, num_windows - num_seeing :] = score
+        first = num_windows - len(key)
+        scores[index, first:] = (query[first:] * key).sum(-1, keepdim=True)
     weights = (scores * query.shape[-1] ** -0.5).softmax(0)
     out = values[-1] * weights[-1]
     for value, weight in zip(values[:-1], weights[:-1], strict=True):

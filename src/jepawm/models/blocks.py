@@ -9,6 +9,9 @@ from jepawm.models.attention import attend, attend_frames
 from jepawm.models.linear import linear
 from jepawm.models.positions import Rotation, rotate
 
+Shortcut = tuple[Float[Tensor, "width width"], Float[Tensor, " width"]]
+"""Weight and bias of what attention makes of a token that sees itself alone."""
+
 
 class Attention(nn.Module):
     """Multi-head self-attention, rotary where a rotation is given."""
@@ -59,6 +62,16 @@ class Attention(nn.Module):
     def mix(self, heads: Float[Tensor, "*b inner"]) -> Float[Tensor, "*b width"]:
         """Bring what the heads found back to the model's width."""
         return linear(heads, self.proj.weight, bias=self.proj.bias)
+
+    def shortcut(self) -> Shortcut | None:
+        """Return values and their mixture as one map; None where that is no smaller than mixing."""
+        width = self.proj.out_features
+        if width >= self.inner:
+            return None
+        weight = self.proj.weight @ self.qkv.weight[2 * self.inner :]
+        if self.qkv.bias is None:
+            return weight, self.proj.bias
+        return weight, self.mix(self.qkv.bias[2 * self.inner :])
 
     def turned(
         self, projected: Float[Tensor, "*b n both"], rotation: Rotation | None

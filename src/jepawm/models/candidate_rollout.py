@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from jepawm.errors import UserError
-from jepawm.models.blocks import Block
+from jepawm.models.blocks import Block, Shortcut
 from jepawm.models.frame_cache import (
     Frame,
     Tables,
@@ -47,6 +47,8 @@ class CandidateRollout:
     """Keys and values of the frames before, oldest first."""
     tables: Tables
     """Position tables of a window; not used if positions count on."""
+    shortcuts: list[Shortcut | None]
+    """What attention of each layer makes of single tokens that see themselves alone."""
     packed: PackedWeights
     """Weights arranged for the processor, as long as the contexts last."""
 
@@ -121,6 +123,7 @@ class CandidateRollout:
                     embedded=embedded,
                     action=action,
                     tables=tables,
+                    shortcuts=self.shortcuts,
                 )
                 past.append(seen)
             latent = self.predictor.leave(x, latent)
@@ -197,6 +200,7 @@ def share_context(
         embedded=embedded[:, -1:],
         past=[],
         tables=position_tables(predictor, window, kept=kept, like=latents.tokens),
+        shortcuts=_shortcuts(predictor, num_tokens=start.tokens.shape[2], window=window),
         packed=PackedWeights(),
     )
     return replace(shared, past=_read_past(shared, embedded, context.actions))
@@ -221,6 +225,13 @@ def position_tables(
     )
 
 
+def _shortcuts(predictor: Predictor, *, num_tokens: int, window: int) -> list[Shortcut | None]:
+    """Return the shortcuts of the layers, where frames are single tokens and windows longer."""
+    if window == 1 or num_tokens + predictor.layout.num_condition > 1:
+        return [None] * len(predictor.blocks)
+    return [block.attn.shortcut() for block in predictor.blocks if isinstance(block, Block)]
+
+
 def _read_past(
     shared: CandidateRollout, embedded: Latent, actions: Float[Tensor, "B w A"]
 ) -> list[Frame]:
@@ -239,6 +250,7 @@ def _read_past(
             embedded=embedded[:, now],
             action=action,
             tables=shared.tables,
+            shortcuts=shared.shortcuts,
             predict=False,
         )
         past.append(seen)

@@ -16,7 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from jepawm.models.attention import attend_parts, attend_to_few
-from jepawm.models.blocks import Attention, Block, Modulation
+from jepawm.models.blocks import Attention, Block, Modulation, Shortcut
+from jepawm.models.linear import linear
 from jepawm.models.positions import Rotation
 from jepawm.models.predictor import Predictor
 from jepawm.types import Latent
@@ -105,12 +106,13 @@ def run_frame(
     embedded: Latent,
     action: Action,
     tables: Tables,
+    shortcuts: Sequence[Shortcut | None],
     predict: bool = True,
 ) -> tuple[Float[Tensor, "R 1 n width"], Frame]:
     """Run one frame through all its windows, which hold some of the past frames, oldest first.
 
     Returns what the oldest window makes of it, and its keys and values. Windows lie along the first
-    axis `V`, of size 1 as long as they do not differ.
+    axis `V`, of size 1 as long as they do not differ. `shortcuts` are those of the layers.
     """
     x = predictor.enter(embedded, action=action.code).transpose(0, 1)  # [1, R, n, width]
     positions = slice(frame - windows.newest, frame - windows.oldest + 1)
@@ -128,9 +130,10 @@ def run_frame(
         )
         alone = asking.newest == frame and x.shape[2] == 1  # nobody asks who sees itself alone
         unused = layer == final and not predict
+        seen = block.enter(x, codes)
         query, key, value = _project(
             block.attn,
-            block.enter(x, codes),
+            seen,
             num_windows=len(windows),
             num_asking=0 if unused else len(asking) - alone,
             rotation=rotation,
@@ -138,8 +141,10 @@ def run_frame(
         own.layers.append((key, value))
         if not unused:
             parts = [part.seen_from(asking, layer=layer) for part in (*past, own)]
-            attended = block.attn.mix(_attend(query, parts).flatten(-2))
-            x = block.leave(x[-len(asking) :], attended, codes=codes)
+            attended = [] if query is None else [block.attn.mix(_attend(query, parts).flatten(-2))]
+            if alone:
+                attended.insert(0, _see_oneself(block.attn, seen, value, shortcuts[layer]))
+            x = block.leave(x[-len(asking) :], _join(attended), codes=codes)
     return x[-1:].transpose(0, 1), own  # [R, 1, n, width]
 
 
@@ -203,17 +208,31 @@ def _project(
     )
 
 
+def _see_oneself(
+    attn: Attention,
+    seen: Float[Tensor, "_ R 1 width"],
+    value: Float[Tensor, "V R 1 heads h"],
+    shortcut: Shortcut | None,
+) -> Float[Tensor, "1 R 1 width"]:
+    """Return what attention finds where a token sees itself alone, in the newest window."""
+    if shortcut is None:
+        return attn.mix(value[:1].flatten(-2))
+    return linear(seen[:1], shortcut[0], bias=shortcut[1])
+
+
 def _attend(
-    query: Float[Tensor, "Q R n heads h"] | None, parts: Sequence[KeysValues]
-) -> Float[Tensor, "V R n heads h"]:
-    """Attend to frames that are seen by all windows (the last part) or by the oldest ones."""
-    keys, values = zip(*parts, strict=True)
-    if query is None:
-        return values[-1]
+    query: Float[Tensor, "Q R n heads h"], parts: Sequence[KeysValues]
+) -> Float[Tensor, "Q R n heads h"]:
+    """Attend to frames that are seen by all windows that ask, the oldest ones, or by some of them."""
+    parts = [(key[-len(query) :], value[-len(query) :]) for key, value in parts]
     if query.shape[2] == 1:
-        return attend_to_few(query, keys, values)
+        return attend_to_few(query, *zip(*parts, strict=True))
     out = []
     for back in range(len(query), 0, -1):  # windows, the newest first, counted from the oldest
         seen = [(key[-back], value[-back]) for key, value in parts if len(key) >= back]
         out.append(attend_parts(query[-back], *zip(*seen, strict=True)))
-    return torch.stack(out) if len(out) > 1 else out[0].unsqueeze(0)
+    return _join([part.unsqueeze(0) for part in out])
+
+
+def _join(parts: Sequence[Float[Tensor, "_ *rest"]]) -> Float[Tensor, "V *rest"]:
+    return parts[0] if len(parts) == 1 else torch.cat([*parts])
