@@ -122,12 +122,6 @@ def test_residual_predicts_the_change():
     torch.testing.assert_close(moved.proprio, latents.proprio + change.proprio)
 
 
-def test_a_zero_output_starts_at_no_change():
-    predictor = predictor_of("feature", conditioning="adaln", residual=True, zero_output=True)
-    latents, actions = inputs_for(predictor)
-    assert torch.equal(predictor(latents, actions).tokens, latents.tokens)
-
-
 def test_normalized_output_has_mean_zero_and_variance_one():
     predictor = with_large_weights(predictor_of(normalize_output=True))
     tokens = predictor(*inputs_for(predictor)).tokens
@@ -161,7 +155,6 @@ CHANGES = [
     {"projected": False},
     {"normalize_output": True},
     {"residual": True},
-    {"zero_output": True},
     {"qkv_bias": False},
     {"norm_eps": 0.5},
     {"init_scale": 1.0},

@@ -51,12 +51,9 @@ class PredictorConfig:
     """Pass predicted tokens through a layer norm without weights (V-JEPA-2-AC)."""
     residual: bool = False
     """Predict the change of the latent instead of the latent."""
-    zero_output: bool = False
-    """Start the projection back to the encoder's width at zero: with `residual`, an untrained predictor
-    predicts no change."""
     output_scale: float = 1.0
-    """Scale of the output's layer norm at the start; with `residual`, 0 starts as a copy of the whole
-    last latent, code of the proprioception included, which no projection follows."""
+    """Scale of the output's layer norm at the start; with `residual`, 0 starts as a copy of the last
+    latent, code of the proprioception included."""
     action_limit: float | None = None
     """Normalised actions beyond this count as this; None: no limit. In few recordings some columns
     hardly vary, and others can lie hundreds of their standard deviations away."""
@@ -74,8 +71,6 @@ class PredictorConfig:
         for name in ("window", "depth", "num_heads"):
             if getattr(self, name) < 1:
                 raise UserError(f"predictor.{name} = {getattr(self, name)} must be at least 1")
-        if self.zero_output and not self.projected:
-            raise UserError("predictor.zero_output needs predictor.projected; set one of them anew")
         if self.action_limit is not None and not self.action_limit > 0:
             raise UserError(
                 f"predictor.action_limit = {self.action_limit}; give more than 0, or None"
@@ -207,8 +202,6 @@ class Predictor(nn.Module):
                     nn.init.trunc_normal_(module.weight, std=0.02)
                     if module.bias is not None:
                         nn.init.zeros_(module.bias)
-        if self.config.zero_output and self.proj is not None:
-            nn.init.zeros_(self.proj.weight)
         self.norm.weight.data.mul_(self.config.output_scale)
         zero = self.config.conditioning == "adaln_zero" or self.config.init_scale == 0
         for index, block in enumerate(self.blocks, start=1):

@@ -6,6 +6,7 @@ from jepawm.envs.pointmaze_policy import RandomPointMaze
 from jepawm.experiment import DataConfig
 from jepawm.models.proprio import ProprioConfig
 from jepawm.planning.objectives import LatentDistance
+from jepawm.planning.presets import find_preset
 from jepawm.recipes.small import SMALL
 
 POINTMAZE = replace(
@@ -18,6 +19,7 @@ POINTMAZE = replace(
     optim=replace(SMALL.optim, num_steps=4400),
     data=DataConfig(num_episodes=2000, episode_steps=100, num_steps=6, policy=RandomPointMaze()),
     objective=LatentDistance(proprio_weight=0.0),
+    planner=find_preset("fast", frameskip=5),
 )
 """A frame tells the place of the ball and proprioception its velocity, so one observation is enough
 context. Only places cost: with the velocity in the cost, plans end where it fits."""

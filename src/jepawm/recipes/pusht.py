@@ -8,6 +8,7 @@ from jepawm.experiment import DataConfig
 from jepawm.models.proprio import ProprioConfig
 from jepawm.planning.objectives import LatentDistance
 from jepawm.recipes.small import SMALL
+from jepawm.training.devices import ComputeConfig
 
 _PROTOCOLS = (
     *PROTOCOLS.values(),
@@ -26,7 +27,7 @@ PUSHT = replace(
     name="pusht",
     env="pusht",
     encoder=replace(SMALL.encoder, dim=16, reduction=8),
-    predictor=replace(SMALL.predictor, visual_dim=112, hidden_dim=256, zero_output=True),
+    predictor=replace(SMALL.predictor, visual_dim=112, hidden_dim=256, output_scale=0.0),
     proprio=ProprioConfig(mode="feature", dim=16),
     loss=replace(
         SMALL.loss,
@@ -37,12 +38,15 @@ PUSHT = replace(
         proprio_weight=3.0,
         proprio_gradient=False,
     ),
-    optim=replace(SMALL.optim, num_steps=24000, encoder_steps=8000),
+    optim=replace(SMALL.optim, num_steps=32000, encoder_steps=14000),
+    compute=ComputeConfig(precision="bfloat16"),
     protocols=tuple(replace(one, oracle_samples=64, oracle_iterations=8) for one in _PROTOCOLS),
     objective=LatentDistance(proprio_weight=4.0),
-    data=DataConfig(num_episodes=2000, episode_steps=300, num_steps=3, policy=PushTReplays()),
+    data=DataConfig(
+        num_episodes=4000, episode_steps=300, num_steps=3, policy=PushTReplays(moved=0.6)
+    ),
 )
 """A frame tells where agent and block are; the agent's velocity comes from proprioception. Without
 inverse dynamics and with a price on change the token holds the block, which moves least; the agent is
-in the proprioception. The oracle simulates 64 candidates 8 times, an 18th of the model's: all would
+in the proprioception. Moved scenes show the encoder places where no demonstration went. The oracle simulates 64 candidates 8 times, an 18th of the model's: all would
 take 20 minutes."""
