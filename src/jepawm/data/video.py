@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 VideoFile = Path | bytes
 """A video file, or the content of one."""
 _H264 = {"g": "2", "crf": "18"}
+_SMALL_FRAME = 256 * 256  # pixels; up to here threads wait for each other longer than they decode
 
 
 def video_times(video: VideoFile, *, name: str) -> tuple[Int64[np.ndarray, " n"], Fraction]:
@@ -58,7 +59,10 @@ def read_video(
     left = None if times is None else [int(time) for time in times]
     with _opened(video, name) as container:
         stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
+        if stream.width * stream.height > _SMALL_FRAME:
+            stream.thread_type = "AUTO"
+        else:
+            stream.codec_context.thread_count = 1
         if left:
             container.seek(left[0], stream=stream)
         position = 0
