@@ -75,7 +75,7 @@ def read_video(
                 if frame.pts > left[position]:
                     break
             position += 1
-            yield frame.to_ndarray(format="rgb24")
+            yield frame.to_ndarray(format="rgb24", threads=1)  # of conversion, far slower with two
     if left is not None and position < len(left):
         raise UserError(
             f"{name}: only {position} of {len(left)} frames can be decoded; the video is damaged, "
