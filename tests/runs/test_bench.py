@@ -66,6 +66,20 @@ def test_executed_flop_are_those_of_the_layers_that_frames_pass():
     assert plain > gflop
 
 
+def test_flop_of_all_threads_are_counted():
+    size, counts = replace(TINY, side=12), []  # tokens enough for a thread of its own
+    for num_threads in (1, 2):
+        bench = PlanningBench(
+            size,
+            plan_job(size, horizon=3, num_tasks=1),
+            engine=EngineConfig(num_threads=num_threads),
+            device=torch.device("cpu"),
+        )
+        bench.plan(num_iterations=1)
+        counts.append(bench.count())
+    assert counts[0] == counts[1]
+
+
 def test_too_little_memory_says_the_least():
     job = plan_job(TINY, horizon=3, num_tasks=1)
     engine = EngineConfig(max_memory_bytes=100)

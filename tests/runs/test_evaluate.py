@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,12 +15,20 @@ from jepawm.errors import UserError
 from jepawm.evaluation.protocols import Protocol
 from jepawm.evaluation.tasks import hash_tasks, task_seed
 from jepawm.experiment import Experiment
+from jepawm.hub.load import load
+from jepawm.planning.engine_config import EngineConfig
 from jepawm.planning.gradient import Adam
 from jepawm.planning.presets import find_preset
 from jepawm.planning.random_shooting import RandomShooting
 from jepawm.protocols import Task
 from jepawm.runs import default_planner, evaluate_run, plan_run, preset_planner, report_run
-from jepawm.runs.evaluate import default_folder, recorded_tasks, unused_folder
+from jepawm.runs.evaluate import (
+    default_folder,
+    gflop_per_plan,
+    planning_setup,
+    recorded_tasks,
+    unused_folder,
+)
 
 KEYS = {
     *("env", "protocol", "episodes", "seed", "tasks_sha256", "success", "ci95", "baselines"),
@@ -100,6 +109,19 @@ def test_gflop_of_a_plan_count_iterations_and_shorter_plans(run_copy: Path, tmp_
     assert mpc["gflop_per_plan"] == pytest.approx(paper["gflop_per_plan"] * 57 / 72, rel=1e-3)
     cem = evaluate_tiny(run_copy, out=tmp_path / "cem", **once)  # 2 x 8 samples, then the mean
     assert cem["gflop_per_plan"] == pytest.approx(17 / 8 * paper["gflop_per_plan"], rel=1e-3)
+
+
+def test_gflop_of_all_threads_are_counted(run_copy: Path):
+    loaded = load(str(run_copy))
+    protocol = loaded.experiment.protocol("paper")
+    setup = planning_setup(loaded, protocol, planner=RandomShooting(num_samples=512))
+    counts = [
+        gflop_per_plan(
+            loaded, replace(setup, engine=EngineConfig(num_threads=threads)), protocol=protocol
+        )
+        for threads in (1, 2)
+    ]
+    assert counts[0] == pytest.approx(counts[1])
 
 
 def test_a_planner_that_follows_gradients_leaves_the_oracle_to_cem(run_copy: Path):

@@ -138,9 +138,10 @@ class PlanningBench:
     def count(self) -> tuple[float, float]:
         """Return the GFLOP that the last plan executed, and those of plain rollouts for the same.
 
-        Counted on one candidate of each problem, without compilation, which hides its kernels.
+        Counted on one candidate of each problem, by one thread, without compilation, which hides
+        its kernels.
         """
-        plainly = replace(self._engine, compile="off")
+        plainly = replace(self._engine, compile="off", num_threads=1)  # only this one is counted
         one = self._init[:, None]  # [B, 1, H, A]
         shared = count_gflop(lambda: self._start(plainly))
         engine = self._start(plainly)

@@ -287,7 +287,8 @@ def gflop_per_plan(loaded: LoadedModel, setup: PlanningSetup, *, protocol: Proto
         pixels=torch.zeros(1, 3, size, size, dtype=torch.uint8),
         proprio=None if mean is None else mean[None].cpu(),
     )
-    agent = planning_agent(setup, protocol, generator=generator)
+    alone = replace(setup, engine=replace(setup.engine, num_threads=1))  # only this one is counted
+    agent = planning_agent(alone, protocol, generator=generator)
     agent.reset(obs)
     with torch.no_grad():
         encoding = count_gflop(lambda: loaded.model.encode(obs.to(device)))
