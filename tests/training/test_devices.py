@@ -1,6 +1,10 @@
 """How a step is computed: parts of a batch, precision, layers computed twice."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -72,3 +76,18 @@ def test_layers_are_the_elements_of_stacks(make_state, tiny_experiment):
 def test_bad_numbers_are_refused():
     with pytest.raises(UserError, match=r"compute\.accumulate = 0"):
         ComputeConfig(accumulate=0)
+
+
+@pytest.mark.slow
+def test_processes_end_well_though_the_group_is_held(tmp_path: Path, project_root: Path):
+    worker = Path(__file__).with_name("leave_worker.py")
+    command = [sys.executable, str(worker), str(tmp_path), "100"]  # each pair fails in 1 of 30
+    done = subprocess.run(
+        command,
+        env=os.environ | {"PYTHONPATH": str(project_root / "src")},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[:3000]

@@ -11,6 +11,7 @@ import warnings
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from time import sleep
 from typing import TYPE_CHECKING, Literal, cast
 
 import torch
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
     from lightning_fabric.strategies.strategy import Strategy
     from torch.distributed.device_mesh import DeviceMesh
+
+_LET_GO_SECONDS = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,8 +163,12 @@ def join_processes() -> None:
 
 
 def _leave() -> None:
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+    if not torch.distributed.is_initialized():
+        return
+    torch.distributed.destroy_process_group()
+    # Caches of fsdp2 keep the group, and so its threads, alive. One that lets go of the tensors of
+    # the last exchange while Python shuts down aborts the process (pytorch/pytorch#179291).
+    sleep(_LET_GO_SECONDS)
 
 
 def _strategy(config: ComputeConfig, count: int, *, every_weight_used: bool) -> "Strategy | str":
