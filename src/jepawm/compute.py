@@ -60,9 +60,21 @@ def _fused_kernels() -> dict[object, Callable[..., int]]:
     def linear(x: torch.Size, weight: torch.Size, *_args: object, **_kwargs: object) -> int:
         return 2 * x.numel() * weight[0]
 
+    def split_linear(x: torch.Size, *args: object, **_kwargs: object) -> int:
+        num_outputs = args[2]  # after tiles and bias
+        assert isinstance(num_outputs, int)
+        return 2 * x.numel() * num_outputs  # of the float32 product that it stands for
+
+    def split_leave(x: torch.Size, *args: object, **_kwargs: object) -> int:
+        hidden = args[6]  # after attended, norm, eps, codes, tiles and biases
+        assert isinstance(hidden, int)
+        return 4 * x.numel() * hidden
+
     formulas = {
         "aten::_scaled_dot_product_flash_attention_for_cpu": attention,
         "mkldnn::_linear_pointwise": linear,
+        "jepawm::split_linear": split_linear,
+        "jepawm::split_leave": split_leave,
     }
     found = {}
     for name, formula in formulas.items():

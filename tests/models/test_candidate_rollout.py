@@ -1,6 +1,7 @@
 """Shared contexts and cached windows give what plain rollouts give."""
 
 import itertools
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import pytest
@@ -11,12 +12,25 @@ from jepawm.errors import UserError
 from jepawm.models.frame_cache import repeat
 from jepawm.models.predictor import Predictor, PredictorConfig
 from jepawm.models.proprio import ProprioConfig
+from jepawm.models.split_products import has_tiles, split_products
 from jepawm.models.world_model import JEPAWorldModel
 from jepawm.types import Context, Latent
 
 CONDITIONINGS = ("feature", "sequence", "adaln", "adaln_zero")
 POSITIONS = ("sincos", "rope", "rope_vjepa", "learned")
 DIM, ACTION, HORIZON = 12, 4, 5
+
+
+@pytest.fixture(autouse=True, params=["float32", "bfloat16x3"])
+def _products(request) -> Iterator[None]:
+    """Run every test with both kinds of products; gradients and plain rollouts stay in float32."""
+    if request.param == "float32":
+        yield
+        return
+    if not has_tiles():
+        pytest.skip("no matrix tiles (AMX)")
+    with split_products():
+        yield
 
 
 class NoEncoder(torch.nn.Module):

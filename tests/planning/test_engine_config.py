@@ -28,3 +28,8 @@ def test_only_approximations_are_not_exact():
 def test_what_makes_no_sense_is_refused(field, value):
     with pytest.raises(UserError, match=rf"engine\.{field} = {value}"):
         replace(EngineConfig(), **{field: value})
+
+
+def test_kernels_that_are_compiled_already_are_not_compiled_by_torch():
+    with pytest.raises(UserError, match=r"engine\.compile = default"):
+        EngineConfig(precision="bfloat16x3", compile="default")

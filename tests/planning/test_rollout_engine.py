@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from jepawm.errors import UserError
+from jepawm.models.split_products import has_tiles
 from jepawm.planning.engine_config import EngineConfig
 from jepawm.planning.objectives import LatentDistance
-from jepawm.planning.rollout_engine import RolloutEngine, chunks
+from jepawm.planning.rollout_engine import RolloutEngine, chunks, computing
 from jepawm.types import Context, Latent, concatenate
 
 
@@ -277,3 +278,13 @@ def test_compiled_rollouts_are_the_same_and_compiled_once():
     command = [sys.executable, "-c", COMPILED]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert float(done.stdout) < 1e-4
+
+
+def test_split_products_need_a_shared_context_and_a_cpu():
+    context, _, _ = _problem()
+    config = EngineConfig(precision="bfloat16x3")
+    if has_tiles():
+        with pytest.raises(UserError, match=r"share_context.*bfloat16x3"):
+            RolloutEngine(WindowedModel(), context, config=config)
+    with pytest.raises(UserError, match="is for CPUs; on cuda"):
+        computing(config, torch.device("cuda"), flop=0.0).__enter__()

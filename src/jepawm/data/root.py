@@ -14,10 +14,11 @@ def data_root(path: Path | None) -> Path:
     configured = os.environ.get(ENVIRONMENT_VARIABLE, "")
     if configured:
         return Path(configured).expanduser()
-    return _cache_folder() / "jepawm"
+    return cache_folder() / "jepawm"
 
 
-def _cache_folder() -> Path:
+def cache_folder() -> Path:
+    """Return the folder of this user for what can be made or fetched again."""
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches"
     variable = "LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME"

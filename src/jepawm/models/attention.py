@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from jepawm.models.split_products import attend_split, is_splitting
+
 
 def attend_frames(
     query: Float[Tensor, "B T n heads h"],
@@ -74,6 +76,8 @@ def attend_to_few(
     The last key is seen from all windows, an earlier one from the last so many of them. Fused kernels
     are made for many keys.
     """
+    if is_splitting() and query.dtype == torch.float32 and not torch.is_grad_enabled():
+        return attend_split(query, keys, values)
     num_windows = len(query)
     shape = (len(keys), *query.shape[:-1], 1)
     scores = query.new_full(shape, float("-inf"))  # [S, V, R, 1, heads, 1]

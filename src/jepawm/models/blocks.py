@@ -6,8 +6,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from jepawm.models.attention import attend, attend_frames
-from jepawm.models.linear import linear
+from jepawm.models.linear import PackedWeights, linear, splitting
 from jepawm.models.positions import Rotation, rotate
+from jepawm.models.split_products import split_leave
 
 Shortcut = tuple[Float[Tensor, "width width"], Float[Tensor, " width"]]
 """Weight and bias of what attention makes of a token that sees itself alone."""
@@ -176,9 +177,30 @@ class Block(nn.Module):
         codes: Modulation | None,
     ) -> Float[Tensor, "*c n width"]:
         """Add what attention found to `x`, then the feed-forward part."""
+        packed = splitting(x, self.mlp.fc1.weight)
+        if packed is not None and not self.training:  # no dropout
+            return self._leave_split(x, attended, codes=codes, packed=packed)
         if codes is None:
             x = x + attended
             return x + self.mlp(self.norm2(x))
         _, _, gate1, shift2, scale2, gate2 = codes
         x = torch.addcmul(x, gate1, attended)
         return torch.addcmul(x, gate2, self.mlp(torch.addcmul(shift2, self.norm2(x), scale2)))
+
+    def _leave_split(
+        self, x: Tensor, attended: Tensor, *, codes: Modulation | None, packed: PackedWeights
+    ) -> Tensor:
+        first, second = self.mlp.fc1, self.mlp.fc2
+        every = slice(None)
+        shape = torch.broadcast_shapes(x.shape, attended.shape)
+        return split_leave(
+            x.expand(shape),
+            attended.expand(shape),
+            norm=self.norm2,
+            codes=None if codes is None else codes[2:],
+            weights=(
+                packed.find_split(first.weight, every),
+                packed.find_split(second.weight, every),
+            ),
+            biases=(first.bias, second.bias),
+        )

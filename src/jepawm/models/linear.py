@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from jepawm.models.split_products import SplitWeight, is_splitting, split_linear, split_weight
+
 
 class LimitedLinear(nn.Linear):
     """An affine map that takes numbers beyond a limit as the limit."""
@@ -40,6 +42,8 @@ def linear(
     """Return `x weight^T + bias`, or some of its channels (`rows`), through GELU if wanted."""
     some = None if bias is None else bias[rows]
     dtype = None if torch.compiler.is_compiling() else _fused_dtype(x, weight)
+    if (packed := splitting(x, weight)) is not None:
+        return split_linear(x, packed.find_split(weight, rows), bias=some, gelu=gelu)
     if dtype is not None:
         packed = _PACKED.get()
         if packed is None:
@@ -52,6 +56,12 @@ def linear(
     # A product with several strides in front is done as many small ones, with copies of the weight.
     out = F.linear(x.contiguous(), weight[rows], some)
     return F.gelu(out) if gelu else out
+
+
+def splitting(x: Tensor, weight: Tensor) -> "PackedWeights | None":
+    """Return where split weights are kept, if products with this one are to be split."""
+    packed = _PACKED.get() if is_splitting() else None
+    return None if packed is None or _fused_dtype(x, weight) != torch.float32 else packed
 
 
 _Key = tuple[int, int | None, int | None, torch.dtype]
@@ -68,6 +78,7 @@ class PackedWeights:
         """Start without copies."""
         self._uses: dict[_Key, int] = {}
         self._packed: dict[_Key, Tensor] = {}
+        self._split: dict[tuple[int, int | None, int | None], SplitWeight] = {}
         self._alive: list[Tensor] = []  # what is alive keeps its id
 
     @contextmanager
@@ -98,6 +109,15 @@ class PackedWeights:
         plain = weight.detach()[rows].to(dtype).contiguous()
         self._packed[key] = torch.ops.mkldnn._reorder_linear_weight(plain, num_inputs)  # noqa: SLF001
         return self._packed[key]
+
+    def find_split(self, weight: Tensor, rows: slice) -> SplitWeight:
+        """Return rows of a weight, split."""
+        key = (id(weight), rows.start, rows.stop)
+        found = self._split.get(key)
+        if found is None:
+            self._alive.append(weight)
+            found = self._split[key] = split_weight(weight.detach()[rows].contiguous())
+        return found
 
 
 _PACKED: ContextVar[PackedWeights | None] = ContextVar("packed_weights", default=None)

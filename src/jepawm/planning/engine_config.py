@@ -5,7 +5,7 @@ from typing import Literal
 
 from jepawm.errors import UserError
 
-Precision = Literal["float32", "tf32", "bfloat16"]
+Precision = Literal["float32", "bfloat16x3", "tf32", "bfloat16"]
 CompileMode = Literal["off", "default", "reduce-overhead", "max-autotune"]
 
 
@@ -20,7 +20,8 @@ class EngineConfig:
     num_threads: int = 0
     """Threads of a CPU; 0: one where matrix products are small, else as many as torch has."""
     precision: Precision = "float32"
-    """`tf32` (products of float32 in 10 bits, on a GPU) and `bfloat16` (autocast) are rounder."""
+    """`bfloat16x3`: each float32 product as three of bfloat16, as good as float32 to 1e-5, on CPUs
+    with AMX and a C++ compiler. `tf32` (10 bits, on a GPU) and `bfloat16` (autocast) are rounder."""
     compile: CompileMode = "off"
     """Compile whole rollouts with this mode of `torch.compile`; `reduce-overhead` records CUDA
     graphs. Takes a minute at first and pays for long searches."""
@@ -39,6 +40,11 @@ class EngineConfig:
         for name, least in (("max_memory_bytes", 1), ("chunk_tokens", 1), ("num_threads", 0)):
             if getattr(self, name) < least:
                 raise UserError(f"engine.{name} = {getattr(self, name)}; give at least {least}")
+        if self.precision == "bfloat16x3" and self.compile != "off":
+            raise UserError(
+                f"engine.compile = {self.compile} does not know the kernels of engine.precision = "
+                "bfloat16x3; leave one of them"
+            )
         if not 0.0 < self.keep_tokens <= 1.0:
             raise UserError(f"engine.keep_tokens = {self.keep_tokens}; give more than 0, at most 1")
 

@@ -10,7 +10,7 @@ from jepawm.planning.hybrid import Hybrid
 from jepawm.planning.icem import ICEM
 from jepawm.protocols import Planner
 
-PresetName = Literal["paper", "fast", "gradient", "hybrid"]
+PresetName = Literal["paper", "fast", "hybrid"]
 
 
 def find_preset(name: str, *, frameskip: int) -> Planner:
@@ -29,13 +29,6 @@ def preset_names() -> list[str]:
     return list(get_args(PresetName))
 
 
-def _fast(frameskip: int) -> Hybrid:
-    return Hybrid(
-        sampler=ICEM(num_samples=64, num_iterations=3, init_std=0.5, action_repeat=frameskip),
-        refiner=GradientDescent(num_iterations=15, init_std=0.3),
-    )
-
-
 def _hybrid(frameskip: int) -> Hybrid:
     return Hybrid(
         sampler=ICEM(num_samples=128, num_iterations=4, init_std=0.5, action_repeat=frameskip),
@@ -45,7 +38,6 @@ def _hybrid(frameskip: int) -> Hybrid:
 
 _PRESETS: dict[str, Callable[[int], Planner]] = {
     "paper": lambda _frameskip: CEM(),
-    "fast": _fast,
-    "gradient": lambda _frameskip: GradientDescent(num_starts=16),
+    "fast": lambda _frameskip: GradientDescent(num_starts=16),
     "hybrid": _hybrid,
 }

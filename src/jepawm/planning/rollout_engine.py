@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TypeVar
 
@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from jepawm.errors import UserError
+from jepawm.models.split_products import split_products
 from jepawm.planning.engine_config import CompileMode, EngineConfig
 from jepawm.planning.workers import Workers
 from jepawm.protocols import CandidateRollout, Objective, SharesContext, WorldModel
@@ -133,16 +134,25 @@ class RolloutEngine:
 
 @contextmanager
 def computing(config: EngineConfig, device: torch.device, *, flop: float) -> Iterator[None]:
-    """Compute products of `flop` with the threads and precision of `config`, then as before."""
+    """Compute products of `flop` with the threads and precision of `config`, then as before.
+
+    Raises:
+        UserError: if the device does not have the precision.
+    """
+    if config.precision == "bfloat16x3" and device.type != "cpu":
+        raise UserError(
+            f"engine.precision = bfloat16x3 is for CPUs; on {device.type} take tf32 or bfloat16"
+        )
     threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
     chosen = config.num_threads or (threads if flop > WORTH_THREADS else 1)
     halved = torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16")
+    split = split_products() if config.precision == "bfloat16x3" else nullcontext()
     if chosen != threads:
         torch.set_num_threads(chosen)
     if config.precision == "tf32":
         torch.set_float32_matmul_precision("high")
     try:
-        with halved:
+        with halved, split:
             yield
     finally:
         torch.set_float32_matmul_precision(precision)
@@ -183,10 +193,11 @@ def _share(
         return model.share_context(
             context, window=window, streaming=config.streaming, keep_tokens=config.keep_tokens
         )
-    if not config.is_exact:
+    if not config.is_exact or config.precision == "bfloat16x3":
         raise UserError(
-            f"{type(model).__name__} has no method share_context, which engine.streaming and "
-            "engine.keep_tokens need; leave them at False and 1"
+            f"{type(model).__name__} has no method share_context, which engine.streaming, "
+            "engine.keep_tokens and engine.precision = bfloat16x3 need; leave them at False, 1 and "
+            "float32"
         )
     return PlainRollout(model, context, window=window)
 

@@ -1,0 +1,423 @@
+// Products of float32 matrices as three products of bfloat16 matrices, on the tiles of AMX.
+//
+// A number is the sum of a bfloat16 `high` and a bfloat16 `low`, up to 2^-17 of itself. Of the four
+// products of two such sums low * low is left out. Sums are float32. So a product of float32
+// matrices costs three of bfloat16, each eight times as fast as one of float32 with AVX-512.
+
+#include <immintrin.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <initializer_list>
+#include <vector>
+
+namespace {
+
+constexpr long kTile = 16;   // rows of a tile
+constexpr long kDepth = 32;  // bfloat16 numbers in a row of a tile
+constexpr long kTileNumbers = kTile * kDepth;
+constexpr long kPanelNumbers = 256 * 1024;  // numbers that are split at a time: 1 MiB of the L2 cache
+
+struct alignas(64) TileConfig {
+  uint8_t palette = 1;
+  uint8_t start_row = 0;
+  uint8_t reserved[14] = {};
+  uint16_t bytes_per_row[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+
+// Memory of this thread, aligned to a tile's rows; it is kept for the next call.
+uint16_t* scratch_memory(long numbers) {
+  thread_local std::vector<uint16_t> memory;
+  if (memory.size() < size_t(numbers) + 32) memory.resize(numbers + 32);
+  return (uint16_t*)(((uintptr_t)memory.data() + 63) / 64 * 64);
+}
+
+long round_up(long value, long step) { return (value + step - 1) / step * step; }
+
+// Splits 32 numbers; `high` and `low` get 32 bfloat16 each.
+inline void split(__m512 first, __m512 second, uint16_t* high, uint16_t* low) {
+  const __m512bh top = _mm512_cvtne2ps_pbh(second, first);
+  const __m512i bits = (__m512i)top;
+  const __m512 first_high = _mm512_castsi512_ps(
+      _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_castsi512_si256(bits)), 16));
+  const __m512 second_high = _mm512_castsi512_ps(
+      _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(bits, 1)), 16));
+  const __m512bh rest =
+      _mm512_cvtne2ps_pbh(_mm512_sub_ps(second, second_high), _mm512_sub_ps(first, first_high));
+  _mm512_store_si512(high, bits);
+  _mm512_store_si512(low, (__m512i)rest);
+}
+
+// Loads 32 numbers, zeros beyond the `left` there are.
+inline void load(const float* from, long left, __m512* first, __m512* second) {
+  if (left >= kDepth) {
+    *first = _mm512_loadu_ps(from);
+    *second = _mm512_loadu_ps(from + 16);
+  } else {
+    const uint32_t mask = (1u << left) - 1;
+    *first = _mm512_maskz_loadu_ps(mask & 0xffff, from);
+    *second = _mm512_maskz_loadu_ps(mask >> 16, from + 16);
+  }
+}
+
+// Splits a row into row `row` of tiles: for each 16 rows and 32 columns a tile of highs, one of lows.
+inline void split_row(const float* x, long columns, long row, uint16_t* tiles) {
+  const long deep = round_up(columns, kDepth) / kDepth;
+  uint16_t* high = tiles + (row / kTile) * deep * 2 * kTileNumbers + (row % kTile) * kDepth;
+  for (long k = 0; k < deep; ++k, high += 2 * kTileNumbers) {
+    __m512 first, second;
+    load(x + k * kDepth, columns - k * kDepth, &first, &second);
+    split(first, second, high, high + kTileNumbers);
+  }
+}
+
+// The normal distribution function: polynomials of degree 4 in 32 intervals, to 1e-7.
+struct NormalTable {
+  static constexpr float kEnd = 5.6f, kPerUnit = 16 / 5.6f;
+  alignas(64) float coefficients[5][32];
+
+  NormalTable() {
+    constexpr double kPi = 3.141592653589793;
+    for (int i = 0; i < 32; ++i) {
+      double at[5], value[5], power[5] = {};
+      for (int j = 0; j < 5; ++j) {  // Chebyshev's points; divided differences after Newton
+        at[j] = 0.5 * std::cos(kPi * (2 * j + 1) / 10);
+        value[j] = 0.5 * std::erfc((kEnd - (i + 0.5 + at[j]) / kPerUnit) * std::sqrt(0.5));
+      }
+      for (int order = 1; order < 5; ++order)
+        for (int j = 4; j >= order; --j)
+          value[j] = (value[j] - value[j - 1]) / (at[j] - at[j - order]);
+      for (int j = 4; j >= 0; --j) {
+        for (int k = 4; k > 0; --k) power[k] = power[k - 1] - at[j] * power[k];
+        power[0] = value[j] - at[j] * power[0];
+      }
+      for (int k = 0; k < 5; ++k) coefficients[k][i] = float(power[k]);
+    }
+  }
+};
+
+const NormalTable kNormal;
+
+// x Phi(x)
+inline __m512 gelu(__m512 x) {
+  x = _mm512_max_ps(x, _mm512_set1_ps(-NormalTable::kEnd));  // what is less gives 0
+  const __m512 place = _mm512_fmadd_ps(
+      _mm512_min_ps(x, _mm512_set1_ps(NormalTable::kEnd * 0.999999f)),
+      _mm512_set1_ps(NormalTable::kPerUnit), _mm512_set1_ps(16.0f));
+  const __m512i index = _mm512_cvttps_epi32(place);
+  const __m512 from =
+      _mm512_sub_ps(place, _mm512_add_ps(_mm512_cvtepi32_ps(index), _mm512_set1_ps(0.5f)));
+  __m512 sum = _mm512_setzero_ps();
+  for (int k = 4; k >= 0; --k) {
+    const __m512 one = _mm512_permutex2var_ps(_mm512_load_ps(kNormal.coefficients[k]), index,
+                                              _mm512_load_ps(kNormal.coefficients[k] + 16));
+    sum = _mm512_fmadd_ps(sum, from, one);
+  }
+  return _mm512_mul_ps(x, sum);
+}
+
+// 32 rows of x times 32 columns of the weight, into the four tiles 0 to 3.
+inline void multiply(const uint16_t* x, const uint16_t* weight, long deep, float* sums) {
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+  const uint16_t* below = x + deep * 2 * kTileNumbers;
+  for (long k = 0; k < deep; ++k) {
+    _tile_loadd(4, x, 64);
+    _tile_loadd(6, weight, 64);
+    _tile_loadd(5, below, 64);
+    _tile_loadd(7, weight + kTileNumbers, 64);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+    _tile_loadd(6, weight + 2 * kTileNumbers, 64);
+    _tile_loadd(7, weight + 3 * kTileNumbers, 64);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+    _tile_loadd(4, x + kTileNumbers, 64);
+    _tile_loadd(6, weight, 64);
+    _tile_loadd(5, below + kTileNumbers, 64);
+    _tile_loadd(7, weight + kTileNumbers, 64);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+    x += 2 * kTileNumbers;
+    below += 2 * kTileNumbers;
+    weight += 4 * kTileNumbers;
+  }
+  _tile_stored(0, sums, 128);
+  _tile_stored(1, sums + 16, 128);
+  _tile_stored(2, sums + 16 * 32, 128);
+  _tile_stored(3, sums + 16 * 32 + 16, 128);
+}
+
+// The bias of 16 columns from `column`, and which of them there are.
+struct Columns {
+  __mmask16 mask;
+  __m512 bias;
+
+  Columns(const float* all, long column, long count) {
+    const long left = count - column;
+    mask = left >= 16 ? 0xffff : left <= 0 ? 0 : (1u << left) - 1;
+    bias = all ? _mm512_maskz_loadu_ps(mask, all + column) : _mm512_setzero_ps();
+  }
+};
+
+inline __mmask16 mask_of(long left) { return left >= 16 ? 0xffff : (1u << left) - 1; }
+
+// out = x + gate * attended; a null gate is 1.
+inline void add_gated(const float* x, const float* attended, const float* gate, long width,
+                      float* out) {
+  for (long i = 0; i < width; i += 16) {
+    const __mmask16 mask = mask_of(width - i);
+    const __m512 factor = gate ? _mm512_maskz_loadu_ps(mask, gate + i) : _mm512_set1_ps(1.0f);
+    const __m512 found = _mm512_maskz_loadu_ps(mask, attended + i);
+    const __m512 sum = _mm512_fmadd_ps(factor, found, _mm512_maskz_loadu_ps(mask, x + i));
+    _mm512_mask_storeu_ps(out + i, mask, sum);
+  }
+}
+
+// out = LN(x) * scale + shift, where these are not null.
+inline void normalize(const float* x, long width, const float* weight, const float* bias, float eps,
+                      const float* shift, const float* scale, float* out) {
+  __m512 sum = _mm512_setzero_ps();
+  for (long i = 0; i < width; i += 16)
+    sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(mask_of(width - i), x + i));
+  const __m512 mean = _mm512_set1_ps(_mm512_reduce_add_ps(sum) / width);
+  __m512 squares = _mm512_setzero_ps();
+  for (long i = 0; i < width; i += 16) {
+    const __mmask16 mask = mask_of(width - i);
+    const __m512 apart = _mm512_maskz_sub_ps(mask, _mm512_maskz_loadu_ps(mask, x + i), mean);
+    squares = _mm512_fmadd_ps(apart, apart, squares);
+  }
+  const float variance = _mm512_reduce_add_ps(squares) / width;
+  const __m512 inverse = _mm512_set1_ps(1.0f / std::sqrt(variance + eps));
+  for (long i = 0; i < width; i += 16) {
+    const __mmask16 mask = mask_of(width - i);
+    const __m512 apart = _mm512_sub_ps(_mm512_maskz_loadu_ps(mask, x + i), mean);
+    __m512 value = _mm512_fmadd_ps(_mm512_mul_ps(apart, inverse),
+                                   _mm512_maskz_loadu_ps(mask, weight + i),
+                                   _mm512_maskz_loadu_ps(mask, bias + i));
+    if (scale)
+      value = _mm512_fmadd_ps(value, _mm512_maskz_loadu_ps(mask, scale + i),
+                              _mm512_maskz_loadu_ps(mask, shift + i));
+    _mm512_mask_storeu_ps(out + i, mask, value);
+  }
+}
+
+// Rows of a panel that are split at a time, so that they stay in the L2 cache.
+long panel_rows(long columns, long most) {
+  const long rows = kPanelNumbers / columns / 32 * 32;
+  return rows < 32 ? 32 : rows > most ? most : rows;
+}
+
+}  // namespace
+
+extern "C" {
+
+// Asks the kernel for the tiles; returns 0 where there are none.
+int jepawm_has_tiles() {
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+
+// Numbers (2 bytes each) of a packed weight.
+long jepawm_packed_size(long outputs, long inputs) {
+  return 2 * round_up(outputs, 2 * kTile) * round_up(inputs, kDepth);
+}
+
+// Packs a weight [outputs, inputs]: for each 32 outputs and 32 inputs two tiles of highs and two of
+// lows, pairs of inputs side by side.
+void jepawm_pack(const float* weight, long outputs, long inputs, uint16_t* packed) {
+  const long deep = round_up(inputs, kDepth) / kDepth;
+  std::memset(packed, 0, sizeof(uint16_t) * jepawm_packed_size(outputs, inputs));
+  const __m512i places = _mm512_mullo_epi32(
+      _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
+      _mm512_set1_epi32(kTile));
+  alignas(64) uint16_t high[kDepth], low[kDepth];
+  for (long n = 0; n < outputs; ++n) {
+    for (long k = 0; k < deep; ++k) {
+      __m512 first, second;
+      load(weight + n * inputs + k * kDepth, inputs - k * kDepth, &first, &second);
+      split(first, second, high, low);
+      uint16_t* block = packed + (n / 32 * deep + k) * 4 * kTileNumbers;
+      uint16_t* tile = block + (n % 32) / kTile * kTileNumbers + 2 * (n % kTile);
+      _mm512_i32scatter_epi32(tile, places, _mm512_load_si512(high), 4);
+      _mm512_i32scatter_epi32(tile + 2 * kTileNumbers, places, _mm512_load_si512(low), 4);
+    }
+  }
+}
+
+// out [rows, outputs] = x [rows, inputs] weight^T + bias, through GELU if wanted; `bias` may be null.
+void jepawm_linear(const float* x, long rows, long inputs, const uint16_t* packed,
+                   const float* bias, long outputs, int with_gelu, float* out) {
+  const long wide = round_up(inputs, kDepth), deep = wide / kDepth;
+  const long panel = panel_rows(wide, 512);
+  uint16_t* tiles = scratch_memory(2 * panel * wide);
+  const TileConfig config;
+  _tile_loadconfig(&config);
+  alignas(64) float sums[32 * 32];
+  for (long top = 0; top < rows; top += panel) {
+    const long height = rows - top < panel ? rows - top : panel;
+    for (long row = 0; row < height; ++row) split_row(x + (top + row) * inputs, inputs, row, tiles);
+    for (long n = 0; n < outputs; n += 32) {
+      const Columns columns[2] = {{bias, n, outputs}, {bias, n + 16, outputs}};
+      for (long row = 0; row < height; row += 32) {
+        multiply(tiles + row / kTile * deep * 2 * kTileNumbers,
+                 packed + n / 32 * deep * 4 * kTileNumbers, deep, sums);
+        for (long i = 0; i < 32 && row + i < height; ++i) {
+          float* to = out + (top + row + i) * outputs + n;
+          for (long half = 0; half < 2; ++half) {
+            __m512 value = _mm512_load_ps(sums + 32 * i + 16 * half);
+            value = _mm512_add_ps(value, columns[half].bias);
+            if (with_gelu) value = gelu(value);
+            _mm512_mask_storeu_ps(to + 16 * half, columns[half].mask, value);
+          }
+        }
+      }
+    }
+  }
+  _tile_release();
+}
+
+// What AdaLN makes of a condition: row r of the tokens has row (r / tokens) % count of the codes.
+struct Codes {
+  const float* parts[4];  // gate1, shift2, scale2, gate2
+  long strides[4];        // from row to row of each
+  long count;
+  long tokens;
+};
+
+const float* find_code(const Codes* codes, long part, long row) {
+  return codes ? codes->parts[part] + row / codes->tokens % codes->count * codes->strides[part]
+               : nullptr;
+}
+
+// The second half of a block, x [rows, width] to out [rows, width]:
+// y = x + gate1 * attended, out = y + gate2 * MLP(LN(y) * scale2 + shift2); `codes` may be null.
+void jepawm_leave(const float* x, const float* attended, long rows, long width,
+                  const float* norm_weight, const float* norm_bias, float eps, const Codes* codes,
+                  const uint16_t* weight1, const float* bias1, long hidden, const uint16_t* weight2,
+                  const float* bias2, float* out) {
+  const long wide = round_up(width, kDepth), deep = wide / kDepth;
+  const long wide2 = round_up(hidden, kDepth), deep2 = wide2 / kDepth;
+  const long panel = panel_rows(wide2, 256);
+  uint16_t* tiles = scratch_memory(2 * panel * (wide + wide2) + 2 * wide);
+  uint16_t* tiles2 = tiles + 2 * panel * wide;
+  float* normed = (float*)(tiles2 + 2 * panel * wide2);
+  const TileConfig config;
+  _tile_loadconfig(&config);
+  alignas(64) float sums[32 * 32];
+  for (long top = 0; top < rows; top += panel) {
+    const long height = rows - top < panel ? rows - top : panel;
+    for (long row = 0; row < height; ++row) {
+      const long at = (top + row) * width;
+      add_gated(x + at, attended + at, find_code(codes, 0, top + row), width, out + at);
+      normalize(out + at, width, norm_weight, norm_bias, eps, find_code(codes, 1, top + row),
+                find_code(codes, 2, top + row), normed);
+      split_row(normed, width, row, tiles);
+    }
+    for (long n = 0; n < hidden; n += 32) {
+      const Columns first(bias1, n, hidden), second(bias1, n + 16, hidden);
+      for (long row = 0; row < height; row += 32) {
+        multiply(tiles + row / kTile * deep * 2 * kTileNumbers,
+                 weight1 + n / 32 * deep * 4 * kTileNumbers, deep, sums);
+        uint16_t* to = tiles2 + (row / kTile * deep2 + n / 32) * 2 * kTileNumbers;
+        for (long i = 0; i < 32; ++i) {
+          uint16_t* high = to + i / kTile * deep2 * 2 * kTileNumbers + i % kTile * kDepth;
+          split(gelu(_mm512_add_ps(_mm512_load_ps(sums + 32 * i), first.bias)),
+                gelu(_mm512_add_ps(_mm512_load_ps(sums + 32 * i + 16), second.bias)), high,
+                high + kTileNumbers);
+        }
+      }
+    }
+    for (long n = 0; n < width; n += 32) {
+      const Columns columns[2] = {{bias2, n, width}, {bias2, n + 16, width}};
+      for (long row = 0; row < height; row += 32) {
+        multiply(tiles2 + row / kTile * deep2 * 2 * kTileNumbers,
+                 weight2 + n / 32 * deep2 * 4 * kTileNumbers, deep2, sums);
+        for (long i = 0; i < 32 && row + i < height; ++i) {
+          const long r = top + row + i;
+          const float* gate = find_code(codes, 3, r);
+          for (long half = 0; half < 2; ++half) {
+            const __mmask16 mask = columns[half].mask;
+            float* to = out + r * width + n + 16 * half;
+            const __m512 value =
+                _mm512_add_ps(_mm512_load_ps(sums + 32 * i + 16 * half), columns[half].bias);
+            const __m512 factor = gate ? _mm512_maskz_loadu_ps(mask, gate + n + 16 * half)
+                                       : _mm512_set1_ps(1.0f);
+            const __m512 before = _mm512_maskz_loadu_ps(mask, to);
+            _mm512_mask_storeu_ps(to, mask, _mm512_fmadd_ps(factor, value, before));
+          }
+        }
+      }
+    }
+  }
+  _tile_release();
+}
+
+// Keys or values of one frame in some windows: [windows, candidates, heads * width].
+struct Part {
+  const float* start;
+  long window_stride;
+  long candidate_stride;
+  long windows;
+};
+
+// Attention of single tokens [windows, candidates, heads * width] to a few; part s is seen from the
+// last parts[s].windows windows. First come the keys, then the values.
+void jepawm_attend(const Part* query, const Part* parts, long count, long candidates, long heads,
+                   long width, float* out) {
+  const float scale = 1.0f / std::sqrt(float(width));
+  const long windows = query->windows;
+  std::vector<float> scores(count);
+  for (long v = 0; v < windows; ++v) {
+    for (long r = 0; r < candidates; ++r) {
+      for (long head = 0; head < heads; ++head, out += width) {
+        const float* asked =
+            query->start + v * query->window_stride + r * query->candidate_stride + head * width;
+        float most = -INFINITY, total = 0.0f;
+        for (long s = 0; s < count; ++s) {
+          const long window = v - (windows - parts[s].windows);
+          scores[s] = -INFINITY;
+          if (window < 0) continue;
+          const float* key = parts[s].start + window * parts[s].window_stride +
+                             r * parts[s].candidate_stride + head * width;
+          __m512 sum = _mm512_setzero_ps();
+          for (long i = 0; i < width; i += 16) {
+            const __mmask16 mask = mask_of(width - i);
+            sum = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(mask, asked + i),
+                                  _mm512_maskz_loadu_ps(mask, key + i), sum);
+          }
+          scores[s] = scale * _mm512_reduce_add_ps(sum);
+          most = scores[s] > most ? scores[s] : most;
+        }
+        for (long s = 0; s < count; ++s) total += scores[s] = std::exp(scores[s] - most);
+        for (long i = 0; i < width; i += 16) {
+          const __mmask16 mask = mask_of(width - i);
+          __m512 sum = _mm512_setzero_ps();
+          for (long s = 0; s < count; ++s) {
+            const Part& value = parts[count + s];
+            const long window = v - (windows - value.windows);
+            if (window < 0) continue;
+            const float* from = value.start + window * value.window_stride +
+                                r * value.candidate_stride + head * width;
+            sum = _mm512_fmadd_ps(_mm512_set1_ps(scores[s] / total),
+                                  _mm512_maskz_loadu_ps(mask, from + i), sum);
+          }
+          _mm512_mask_storeu_ps(out + i, mask, sum);
+        }
+      }
+    }
+  }
+}
+}

@@ -1,0 +1,163 @@
+"""Split products are those of float32 to 1e-5; what cannot be split says so."""
+
+import subprocess
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from jepawm.compute import count_gflop
+from jepawm.errors import UserError
+from jepawm.models import split_products as module
+from jepawm.models.attention import attend_to_few
+from jepawm.models.blocks import Block
+from jepawm.models.linear import PackedWeights, linear
+from jepawm.models.split_products import (
+    has_tiles,
+    is_splitting,
+    library,
+    split_linear,
+    split_products,
+    split_weight,
+)
+
+needs_tiles = pytest.mark.skipif(not has_tiles(), reason="no matrix tiles (AMX)")
+
+
+def randn(*shape: int) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
+
+
+def error(got: torch.Tensor, expected: torch.Tensor) -> float:
+    assert got.shape == expected.shape
+    assert got.dtype == torch.float32
+    return float((got - expected).abs().max() / expected.abs().max())
+
+
+@needs_tiles
+@pytest.mark.parametrize("rows", [1, 16, 33, 700])
+@pytest.mark.parametrize(("num_inputs", "num_outputs"), [(7, 1), (32, 32), (404, 100), (2048, 17)])
+def test_products_are_those_of_float64_to_1e_5(rows, num_inputs, num_outputs):
+    x, weight, bias = randn(rows, num_inputs), randn(num_outputs, num_inputs), randn(num_outputs)
+    expected = F.linear(x.double(), weight.double(), bias.double())
+    assert error(split_linear(x, split_weight(weight), bias=bias), expected) < 1e-5
+    got = split_linear(x, split_weight(weight), bias=None)
+    assert error(got, expected - bias) < 1e-5
+    got = split_linear(x, split_weight(weight), bias=bias, gelu=True)
+    assert error(got, F.gelu(expected)) < 1e-5
+
+
+@needs_tiles
+def test_gelu_everywhere():
+    x = torch.linspace(-30, 30, 60001)[:, None]
+    got = split_linear(x, split_weight(torch.ones(1, 1)), bias=None, gelu=True)
+    assert float((got - F.gelu(x.double())).abs().max()) < 30 * 2**-16  # as x itself is split
+    near = x.abs() < 4
+    assert float((got - F.gelu(x.double()))[near].abs().max()) < 4 * 2**-16
+
+
+@needs_tiles
+def test_what_is_not_finite_stays_so():
+    x = randn(3, 40)
+    x[1, 5] = float("nan")
+    got = split_linear(x, split_weight(randn(8, 40)), bias=None)
+    assert got[1].isnan().all()
+    assert got[[0, 2]].isfinite().all()
+
+
+@needs_tiles
+@torch.no_grad()
+@pytest.mark.parametrize("modulated", [False, True])
+@pytest.mark.parametrize(("windows", "tokens", "width"), [(1, 1, 12), (3, 1, 40), (2, 5, 33)])
+def test_second_halves_of_blocks(modulated, windows, tokens, width):
+    block = Block(width, 2, head_dim=6, hidden=70, modulated=modulated).eval()
+    for parameter in block.parameters():
+        parameter.data = 0.3 * randn(*parameter.shape)
+    x, attended = randn(windows, 9, tokens, width), randn(windows, 9, tokens, width + 1)[..., :-1]
+    codes = block.modulate(randn(9, width)) if modulated else None
+    expected = block.leave(x, attended, codes=codes)
+    with split_products(), PackedWeights().used():
+        got = block.leave(x, attended, codes=codes)
+        assert error(block.leave(x[:1], attended, codes=codes)[:1], expected[:1]) < 1e-5
+    assert error(got, expected) < 1e-5
+    assert not torch.equal(got, expected)  # it was split
+
+
+@needs_tiles
+def test_attention_to_few():
+    query, keys = randn(3, 4, 1, 2, 20), [randn(windows, 4, 1, 2, 20) for windows in (1, 2, 3)]
+    values = [key.flip(-1) for key in keys]
+    values[0] = values[0][:, :1].expand(-1, 4, -1, -1, -1)  # the same for all candidates
+    expected = attend_to_few(query, keys, values)
+    with split_products(), torch.no_grad():
+        assert error(attend_to_few(query, keys, values), expected) < 1e-6
+
+
+@needs_tiles
+@torch.no_grad()
+def test_operations_are_counted_as_those_of_float32():
+    block = Block(12, 2, head_dim=6, hidden=70).eval()
+    x = randn(2, 9, 1, 12)
+
+    def work() -> None:
+        with PackedWeights().used():
+            block.leave(x, linear(x, block.attn.proj.weight, bias=None), codes=None)
+
+    plain = count_gflop(work)
+    with split_products():
+        assert count_gflop(work) == plain > 0
+
+
+@needs_tiles
+def test_gradients_and_other_types_are_not_split():
+    weight = randn(8, 40)
+    with split_products(), PackedWeights().used():
+        assert torch.equal(linear(randn(3, 40), weight, bias=None), randn(3, 40) @ weight.T)
+        with torch.no_grad():
+            assert linear(randn(3, 40).double(), weight.double(), bias=None).dtype == torch.float64
+    assert not is_splitting()
+
+
+@pytest.fixture
+def empty_cache(monkeypatch, tmp_path):
+    """Return an empty cache folder; kernels are compiled anew."""
+    monkeypatch.setattr(module, "cache_folder", lambda: tmp_path)
+    library.cache_clear()
+    yield tmp_path
+    library.cache_clear()
+
+
+@needs_tiles
+def test_kernels_are_compiled_once(empty_cache, monkeypatch):
+    library()
+    (made,) = (empty_cache / "jepawm").iterdir()
+    library.cache_clear()
+    monkeypatch.setattr(subprocess, "run", None)
+    library()
+    assert made.suffix == ".so"
+
+
+@needs_tiles
+def test_without_a_compiler(empty_cache, monkeypatch):
+    monkeypatch.setenv("PATH", str(empty_cache))
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(UserError, match=r"needs a C\+\+ compiler.*CXX.*float32"), split_products():
+        pass
+
+
+@needs_tiles
+@pytest.mark.parametrize(
+    ("compiler", "message"), [("false", "false fails at split_products.cpp"), ("nothing", "cannot")]
+)
+def test_a_compiler_that_fails(empty_cache, monkeypatch, compiler, message):
+    monkeypatch.setenv("CXX", compiler)
+    with pytest.raises(UserError, match=message):
+        library()
+    assert not list((empty_cache / "jepawm").iterdir())
+
+
+def test_without_tiles(monkeypatch):
+    monkeypatch.setattr(module, "has_tiles", lambda: False)
+    library.cache_clear()
+    with pytest.raises(UserError, match="needs a CPU with matrix tiles"), split_products():
+        pass
