@@ -25,10 +25,13 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 PYTHON = {
     "jepawm": Path(sys.executable),
+    "jepawm_bfloat16x3": Path(sys.executable),
     "stable_worldmodel": ROOT / ".peers/stable-worldmodel/bin/python",
     "torch_world": ROOT / ".peers/torch-world/bin/python",
 }
-"""Interpreter of each side."""
+"""Interpreter of each side; ours twice where the CPU has matrix tiles: each float32 product as it is,
+and as three of bfloat16 (`engine.precision`)."""
+OURS = ("jepawm", "jepawm_bfloat16x3")
 
 
 class Worker:
@@ -107,10 +110,11 @@ def measure(size: str, sides: Sequence[str], *, rounds: int, threads: int) -> di
     for worker in workers.values():
         worker.close()
     results = {side: {**workers[side].about, **times(plans[side][1:])} for side in sides}
-    peers = [results[side]["median_s"] for side in sides if side != "jepawm"]
+    peers = [results[side]["median_s"] for side in sides if side not in OURS]
     row = {"size": size, "job": asdict(JOBS[size]), "sides": results}
-    if peers and "jepawm" in results:
-        row["times_fastest_peer"] = min(peers) / results["jepawm"]["median_s"]
+    for side in OURS:
+        if peers and side in results:
+            results[side]["times_fastest_peer"] = min(peers) / results[side]["median_s"]
     return row | {"minutes": (perf_counter() - began) / 60}
 
 
@@ -134,14 +138,15 @@ def show(row: dict) -> None:
     print(f"\n{row['size']}: {budget} x {job['horizon']} steps, window {job['window']}, float32")
     print(f"{'':36}{'median s':>10}{'quartiles':>16}{'of the CPU':>12}{'naive GFLOP':>13}", end="")
     print(f"{'GFLOP/s':>9}")
-    for side in row["sides"].values():
+    for label, side in row["sides"].items():
         low, high = side["quartiles_s"]
-        name = f"{side['package']} {side['version']}, {side['threads']} threads"
+        name = f"{label} {side['version']}, {side['threads']} threads"
         print(f"{name:36}{side['median_s']:10.2f}{f'{low:.2f} to {high:.2f}':>16}", end="")
         print(f"{side['median_cpu_s']:12.2f}{side['naive_gflop']:13.0f}", end="")
         print(f"{side['naive_gflop'] / side['median_s']:9.0f}")
-    if "times_fastest_peer" in row:
-        print(f"jepawm is {row['times_fastest_peer']:.2f} times as fast as the fastest peer")
+    for label, side in row["sides"].items():
+        if "times_fastest_peer" in side:
+            print(f"{label} is {side['times_fastest_peer']:.2f} times as fast as the fastest peer")
 
 
 def machine() -> str:

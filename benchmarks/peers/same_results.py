@@ -12,6 +12,8 @@ import torch
 from job import JOBS
 from side_jepawm import Jepawm
 
+from jepawm.planning.engine_config import EngineConfig
+from jepawm.planning.rollout_engine import RolloutEngine
 from jepawm.types import Context, Latent
 
 sys.path.extend(map(str, Path(__file__).parents[2].glob(".peers/torch-world/lib/*/site-packages")))
@@ -43,15 +45,17 @@ def main() -> None:
     start = torch.randn(5, 1, job.num_tokens, job.dim + job.feature_dim)
     actions = torch.randn(5, job.horizon, job.action_dim)
     latents = Latent(tokens=start[..., : job.dim], proprio=start[..., job.dim :])
-    none = torch.zeros(5, 0, job.action_dim)
-    rolled = ours.rollout(Context(latents=latents, actions=none), actions)
-    assert rolled.proprio is not None
+    context = Context(latents=latents, actions=torch.zeros(5, 0, job.action_dim))
     expected = theirs.rollout(start, actions)[:, 1:]  # [5, H, N, D + Dp]
-    difference = (torch.cat([rolled.tokens, rolled.proprio], dim=-1) - expected).abs().max()
-    relative = float(difference / expected.abs().max())
-    print(f"largest difference of {job.horizon} predictions: {relative:.1e} relative")
-    if relative > 1e-4:
-        raise SystemExit("the two models differ")
+    for precision in ("float32", "bfloat16x3"):
+        engine = RolloutEngine(ours, context, config=EngineConfig(precision=precision))
+        rolled = engine.latents(actions[:, None])[:, 0]
+        assert rolled.proprio is not None
+        difference = (torch.cat([rolled.tokens, rolled.proprio], dim=-1) - expected).abs().max()
+        relative = float(difference / expected.abs().max())
+        print(f"{precision}: {job.horizon} predictions differ by at most {relative:.1e} relative")
+        if relative > 1e-4:
+            raise SystemExit("the two models differ")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from jepawm.models.proprio import ProprioConfig
 from jepawm.models.world_model import JEPAWorldModel, build_world_model
 from jepawm.normalizer import Normalizer
 from jepawm.planning.cem import CEM
+from jepawm.planning.engine_config import EngineConfig
 from jepawm.planning.objectives import LatentDistance
 from jepawm.types import Context, Observation
 
@@ -18,6 +19,8 @@ PACKAGE = "jepawm"
 
 class Jepawm:
     """Plan with this library."""
+
+    engine = EngineConfig()
 
     def __init__(self, job: Job) -> None:
         """Build the model of the job with random weights."""
@@ -42,6 +45,7 @@ class Jepawm:
             horizon=self._job.horizon,
             num_action_steps=1,
             window=self._job.window,
+            engine=self.engine,
             generator=torch.Generator().manual_seed(0),
         )
         agent.reset(self._observation(GOAL))

@@ -25,5 +25,5 @@ def test_presets_plan(name):
 
 
 def test_unknown_presets_are_refused():
-    with pytest.raises(UserError, match="paper, fast, gradient, hybrid"):
+    with pytest.raises(UserError, match="paper, fast, hybrid"):
         find_preset("quick", frameskip=5)

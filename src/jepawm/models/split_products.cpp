@@ -272,6 +272,11 @@ void jepawm_linear(const float* x, long rows, long inputs, const uint16_t* packe
     for (long n = 0; n < outputs; n += 32) {
       const Columns columns[2] = {{bias, n, outputs}, {bias, n + 16, outputs}};
       for (long row = 0; row < height; row += 32) {
+        for (long i = 0; i < 32 && row + i < height; ++i) {  // while the tiles work
+          const float* to = out + (top + row + i) * outputs + n;
+          __builtin_prefetch(to, 1);
+          __builtin_prefetch(to + 16, 1);
+        }
         multiply(tiles + row / kTile * deep * 2 * kTileNumbers,
                  packed + n / 32 * deep * 4 * kTileNumbers, deep, sums);
         for (long i = 0; i < 32 && row + i < height; ++i) {

@@ -27,7 +27,7 @@ from jepawm.data.root import cache_folder
 from jepawm.errors import UserError
 
 _SOURCE = Path(__file__).with_suffix(".cpp")
-_EXTENSIONS = ("avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512bf16", "fma")
+_EXTENSIONS = ("avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512bf16", "fma", "prfchw")
 _FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC", "-mamx-tile", "-mamx-bf16")
 _COMPILERS = ("g++", "clang++", "c++")
 _NEEDS = "engine.precision = bfloat16x3 needs"
