@@ -22,6 +22,7 @@ POSITIONAL = {
     "attend",
     "attend_frames",
     "attend_parts",
+    "attend_split",
     "attend_to_few",
     "compare",
     "exact",

@@ -9,6 +9,8 @@ from time import perf_counter
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from jepawm.kernels.split_products import operators
+
 
 def matmul_peak(device: torch.device | None = None, *, size: int = 1536, repeats: int = 7) -> float:
     """Measure float32 matrix multiplication with the current thread count, in GFLOP/s.
@@ -70,6 +72,7 @@ def _fused_kernels() -> dict[object, Callable[..., int]]:
         assert isinstance(hidden, int)
         return 4 * x.numel() * hidden
 
+    operators()
     formulas = {
         "aten::_scaled_dot_product_flash_attention_for_cpu": attention,
         "mkldnn::_linear_pointwise": linear,

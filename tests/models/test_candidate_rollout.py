@@ -9,10 +9,10 @@ import torch
 
 from jepawm.compute import count_gflop
 from jepawm.errors import UserError
+from jepawm.kernels.split_products import has_tiles, split_products
 from jepawm.models.frame_cache import repeat
 from jepawm.models.predictor import Predictor, PredictorConfig
 from jepawm.models.proprio import ProprioConfig
-from jepawm.models.split_products import has_tiles, split_products
 from jepawm.models.world_model import JEPAWorldModel
 from jepawm.types import Context, Latent
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from jepawm.models.split_products import attend_split, is_splitting
+from jepawm.kernels.split_products import attend_split, is_splitting
 
 
 def attend_frames(

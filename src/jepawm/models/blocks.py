@@ -5,10 +5,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from jepawm.kernels.split_products import split_leave
 from jepawm.models.attention import attend, attend_frames
 from jepawm.models.linear import PackedWeights, linear, splitting
 from jepawm.models.positions import Rotation, rotate
-from jepawm.models.split_products import split_leave
 
 Shortcut = tuple[Float[Tensor, "width width"], Float[Tensor, " width"]]
 """Weight and bias of what attention makes of a token that sees itself alone."""

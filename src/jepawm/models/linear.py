@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from jepawm.models.split_products import SplitWeight, is_splitting, split_linear, split_weight
+from jepawm.kernels.split_products import SplitWeight, is_splitting, split_linear, split_weight
 
 
 class LimitedLinear(nn.Linear):

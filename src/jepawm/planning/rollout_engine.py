@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from jepawm.errors import UserError
-from jepawm.models.split_products import split_products
+from jepawm.kernels.split_products import split_products
 from jepawm.planning.engine_config import CompileMode, EngineConfig
 from jepawm.planning.workers import Workers
 from jepawm.protocols import CandidateRollout, Objective, SharesContext, WorldModel

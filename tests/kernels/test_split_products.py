@@ -8,11 +8,8 @@ import torch.nn.functional as F
 
 from jepawm.compute import count_gflop
 from jepawm.errors import UserError
-from jepawm.models import split_products as module
-from jepawm.models.attention import attend_to_few
-from jepawm.models.blocks import Block
-from jepawm.models.linear import PackedWeights, linear
-from jepawm.models.split_products import (
+from jepawm.kernels import split_products as module
+from jepawm.kernels.split_products import (
     has_tiles,
     is_splitting,
     library,
@@ -20,6 +17,9 @@ from jepawm.models.split_products import (
     split_products,
     split_weight,
 )
+from jepawm.models.attention import attend_to_few
+from jepawm.models.blocks import Block
+from jepawm.models.linear import PackedWeights, linear
 
 needs_tiles = pytest.mark.skipif(not has_tiles(), reason="no matrix tiles (AMX)")
 

@@ -23,8 +23,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from jepawm.data.root import cache_folder
 from jepawm.errors import UserError
+from jepawm.folders import cache_folder
 
 _SOURCE = Path(__file__).with_suffix(".cpp")
 _EXTENSIONS = ("avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512bf16", "fma", "prfchw")
@@ -219,17 +219,20 @@ def _pointer(tensor: Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
 
 
-# Operators of torch, so that their operations are counted.
-_OPERATORS = torch.library.Library("jepawm", "DEF")
-_OPERATORS.define("split_linear(Tensor x, Tensor tiles, Tensor? bias, int n, bool gelu) -> Tensor")
-_OPERATORS.define(
-    "split_leave(Tensor x, Tensor attended, Tensor[] norm, float eps, Tensor[] codes, Tensor[] tiles,"
-    " Tensor?[] biases, int hidden) -> Tensor"
-)
-_OPERATORS.define("attend_few(Tensor query, Tensor[] keys, Tensor[] values) -> Tensor")
-_OPERATORS.impl("attend_few", _attend, "CPU")
-_OPERATORS.impl("split_linear", _linear, "CPU")
-_OPERATORS.impl("split_leave", _leave, "CPU")
+@cache
+def operators() -> torch.library.Library:
+    """Make the kernels operators of torch, so that their operations are counted."""
+    library = torch.library.Library("jepawm", "DEF")
+    library.define("attend_few(Tensor query, Tensor[] keys, Tensor[] values) -> Tensor")
+    library.impl("attend_few", _attend, "CPU")
+    library.define("split_linear(Tensor x, Tensor tiles, Tensor? bias, int n, bool gelu) -> Tensor")
+    library.impl("split_linear", _linear, "CPU")
+    library.define(
+        "split_leave(Tensor x, Tensor attended, Tensor[] norm, float eps, Tensor[] codes,"
+        " Tensor[] tiles, Tensor?[] biases, int hidden) -> Tensor"
+    )
+    library.impl("split_leave", _leave, "CPU")
+    return library
 
 
 @cache
@@ -239,6 +242,7 @@ def library() -> ctypes.CDLL:
     Raises:
         UserError: if this machine has no matrix tiles, or no compiler.
     """
+    operators()
     if not has_tiles():
         raise UserError(f"{_NEEDS} a CPU with matrix tiles (AMX); {_WAY_OUT}")
     code = _SOURCE.read_bytes()
