@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from jepawm.errors import UserError
+from jepawm.kernels.memory import keep_freed_memory
 from jepawm.kernels.split_products import split_products
 from jepawm.planning.engine_config import CompileMode, EngineConfig
 from jepawm.planning.workers import Workers
@@ -50,6 +51,7 @@ class RolloutEngine:
         self._config = config or EngineConfig()
         window = window or model.window
         torch.set_flush_denormal(True)  # numbers below 1e-38 are 0: they are slow and mean nothing
+        keep_freed_memory()
         with computing(self._config, context.actions.device, flop=float("inf")):
             self._rollout = _share(model, context, window=window, config=self._config)
         self._roll = _compiled(self._config.compile)

@@ -12,6 +12,7 @@ from jepawm.compute import matmul_peak
 from jepawm.data.episodes import EpisodeStore
 from jepawm.data.windows import Windows
 from jepawm.experiment import Experiment, build_windows
+from jepawm.kernels.memory import keep_freed_memory
 from jepawm.metrics_log import MetricsLog, TrainingProgress
 from jepawm.processes import count_processes, from_first, is_first, together
 from jepawm.runs.collect import find_or_collect
@@ -58,6 +59,7 @@ def train_run(
     """
     began = perf_counter()
     torch.set_flush_denormal(True)
+    keep_freed_memory()
     experiment = open_run(experiment, out, resume=resume, explicit=explicit)
     used = experiment.loss.proprio and experiment.optim.encoder_steps is None
     devices = Devices(experiment.compute, device=device, every_weight_used=used)

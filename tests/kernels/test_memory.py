@@ -1,0 +1,39 @@
+"""Freed memory stays with the process."""
+
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from jepawm.kernels.memory import keep_freed_memory
+
+SCRIPT = """
+import resource, torch
+from jepawm.kernels.memory import keep_freed_memory
+if {kept}:
+    assert keep_freed_memory()
+for turn in range(40):
+    torch.ones(2_000_000)
+    if turn == 3:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def faults(*, kept: bool) -> int:
+    script = SCRIPT.format(kept=kept)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(not keep_freed_memory(), reason="not glibc")
+def test_memory_is_not_cleared_again():
+    pages = 2_000_000 * 4 // resource.getpagesize()
+    assert faults(kept=True) < pages
+
+
+def test_asking_twice_changes_nothing():
+    assert keep_freed_memory() == keep_freed_memory()
