@@ -21,6 +21,7 @@ MAX_EXAMPLE_LINES = 60
 POSITIONAL = {
     "attend",
     "attend_frames",
+    "attend_many_split",
     "attend_parts",
     "attend_split",
     "attend_to_few",

@@ -9,7 +9,7 @@ from time import perf_counter
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from jepawm.kernels.split_products import operators
+from jepawm.kernels import split_attention, split_products
 
 
 def matmul_peak(device: torch.device | None = None, *, size: int = 1536, repeats: int = 7) -> float:
@@ -62,22 +62,27 @@ def _fused_kernels() -> dict[object, Callable[..., int]]:
     def linear(x: torch.Size, weight: torch.Size, *_args: object, **_kwargs: object) -> int:
         return 2 * x.numel() * weight[0]
 
-    def split_linear(x: torch.Size, *args: object, **_kwargs: object) -> int:
+    def product(x: torch.Size, *args: object, **_kwargs: object) -> int:
         num_outputs = args[2]  # after tiles and bias
         assert isinstance(num_outputs, int)
         return 2 * x.numel() * num_outputs  # of the float32 product that it stands for
 
-    def split_leave(x: torch.Size, *args: object, **_kwargs: object) -> int:
+    def second_half(x: torch.Size, *args: object, **_kwargs: object) -> int:
         hidden = args[6]  # after attended, norm, eps, codes, tiles and biases
         assert isinstance(hidden, int)
         return 4 * x.numel() * hidden
 
-    operators()
+    def attend_parts(query: torch.Size, keys: list[torch.Size], *_args: object, **_: object) -> int:
+        return 4 * query.numel() * sum(key[1] for key in keys)
+
+    split_products.define_operators()
+    split_attention.define_operators()
     formulas = {
         "aten::_scaled_dot_product_flash_attention_for_cpu": attention,
         "mkldnn::_linear_pointwise": linear,
-        "jepawm::split_linear": split_linear,
-        "jepawm::split_leave": split_leave,
+        "jepawm::split_linear": product,
+        "jepawm::split_leave": second_half,
+        "jepawm::split_attend": attend_parts,
     }
     found = {}
     for name, formula in formulas.items():

@@ -1,23 +1,17 @@
 """Split products are those of float32 to 1e-5; what cannot be split says so."""
 
-import subprocess
-
 import pytest
 import torch
 import torch.nn.functional as F
 
 from jepawm.compute import count_gflop
-from jepawm.errors import UserError
-from jepawm.kernels import split_products as module
+from jepawm.kernels.library import has_tiles
 from jepawm.kernels.split_products import (
-    has_tiles,
     is_splitting,
-    library,
     split_linear,
     split_products,
     split_weight,
 )
-from jepawm.models.attention import attend_to_few
 from jepawm.models.blocks import Block
 from jepawm.models.linear import PackedWeights, linear
 
@@ -84,16 +78,6 @@ def test_second_halves_of_blocks(modulated, windows, tokens, width):
 
 
 @needs_tiles
-def test_attention_to_few():
-    query, keys = randn(3, 4, 1, 2, 20), [randn(windows, 4, 1, 2, 20) for windows in (1, 2, 3)]
-    values = [key.flip(-1) for key in keys]
-    values[0] = values[0][:, :1].expand(-1, 4, -1, -1, -1)  # the same for all candidates
-    expected = attend_to_few(query, keys, values)
-    with split_products(), torch.no_grad():
-        assert error(attend_to_few(query, keys, values), expected) < 1e-6
-
-
-@needs_tiles
 @torch.no_grad()
 def test_operations_are_counted_as_those_of_float32():
     block = Block(12, 2, head_dim=6, hidden=70).eval()
@@ -116,48 +100,3 @@ def test_gradients_and_other_types_are_not_split():
         with torch.no_grad():
             assert linear(randn(3, 40).double(), weight.double(), bias=None).dtype == torch.float64
     assert not is_splitting()
-
-
-@pytest.fixture
-def empty_cache(monkeypatch, tmp_path):
-    """Return an empty cache folder; kernels are compiled anew."""
-    monkeypatch.setattr(module, "cache_folder", lambda: tmp_path)
-    library.cache_clear()
-    yield tmp_path
-    library.cache_clear()
-
-
-@needs_tiles
-def test_kernels_are_compiled_once(empty_cache, monkeypatch):
-    library()
-    (made,) = (empty_cache / "jepawm").iterdir()
-    library.cache_clear()
-    monkeypatch.setattr(subprocess, "run", None)
-    library()
-    assert made.suffix == ".so"
-
-
-@needs_tiles
-def test_without_a_compiler(empty_cache, monkeypatch):
-    monkeypatch.setenv("PATH", str(empty_cache))
-    monkeypatch.delenv("CXX", raising=False)
-    with pytest.raises(UserError, match=r"needs a C\+\+ compiler.*CXX.*float32"), split_products():
-        pass
-
-
-@needs_tiles
-@pytest.mark.parametrize(
-    ("compiler", "message"), [("false", "false fails at split_products.cpp"), ("nothing", "cannot")]
-)
-def test_a_compiler_that_fails(empty_cache, monkeypatch, compiler, message):
-    monkeypatch.setenv("CXX", compiler)
-    with pytest.raises(UserError, match=message):
-        library()
-    assert not list((empty_cache / "jepawm").iterdir())
-
-
-def test_without_tiles(monkeypatch):
-    monkeypatch.setattr(module, "has_tiles", lambda: False)
-    library.cache_clear()
-    with pytest.raises(UserError, match="needs a CPU with matrix tiles"), split_products():
-        pass

@@ -9,7 +9,8 @@ import torch
 
 from jepawm.compute import count_gflop
 from jepawm.errors import UserError
-from jepawm.kernels.split_products import has_tiles, split_products
+from jepawm.kernels.library import has_tiles
+from jepawm.kernels.split_products import split_products
 from jepawm.models.frame_cache import repeat
 from jepawm.models.predictor import Predictor, PredictorConfig
 from jepawm.models.proprio import ProprioConfig

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from jepawm.errors import UserError
-from jepawm.kernels.split_products import has_tiles
+from jepawm.kernels.library import has_tiles
 from jepawm.planning.engine_config import EngineConfig
 from jepawm.planning.objectives import LatentDistance
 from jepawm.planning.rollout_engine import RolloutEngine, chunks, computing

@@ -1,79 +1,13 @@
-// Products of float32 matrices as three products of bfloat16 matrices, on the tiles of AMX.
-//
-// A number is the sum of a bfloat16 `high` and a bfloat16 `low`, up to 2^-17 of itself. Of the four
-// products of two such sums low * low is left out. Sums are float32. So a product of float32
-// matrices costs three of bfloat16, each eight times as fast as one of float32 with AVX-512.
+// Affine maps and the second half of a block, by products on tiles.
 
-#include <immintrin.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <cmath>
-#include <cstdint>
-#include <cstring>
-#include <initializer_list>
-#include <vector>
+#include "tiles.hpp"
 
 namespace {
 
-constexpr long kTile = 16;   // rows of a tile
-constexpr long kDepth = 32;  // bfloat16 numbers in a row of a tile
-constexpr long kTileNumbers = kTile * kDepth;
 constexpr long kPanelNumbers = 256 * 1024;  // numbers that are split at a time: 1 MiB of the L2 cache
-
-struct alignas(64) TileConfig {
-  uint8_t palette = 1;
-  uint8_t start_row = 0;
-  uint8_t reserved[14] = {};
-  uint16_t bytes_per_row[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-
-// Memory of this thread, aligned to a tile's rows; it is kept for the next call.
-uint16_t* scratch_memory(long numbers) {
-  thread_local std::vector<uint16_t> memory;
-  if (memory.size() < size_t(numbers) + 32) memory.resize(numbers + 32);
-  return (uint16_t*)(((uintptr_t)memory.data() + 63) / 64 * 64);
-}
-
-long round_up(long value, long step) { return (value + step - 1) / step * step; }
-
-// Splits 32 numbers; `high` and `low` get 32 bfloat16 each.
-inline void split(__m512 first, __m512 second, uint16_t* high, uint16_t* low) {
-  const __m512bh top = _mm512_cvtne2ps_pbh(second, first);
-  const __m512i bits = (__m512i)top;
-  const __m512 first_high = _mm512_castsi512_ps(
-      _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_castsi512_si256(bits)), 16));
-  const __m512 second_high = _mm512_castsi512_ps(
-      _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(bits, 1)), 16));
-  const __m512bh rest =
-      _mm512_cvtne2ps_pbh(_mm512_sub_ps(second, second_high), _mm512_sub_ps(first, first_high));
-  _mm512_store_si512(high, bits);
-  _mm512_store_si512(low, (__m512i)rest);
-}
-
-// Loads 32 numbers, zeros beyond the `left` there are.
-inline void load(const float* from, long left, __m512* first, __m512* second) {
-  if (left >= kDepth) {
-    *first = _mm512_loadu_ps(from);
-    *second = _mm512_loadu_ps(from + 16);
-  } else {
-    const uint32_t mask = (1u << left) - 1;
-    *first = _mm512_maskz_loadu_ps(mask & 0xffff, from);
-    *second = _mm512_maskz_loadu_ps(mask >> 16, from + 16);
-  }
-}
-
-// Splits a row into row `row` of tiles: for each 16 rows and 32 columns a tile of highs, one of lows.
-inline void split_row(const float* x, long columns, long row, uint16_t* tiles) {
-  const long deep = round_up(columns, kDepth) / kDepth;
-  uint16_t* high = tiles + (row / kTile) * deep * 2 * kTileNumbers + (row % kTile) * kDepth;
-  for (long k = 0; k < deep; ++k, high += 2 * kTileNumbers) {
-    __m512 first, second;
-    load(x + k * kDepth, columns - k * kDepth, &first, &second);
-    split(first, second, high, high + kTileNumbers);
-  }
-}
 
 // The normal distribution function: polynomials of degree 4 in 32 intervals, to 1e-7.
 struct NormalTable {
@@ -120,59 +54,16 @@ inline __m512 gelu(__m512 x) {
   return _mm512_mul_ps(x, sum);
 }
 
-// 32 rows of x times 32 columns of the weight, into the four tiles 0 to 3.
-inline void multiply(const uint16_t* x, const uint16_t* weight, long deep, float* sums) {
-  _tile_zero(0);
-  _tile_zero(1);
-  _tile_zero(2);
-  _tile_zero(3);
-  const uint16_t* below = x + deep * 2 * kTileNumbers;
-  for (long k = 0; k < deep; ++k) {
-    _tile_loadd(4, x, 64);
-    _tile_loadd(6, weight, 64);
-    _tile_loadd(5, below, 64);
-    _tile_loadd(7, weight + kTileNumbers, 64);
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_dpbf16ps(1, 4, 7);
-    _tile_dpbf16ps(2, 5, 6);
-    _tile_dpbf16ps(3, 5, 7);
-    _tile_loadd(6, weight + 2 * kTileNumbers, 64);
-    _tile_loadd(7, weight + 3 * kTileNumbers, 64);
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_dpbf16ps(1, 4, 7);
-    _tile_dpbf16ps(2, 5, 6);
-    _tile_dpbf16ps(3, 5, 7);
-    _tile_loadd(4, x + kTileNumbers, 64);
-    _tile_loadd(6, weight, 64);
-    _tile_loadd(5, below + kTileNumbers, 64);
-    _tile_loadd(7, weight + kTileNumbers, 64);
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_dpbf16ps(1, 4, 7);
-    _tile_dpbf16ps(2, 5, 6);
-    _tile_dpbf16ps(3, 5, 7);
-    x += 2 * kTileNumbers;
-    below += 2 * kTileNumbers;
-    weight += 4 * kTileNumbers;
-  }
-  _tile_stored(0, sums, 128);
-  _tile_stored(1, sums + 16, 128);
-  _tile_stored(2, sums + 16 * 32, 128);
-  _tile_stored(3, sums + 16 * 32 + 16, 128);
-}
-
 // The bias of 16 columns from `column`, and which of them there are.
 struct Columns {
   __mmask16 mask;
   __m512 bias;
 
   Columns(const float* all, long column, long count) {
-    const long left = count - column;
-    mask = left >= 16 ? 0xffff : left <= 0 ? 0 : (1u << left) - 1;
+    mask = mask_of(count - column);
     bias = all ? _mm512_maskz_loadu_ps(mask, all + column) : _mm512_setzero_ps();
   }
 };
-
-inline __mmask16 mask_of(long left) { return left >= 16 ? 0xffff : (1u << left) - 1; }
 
 // out = x + gate * attended; a null gate is 1.
 inline void add_gated(const float* x, const float* attended, const float* gate, long width,
@@ -235,26 +126,10 @@ long jepawm_packed_size(long outputs, long inputs) {
   return 2 * round_up(outputs, 2 * kTile) * round_up(inputs, kDepth);
 }
 
-// Packs a weight [outputs, inputs]: for each 32 outputs and 32 inputs two tiles of highs and two of
-// lows, pairs of inputs side by side.
+// Packs a weight [outputs, inputs].
 void jepawm_pack(const float* weight, long outputs, long inputs, uint16_t* packed) {
-  const long deep = round_up(inputs, kDepth) / kDepth;
   std::memset(packed, 0, sizeof(uint16_t) * jepawm_packed_size(outputs, inputs));
-  const __m512i places = _mm512_mullo_epi32(
-      _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
-      _mm512_set1_epi32(kTile));
-  alignas(64) uint16_t high[kDepth], low[kDepth];
-  for (long n = 0; n < outputs; ++n) {
-    for (long k = 0; k < deep; ++k) {
-      __m512 first, second;
-      load(weight + n * inputs + k * kDepth, inputs - k * kDepth, &first, &second);
-      split(first, second, high, low);
-      uint16_t* block = packed + (n / 32 * deep + k) * 4 * kTileNumbers;
-      uint16_t* tile = block + (n % 32) / kTile * kTileNumbers + 2 * (n % kTile);
-      _mm512_i32scatter_epi32(tile, places, _mm512_load_si512(high), 4);
-      _mm512_i32scatter_epi32(tile + 2 * kTileNumbers, places, _mm512_load_si512(low), 4);
-    }
-  }
+  for (long n = 0; n < outputs; ++n) pack_row(weight + n * inputs, n, inputs, packed);
 }
 
 // out [rows, outputs] = x [rows, inputs] weight^T + bias, through GELU if wanted; `bias` may be null.
@@ -340,8 +215,7 @@ void jepawm_leave(const float* x, const float* attended, long rows, long width,
         for (long i = 0; i < 32; ++i) {
           uint16_t* high = to + i / kTile * deep2 * 2 * kTileNumbers + i % kTile * kDepth;
           split(gelu(_mm512_add_ps(_mm512_load_ps(sums + 32 * i), first.bias)),
-                gelu(_mm512_add_ps(_mm512_load_ps(sums + 32 * i + 16), second.bias)), high,
-                high + kTileNumbers);
+                gelu(_mm512_add_ps(_mm512_load_ps(sums + 32 * i + 16), second.bias)), high);
         }
       }
     }
@@ -368,61 +242,5 @@ void jepawm_leave(const float* x, const float* attended, long rows, long width,
     }
   }
   _tile_release();
-}
-
-// Keys or values of one frame in some windows: [windows, candidates, heads * width].
-struct Part {
-  const float* start;
-  long window_stride;
-  long candidate_stride;
-  long windows;
-};
-
-// Attention of single tokens [windows, candidates, heads * width] to a few; part s is seen from the
-// last parts[s].windows windows. First come the keys, then the values.
-void jepawm_attend(const Part* query, const Part* parts, long count, long candidates, long heads,
-                   long width, float* out) {
-  const float scale = 1.0f / std::sqrt(float(width));
-  const long windows = query->windows;
-  std::vector<float> scores(count);
-  for (long v = 0; v < windows; ++v) {
-    for (long r = 0; r < candidates; ++r) {
-      for (long head = 0; head < heads; ++head, out += width) {
-        const float* asked =
-            query->start + v * query->window_stride + r * query->candidate_stride + head * width;
-        float most = -INFINITY, total = 0.0f;
-        for (long s = 0; s < count; ++s) {
-          const long window = v - (windows - parts[s].windows);
-          scores[s] = -INFINITY;
-          if (window < 0) continue;
-          const float* key = parts[s].start + window * parts[s].window_stride +
-                             r * parts[s].candidate_stride + head * width;
-          __m512 sum = _mm512_setzero_ps();
-          for (long i = 0; i < width; i += 16) {
-            const __mmask16 mask = mask_of(width - i);
-            sum = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(mask, asked + i),
-                                  _mm512_maskz_loadu_ps(mask, key + i), sum);
-          }
-          scores[s] = scale * _mm512_reduce_add_ps(sum);
-          most = scores[s] > most ? scores[s] : most;
-        }
-        for (long s = 0; s < count; ++s) total += scores[s] = std::exp(scores[s] - most);
-        for (long i = 0; i < width; i += 16) {
-          const __mmask16 mask = mask_of(width - i);
-          __m512 sum = _mm512_setzero_ps();
-          for (long s = 0; s < count; ++s) {
-            const Part& value = parts[count + s];
-            const long window = v - (windows - value.windows);
-            if (window < 0) continue;
-            const float* from = value.start + window * value.window_stride +
-                                r * value.candidate_stride + head * width;
-            sum = _mm512_fmadd_ps(_mm512_set1_ps(scores[s] / total),
-                                  _mm512_maskz_loadu_ps(mask, from + i), sum);
-          }
-          _mm512_mask_storeu_ps(out + i, mask, sum);
-        }
-      }
-    }
-  }
 }
 }

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from jepawm.kernels.split_products import attend_split, is_splitting
+from jepawm.kernels.split_attention import attend_many_split, attend_split
+from jepawm.kernels.split_products import is_splitting
 
 
 def attend_frames(
@@ -47,6 +48,8 @@ def attend(
     """Return softmax(q k^T h^-1/2) v over all keys."""
     if key.shape[1] == 1 and dropout == 0.0:  # the softmax over one key is 1
         return value.expand_as(query)
+    if dropout == 0.0 and _is_split(query):
+        return attend_many_split(query, [key], [value])
     return _fused(query, key, value, dropout=dropout, causal=False)
 
 
@@ -58,6 +61,8 @@ def attend_parts(
     """Attend to keys and values that lie in parts."""
     if len(keys) == 1:
         return attend(query, keys[0], values[0])
+    if _is_split(query):
+        return attend_many_split(query, keys, values)
     return attend(query, _joined(keys), _joined(values))
 
 
@@ -76,7 +81,7 @@ def attend_to_few(
     The last key is seen from all windows, an earlier one from the last so many of them. Fused kernels
     are made for many keys.
     """
-    if is_splitting() and query.dtype == torch.float32 and not torch.is_grad_enabled():
+    if _is_split(query):
         return attend_split(query, keys, values)
     num_windows = len(query)
     shape = (len(keys), *query.shape[:-1], 1)
@@ -113,3 +118,7 @@ def _fused(query: Tensor, key: Tensor, value: Tensor, *, dropout: float, causal:
         scale=width**-0.5,
     ).transpose(1, 2)  # [B, L, heads, h]
     return out[..., :width] if excess else out
+
+
+def _is_split(query: Tensor) -> bool:
+    return is_splitting() and query.dtype == torch.float32 and not torch.is_grad_enabled()

@@ -22,8 +22,9 @@ GROWTH = 4
 """A chunk is at most this many times as large as the largest one before."""
 RESERVE = 1.25
 """A chunk is begun only if there is time for this many of the fastest one so far."""
-WORTHWHILE = 1.5
-"""An iteration may take this many times the fastest chunk, however short its share of the time is."""
+ENOUGH = 64
+"""Candidates that an iteration evaluates if the whole time allows it, however short its share is: a
+distribution that is fitted to fewer narrows around chance. There are fewer iterations then."""
 
 
 def check_limits(
@@ -112,7 +113,7 @@ class Search:
             return self._chunk(samples)
         parts: list[Tensor] = []
         num_done, num_samples = 0, samples.shape[1]
-        while size := min(self._affordable(first=num_done == 0), num_samples - num_done):
+        while size := min(self._affordable(num_done), num_samples - num_done):
             parts.append(self._chunk(samples[:, num_done : num_done + size]))
             num_done += size
         rest = samples.new_full((samples.shape[0], num_samples - num_done), float("inf"))
@@ -212,24 +213,25 @@ class Search:
             return float("inf")
         return self._start + part * self._time_budget_s - perf_counter()
 
-    def _affordable(self, *, first: bool) -> int:
-        """Return how many candidates there is time for, judged by the chunks so far.
+    def _affordable(self, num_done: int) -> int:
+        """Return how many candidates come next in an iteration that has `num_done`; 0: no more.
 
-        The first chunk of an iteration is always evaluated; it may overdraw the iteration's share of
-        the time, so that most of it does not go into what any chunk costs.
+        The first chunk of an iteration is always evaluated.
         """
         if not self._chunks:
             return FIRST_CHUNK
-        seconds = self._left((self._iteration + 1) / self._num_iterations)
-        if first:
-            seconds = max(seconds, WORTHWHILE * self._least_seconds)
-        seconds = min(seconds, self._left(1.0) / RESERVE)
+        whole = self._left(1.0) / RESERVE
+        share = min(self._left((self._iteration + 1) / self._num_iterations), whole)
+        size = max(self._size_within(share), min(self._size_within(whole), ENOUGH - num_done))
+        return max(size, FIRST_CHUNK if num_done == 0 else 0)
+
+    def _size_within(self, seconds: float) -> int:
+        """Return how many candidates there is time for, judged by the chunks so far."""
         if seconds < self._least_seconds:
-            return FIRST_CHUNK if first else 0
+            return 0
         size, took = self._chunks[-1]
         more = math.floor((seconds - took) / self._seconds_each())
-        most = min(size + more, GROWTH * max(self._chunks)[0])
-        return max(most, FIRST_CHUNK if first else 0)
+        return max(0, min(size + more, GROWTH * max(self._chunks)[0]))
 
     def _seconds_each(self) -> float:
         """Return what one more candidate in a chunk costs, judged by the smallest and largest chunk.

@@ -1,0 +1,57 @@
+"""Kernels are compiled once; what is missing is told."""
+
+import subprocess
+
+import pytest
+
+from jepawm.errors import UserError
+from jepawm.kernels import library as module
+from jepawm.kernels.library import has_tiles, library
+from jepawm.kernels.split_products import split_products
+
+needs_tiles = pytest.mark.skipif(not has_tiles(), reason="no matrix tiles (AMX)")
+
+
+@pytest.fixture
+def empty_cache(monkeypatch, tmp_path):
+    """Return an empty cache folder; kernels are compiled anew."""
+    monkeypatch.setattr(module, "cache_folder", lambda: tmp_path)
+    library.cache_clear()
+    yield tmp_path
+    library.cache_clear()
+
+
+@needs_tiles
+def test_kernels_are_compiled_once(empty_cache, monkeypatch):
+    library()
+    (made,) = (empty_cache / "jepawm").iterdir()
+    library.cache_clear()
+    monkeypatch.setattr(subprocess, "run", None)
+    library()
+    assert made.suffix == ".so"
+
+
+@needs_tiles
+def test_without_a_compiler(empty_cache, monkeypatch):
+    monkeypatch.setenv("PATH", str(empty_cache))
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(UserError, match=r"needs a C\+\+ compiler.*CXX.*float32"), split_products():
+        pass
+
+
+@needs_tiles
+@pytest.mark.parametrize(
+    ("compiler", "message"), [("false", "false fails at the kernels"), ("nothing", "cannot")]
+)
+def test_a_compiler_that_fails(empty_cache, monkeypatch, compiler, message):
+    monkeypatch.setenv("CXX", compiler)
+    with pytest.raises(UserError, match=message):
+        library()
+    assert not list((empty_cache / "jepawm").iterdir())
+
+
+def test_without_tiles(monkeypatch):
+    monkeypatch.setattr(module, "has_tiles", lambda: False)
+    library.cache_clear()
+    with pytest.raises(UserError, match="needs a CPU with matrix tiles"), split_products():
+        pass
