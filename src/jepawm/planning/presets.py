@@ -38,6 +38,6 @@ def _hybrid(frameskip: int) -> Hybrid:
 
 _PRESETS: dict[str, Callable[[int], Planner]] = {
     "paper": lambda _frameskip: CEM(),
-    "fast": lambda _frameskip: GradientDescent(num_starts=16),
+    "fast": lambda _frameskip: GradientDescent(num_starts=8, num_iterations=35, color=1.0),
     "hybrid": _hybrid,
 }
