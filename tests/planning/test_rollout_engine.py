@@ -180,6 +180,18 @@ def test_a_model_without_shared_contexts_refuses_approximations(change):
         RolloutEngine(WindowedModel(), context, config=EngineConfig(**change))
 
 
+def test_large_weights_are_read_by_all_threads(monkeypatch):
+    context, actions, _ = _problem(batch=1, candidates=1)
+    monkeypatch.setattr(SharedContext, "flop_per_token", 2e6)
+    before, model = torch.get_num_threads(), SharingModel()
+    torch.set_num_threads(2)
+    try:
+        RolloutEngine(model, context).latents(actions)
+        assert set(model.threads) == {2}
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_threads_are_chosen_by_the_work_or_by_the_user_and_put_back():
     context, actions, _ = _problem()
     before = torch.get_num_threads()

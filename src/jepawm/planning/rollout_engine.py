@@ -20,6 +20,9 @@ from jepawm.types import Context, Latent, concatenate
 
 WORTH_THREADS = 8e6
 """FLOP of a matrix product above which more than one thread pays; below, threads wait."""
+WORTH_READING = 1e6
+"""FLOP of a matrix product for one token above which more than one thread pays for any number of
+tokens: its weight is so large that reading it takes longest."""
 WORTH_WORKERS = 64
 """Tokens of a thread from which it pays that each thread rolls out candidates of its own: no thread
 waits for another at the end of each product, but each reads all weights."""
@@ -92,6 +95,7 @@ class RolloutEngine:
         if num_workers == 1:
             num_candidates = actions.shape[0] * actions.shape[1] // len(pieces)
             flop = num_candidates * rollout.tokens_per_candidate * rollout.flop_per_token
+            flop = float("inf") if rollout.flop_per_token > WORTH_READING else flop
             with computing(config, device, flop=flop):
                 return [function(piece) for piece in pieces]
 
