@@ -3,9 +3,11 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 from jepawm.errors import UserError
 from jepawm.planning.engine_config import EngineConfig
+from jepawm.planning.rollout_engine import computing
 
 
 def test_only_approximations_are_not_exact():
@@ -33,3 +35,12 @@ def test_what_makes_no_sense_is_refused(field, value):
 def test_kernels_that_are_compiled_already_are_not_compiled_by_torch():
     with pytest.raises(UserError, match=r"engine\.compile = default"):
         EngineConfig(precision="bfloat16x3", compile="default")
+
+
+def test_split_products_are_for_cpus():
+    config, device = EngineConfig(precision="bfloat16x3"), torch.device("cuda")
+    with (
+        pytest.raises(UserError, match="is for CPUs; on cuda"),
+        computing(config, device, flop=0.0),
+    ):
+        pass

@@ -11,7 +11,7 @@ from jepawm.errors import UserError
 from jepawm.kernels.library import has_tiles
 from jepawm.planning.engine_config import EngineConfig
 from jepawm.planning.objectives import LatentDistance
-from jepawm.planning.rollout_engine import RolloutEngine, chunks, computing
+from jepawm.planning.rollout_engine import RolloutEngine, chunks
 from jepawm.types import Context, Latent, concatenate
 
 
@@ -180,32 +180,32 @@ def test_a_model_without_shared_contexts_refuses_approximations(change):
         RolloutEngine(WindowedModel(), context, config=EngineConfig(**change))
 
 
+@pytest.fixture
+def _two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("_two_threads")
 def test_large_weights_are_read_by_all_threads(monkeypatch):
     context, actions, _ = _problem(batch=1, candidates=1)
     monkeypatch.setattr(SharedContext, "flop_per_token", 2e6)
-    before, model = torch.get_num_threads(), SharingModel()
-    torch.set_num_threads(2)
-    try:
-        RolloutEngine(model, context).latents(actions)
-        assert set(model.threads) == {2}
-    finally:
-        torch.set_num_threads(before)
+    RolloutEngine(model := SharingModel(), context).latents(actions)
+    assert set(model.threads) == {2}
 
 
+@pytest.mark.usefixtures("_two_threads")
 def test_threads_are_chosen_by_the_work_or_by_the_user_and_put_back():
     context, actions, _ = _problem()
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        small, large, chosen = (SharingModel() for _ in range(3))
-        RolloutEngine(small, context, config=EngineConfig(chunk_tokens=4)).latents(actions)
-        RolloutEngine(large, context).latents(actions)  # 60 tokens at once
-        RolloutEngine(chosen, context, config=EngineConfig(num_threads=1)).latents(actions)
-        assert (set(small.threads), set(large.threads)) == ({1}, {2})
-        assert set(chosen.threads) == {1}
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
+    small, large, chosen = (SharingModel() for _ in range(3))
+    RolloutEngine(small, context, config=EngineConfig(chunk_tokens=4)).latents(actions)
+    RolloutEngine(large, context).latents(actions)  # 60 tokens at once
+    RolloutEngine(chosen, context, config=EngineConfig(num_threads=1)).latents(actions)
+    assert (set(small.threads), set(large.threads)) == ({1}, {2})
+    assert set(chosen.threads) == {1}
+    assert torch.get_num_threads() == 2
 
 
 @pytest.mark.parametrize("num_candidates", [4, 5, 12])
@@ -292,11 +292,9 @@ def test_compiled_rollouts_are_the_same_and_compiled_once():
     assert float(done.stdout) < 1e-4
 
 
-def test_split_products_need_a_shared_context_and_a_cpu():
+def test_split_products_need_a_shared_context():
     context, _, _ = _problem()
     config = EngineConfig(precision="bfloat16x3")
     if has_tiles():
         with pytest.raises(UserError, match=r"share_context.*bfloat16x3"):
             RolloutEngine(WindowedModel(), context, config=config)
-    with pytest.raises(UserError, match="is for CPUs; on cuda"):
-        computing(config, torch.device("cuda"), flop=0.0).__enter__()
