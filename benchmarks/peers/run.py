@@ -89,7 +89,12 @@ def main() -> None:
     for size in options.sizes:
         row = measure(size, options.sides, rounds=options.rounds, threads=options.threads)
         show(row)
-        row |= {"command": " ".join(["python", *sys.argv]), "note": options.note}
+        row |= {
+            "command": " ".join(
+                ["python", "benchmarks/peers/run.py", *(Path(part).name for part in sys.argv[1:])]
+            ),
+            "note": options.note,
+        }
         row |= {"date": datetime.now(UTC).date().isoformat(), "machine": machine()}
         with options.out.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")

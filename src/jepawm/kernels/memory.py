@@ -12,7 +12,7 @@ def keep_freed_memory() -> bool:
     """Let this process keep up to 1 GiB of freed memory for its next tensors.
 
     glibc gives larger blocks back to the system when they are freed, and the system clears them page
-    by page when they come back: a tenth to a fifth of the time of planning and training on a CPU.
+    by page when they come back: 2 to 6 % of the time of planning on a CPU.
 
     Returns:
         whether there was something to set; other C libraries decide for themselves.
