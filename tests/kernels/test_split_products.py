@@ -54,9 +54,10 @@ def test_gelu_everywhere():
 def test_what_is_not_finite_stays_so():
     x = randn(3, 40)
     x[1, 5] = float("nan")
-    got = split_linear(x, split_weight(randn(8, 40)), bias=None)
-    assert got[1].isnan().all()
-    assert got[[0, 2]].isfinite().all()
+    for gelu in (False, True):
+        got = split_linear(x, split_weight(randn(8, 40)), bias=None, gelu=gelu)
+        assert got[1].isnan().all()
+        assert got[[0, 2]].isfinite().all()
 
 
 @needs_tiles

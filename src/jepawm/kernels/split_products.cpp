@@ -38,9 +38,10 @@ const NormalTable kNormal;
 
 // x Phi(x)
 inline __m512 gelu(__m512 x) {
-  x = _mm512_max_ps(x, _mm512_set1_ps(-NormalTable::kEnd));  // what is less gives 0
+  // What is less gives 0; of a NaN and a number these return the second, so x comes second.
+  x = _mm512_max_ps(_mm512_set1_ps(-NormalTable::kEnd), x);
   const __m512 place = _mm512_fmadd_ps(
-      _mm512_min_ps(x, _mm512_set1_ps(NormalTable::kEnd * 0.999999f)),
+      _mm512_min_ps(_mm512_set1_ps(NormalTable::kEnd * 0.999999f), x),
       _mm512_set1_ps(NormalTable::kPerUnit), _mm512_set1_ps(16.0f));
   const __m512i index = _mm512_cvttps_epi32(place);
   const __m512 from =
