@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from jepawm.errors import UserError
 from jepawm.planning.analytic import Quadratic
 from jepawm.planning.gradient import Adam, GradientDescent
 from jepawm.planning.reference_gradient import ReferenceAdam, ReferenceGD
@@ -85,6 +86,57 @@ def test_adam_equals_the_optimiser_of_torch():
     PROBLEM(parameter).sum().backward()
     optimizer.step()
     torch.testing.assert_close(seen[1], parameter.detach())
+
+
+def test_refining_takes_the_cheapest_descents_further():
+    """Of starts on both sides of a ridge only those in the deeper valley are left for the rest."""
+    seen = []
+
+    def cost(actions):
+        seen.append(actions.detach()[..., 0, 0])
+        return _two_valleys(actions)
+
+    planner = GradientDescent(num_starts=8, num_iterations=3, init_std=1.5)
+    refining = replace(planner, num_refined=2, refine_iterations=9, refine_rate=0.1)
+    plan = _plan(refining, cost, init=torch.full((4, 1, 1), -0.5))
+    assert [found.shape[1] for found in seen] == 3 * [8] + 9 * [2]
+    values = torch.stack([_two_valleys(found[..., None, None]) for found in seen[:3]])
+    lowest = values.amin(0).sort(1).values[:, :2]  # [B, 2], of the starts' best iterates
+    torch.testing.assert_close(_two_valleys(seen[3][..., None, None]), lowest)
+    assert (seen[4] - seen[3]).abs().max() <= 0.1  # the second half cosine begins at refine_rate
+    assert len(plan.history) == 12
+    torch.testing.assert_close(plan.cost, plan.history.amin(0))
+
+
+def test_refining_beats_as_many_steps_of_all_in_a_narrow_valley():
+    def cost(actions):
+        ridges = torch.sin(4 * actions[..., 1]).square()
+        return 0.02 * (actions[..., 0] - 3).square().sum(-1) + ridges.sum(-1)
+
+    init = torch.zeros(64, 4, 2)
+    all_along = GradientDescent(num_starts=10, num_iterations=29)
+    refining = replace(all_along, num_iterations=20, num_refined=2, refine_iterations=45)
+    rest, some = (_plan(p, cost, init=init).cost.mean() for p in (all_along, refining))
+    assert float(some) < 0.5 * float(rest)
+
+
+def test_action_decay_shrinks_what_the_cost_does_not_ask_for():
+    def cost(actions):
+        return (actions[..., 0] - 1.5).square().sum(-1)
+
+    planner = GradientDescent(num_starts=1, num_iterations=40)
+    free, decayed = (
+        _plan(replace(planner, action_decay=part), cost, init=torch.ones(4, 3, 2)).actions
+        for part in (0.0, 0.2)
+    )
+    assert (free[..., 1] == 1.0).all()
+    assert (decayed[..., 1] < 0.5).all()
+    assert (decayed[..., 0] > 1.2).all()
+
+
+def test_more_refined_than_started_is_refused():
+    with pytest.raises(UserError, match=r"num_refined = 9 is more than planner.num_starts = 8"):
+        GradientDescent(num_refined=9)
 
 
 def test_gradient_steps_do_not_depend_on_the_scale_of_the_cost():

@@ -1,22 +1,15 @@
 """Gradient planners: follow the gradient of the cost from several starts at once."""
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from jepawm.planning.sampling import (
-    check_count,
-    check_not_negative,
-    check_part,
-    check_positive,
-    clamp,
-    draw_noise,
-)
+from jepawm.errors import UserError
+from jepawm.planning.descent import Step, cheapest, descend, draw_starts, half_cosine
+from jepawm.planning.sampling import check_count, check_not_negative, check_part, check_positive
 from jepawm.planning.search import Search, check_limits
 from jepawm.protocols import Bounds, CostFn
 from jepawm.types import Plan
@@ -83,7 +76,30 @@ class Adam:
             scale = (square / (1 - self.beta2 ** (iteration + 1))).sqrt()
             return unbiased / scale.clamp(min=torch.finfo(gradient.dtype).tiny)
 
-        return _descend(self, step, cost, init=init, bounds=bounds, generator=generator)
+        search = Search(
+            cost,
+            init,
+            bounds=bounds,
+            num_iterations=self.num_iterations,
+            patience=self.patience,
+            time_budget_s=self.time_budget_s,
+        )
+        descend(
+            search,
+            draw_starts(
+                init,
+                self.num_starts,
+                std=self.init_std,
+                color=self.color,
+                bounds=bounds,
+                generator=generator,
+            ),
+            iterations=search.iterations(),
+            lengths=half_cosine(self.num_iterations, first=self.learning_rate, last=0.0),
+            step=step,
+            bounds=bounds,
+        )
+        return search.best_plan()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,18 +108,29 @@ class GradientDescent:
 
     The gradient of each plan is scaled to the root mean square 1: latent costs are means over
     thousands of numbers, and their gradients tiny. The step shrinks to 0 along half a cosine.
+    With `num_refined` the cheapest descents go on where the others end: each from its best iterate,
+    its step shrinking along a second half cosine.
     """
 
     num_starts: int = 8
     """Plans per problem that descend side by side; the first starts at the initial guess."""
     num_iterations: int = 20
-    """Steps."""
+    """Steps of all of them."""
+    num_refined: int = 0
+    """Descents that go on after these, those that found the lowest costs; 0: none."""
+    refine_iterations: int = 45
+    """Steps more of those."""
     learning_rate: float = 0.5
     """Root mean square of the first steps, in units of normalised actions."""
+    refine_rate: float = 0.2
+    """The same where `num_refined` descents are left: the steps before it shrink to it, not to 0."""
     init_std: float = 0.5
     """Standard deviation of the other starts around the initial guess."""
     momentum: float = 0.5
     """Part of the last step that is kept, 0 to 1."""
+    action_decay: float = 0.0
+    """Part of the plan, times the step, that each step takes away, as AdamW does with weights: what
+    the cost does not ask for shrinks to 0, the mean of the recorded actions."""
     color: float = 2.0
     """Exponent of the starts' noise over the horizon: 0 white, 1 pink, 2 red."""
     patience: int = 0
@@ -122,6 +149,15 @@ class GradientDescent:
         """
         _check(self)
         check_part(momentum=self.momentum)
+        check_count("num_refined", self.num_refined, least=0)
+        check_count("refine_iterations", self.refine_iterations, least=1)
+        check_positive(refine_rate=self.refine_rate)
+        check_not_negative(action_decay=self.action_decay)
+        if self.num_refined > self.num_starts:
+            raise UserError(
+                f"planner.num_refined = {self.num_refined} is more than planner.num_starts = "
+                f"{self.num_starts}; refine fewer or start more"
+            )
 
     def plan(
         self,
@@ -136,6 +172,48 @@ class GradientDescent:
         Raises:
             UserError: if the horizon is 0, a bound is reversed, or the cost has no gradient.
         """
+        stages = self._stages()
+        search = Search(
+            cost,
+            init,
+            bounds=bounds,
+            num_iterations=sum(len(lengths) for _, lengths in stages),
+            patience=self.patience,
+            time_budget_s=self.time_budget_s,
+        )
+        iterations = search.iterations()
+        plans = draw_starts(
+            init,
+            self.num_starts,
+            std=self.init_std,
+            color=self.color,
+            bounds=bounds,
+            generator=generator,
+        )
+        costs = plans.new_zeros(plans.shape[:2])  # [B, K]
+        for num_kept, lengths in stages:
+            plans, costs = descend(
+                search,
+                cheapest(plans, costs, count=num_kept),
+                iterations=iterations,
+                lengths=lengths,
+                step=self._new_step(),
+                bounds=bounds,
+                decay=self.action_decay,
+            )
+        return search.best_plan()
+
+    def _stages(self) -> list[tuple[int, list[float]]]:
+        """Return how many descend, and the lengths of their steps, stage by stage."""
+        last = self.refine_rate if self.num_refined else 0.0
+        lengths = half_cosine(self.num_iterations, first=self.learning_rate, last=last)
+        if not self.num_refined:
+            return [(self.num_starts, lengths)]
+        finer = half_cosine(self.refine_iterations, first=self.refine_rate, last=0.0)
+        return [(self.num_starts, lengths), (self.num_refined, finer)]
+
+    def _new_step(self) -> Step:
+        """Return what makes a step of each gradient; it remembers the ones before."""
         velocity = 0.0
 
         def step(gradient: Tensor, _iteration: int) -> Tensor:
@@ -145,60 +223,11 @@ class GradientDescent:
             velocity = self.momentum * velocity + (1 - self.momentum) * unit
             return velocity
 
-        return _descend(self, step, cost, init=init, bounds=bounds, generator=generator)
+        return step
 
 
-@runtime_checkable
-class _Settings(Protocol):
-    """What both planners have."""
-
-    @property
-    def num_starts(self) -> int: ...
-    @property
-    def num_iterations(self) -> int: ...
-    @property
-    def learning_rate(self) -> float: ...
-    @property
-    def init_std(self) -> float: ...
-    @property
-    def color(self) -> float: ...
-    @property
-    def patience(self) -> int: ...
-    @property
-    def time_budget_s(self) -> float | None: ...
-
-
-def _check(settings: _Settings) -> None:
-    check_count("num_starts", settings.num_starts, least=1)
-    check_positive(learning_rate=settings.learning_rate)
-    check_not_negative(init_std=settings.init_std, color=settings.color)
-    check_limits(settings.num_iterations, settings.patience, time_budget_s=settings.time_budget_s)
-
-
-def _descend(
-    settings: _Settings,
-    step: Callable[[Tensor, int], Tensor],
-    cost: CostFn,
-    *,
-    init: Float[Tensor, "B H A"],
-    bounds: Bounds | None,
-    generator: torch.Generator,
-) -> Plan:
-    """Move the starts by what `step` makes of their gradients `[B, K, H, A]`."""
-    count = settings.num_iterations
-    search = Search(
-        cost,
-        init,
-        bounds=bounds,
-        num_iterations=count,
-        patience=settings.patience,
-        time_budget_s=settings.time_budget_s,
-    )
-    noise = draw_noise(init, settings.num_starts, generator=generator, color=settings.color)
-    noise[:, 0] = 0.0
-    actions = clamp(init[:, None] + settings.init_std * noise, bounds)  # [B, K, H, A]
-    for iteration in search.iterations():
-        direction = step(search.gradient(actions), iteration)
-        length = settings.learning_rate * 0.5 * (1 + math.cos(math.pi * iteration / count))
-        actions = clamp(actions - length * direction, bounds)
-    return search.best_plan()
+def _check(planner: Adam | GradientDescent) -> None:
+    check_count("num_starts", planner.num_starts, least=1)
+    check_positive(learning_rate=planner.learning_rate)
+    check_not_negative(init_std=planner.init_std, color=planner.color)
+    check_limits(planner.num_iterations, planner.patience, time_budget_s=planner.time_budget_s)

@@ -29,6 +29,18 @@ def preset_names() -> list[str]:
     return list(get_args(PresetName))
 
 
+def _fast(_frameskip: int) -> GradientDescent:
+    return GradientDescent(
+        num_starts=10,
+        num_iterations=20,
+        num_refined=2,
+        refine_iterations=45,
+        init_std=0.8,
+        action_decay=0.05,
+        color=1.0,
+    )
+
+
 def _hybrid(frameskip: int) -> Hybrid:
     return Hybrid(
         sampler=ICEM(num_samples=128, num_iterations=4, init_std=0.5, action_repeat=frameskip),
@@ -38,6 +50,6 @@ def _hybrid(frameskip: int) -> Hybrid:
 
 _PRESETS: dict[str, Callable[[int], Planner]] = {
     "paper": lambda _frameskip: CEM(),
-    "fast": lambda _frameskip: GradientDescent(num_starts=8, num_iterations=35, color=1.0),
+    "fast": _fast,
     "hybrid": _hybrid,
 }

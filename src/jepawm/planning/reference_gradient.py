@@ -61,7 +61,8 @@ class ReferenceGD:
         actions = init[:, None] + self.init_std * noise  # [B, 1, H, A]
         for _ in search.iterations():
             noise = draw_noise(init, 1, generator=generator)
-            moved = actions - self.learning_rate * search.gradient(actions)
+            gradient, _ = search.gradient(actions)
+            moved = actions - self.learning_rate * gradient
             actions = clamp(moved + self.noise_std * noise, bounds)
         return search.plan_of(actions[:, 0])
 

@@ -126,10 +126,12 @@ class Search:
         if self._patience:
             self._idle = 0 if bool(better.any()) else self._idle + 1
 
-    def gradient(self, samples: Float[Tensor, "B K H A"]) -> Float[Tensor, "B K H A"]:
-        """Return the gradient of the cost of candidates, and evaluate them on the way.
+    def gradient(
+        self, samples: Float[Tensor, "B K H A"]
+    ) -> tuple[Float[Tensor, "B K H A"], Float[Tensor, "B K"]]:
+        """Return the gradient of the cost of candidates, and the cost, as `evaluate` does.
 
-        It is 0 where a candidate was dropped or its gradient is no finite number.
+        The gradient is 0 where a candidate was dropped or its gradient is no finite number.
 
         Raises:
             UserError: if the cost has no gradient, or none of a problem's is a finite number.
@@ -145,10 +147,11 @@ class Search:
                     "such as cem"
                 )
             (gradient,) = torch.autograd.grad(cost.sum(), actions)
-        self.record(samples, self._drop(cost.detach()))
+        kept = self._drop(cost.detach())
+        self.record(samples, kept)
         self._least_seconds = perf_counter() - began
         usable = gradient.isfinite().all(-1).all(-1) & cost.detach().isfinite()  # [B, K]
-        return torch.where(usable[:, :, None, None], gradient, 0.0)
+        return torch.where(usable[:, :, None, None], gradient, 0.0), kept
 
     def best_plan(self) -> Plan:
         """Return the best candidates that were evaluated."""
