@@ -42,6 +42,16 @@ def test_products_are_those_of_float64_to_1e_5(rows, num_inputs, num_outputs):
 
 
 @needs_tiles
+@pytest.mark.parametrize(("rows", "num_outputs"), [(1025, 1024), (1100, 992)])
+def test_large_products_go_past_the_caches_and_are_the_same(rows, num_outputs):
+    x, weight, bias = randn(rows, 40), randn(num_outputs, 40), randn(num_outputs)
+    expected = F.linear(x.double(), weight.double(), bias.double())
+    for gelu in (False, True):
+        got = split_linear(x, split_weight(weight), bias=bias, gelu=gelu)
+        assert error(got, F.gelu(expected) if gelu else expected) < 1e-5
+
+
+@needs_tiles
 def test_gelu_everywhere():
     x = torch.linspace(-30, 30, 60001)[:, None]
     got = split_linear(x, split_weight(torch.ones(1, 1)), bias=None, gelu=True)

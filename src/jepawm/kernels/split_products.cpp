@@ -7,6 +7,8 @@
 
 namespace {
 
+// More numbers than these (4 MiB) go past the caches, which would first read what they overwrite.
+constexpr long kStreamedNumbers = 1024 * 1024;
 constexpr long kPanelNumbers = 256 * 1024;  // numbers that are split at a time: 1 MiB of the L2 cache
 
 // The normal distribution function: polynomials of degree 4 in 32 intervals, to 1e-7.
@@ -138,6 +140,8 @@ void jepawm_linear(const float* x, long rows, long inputs, const uint16_t* packe
                    const float* bias, long outputs, int with_gelu, float* out) {
   const long wide = round_up(inputs, kDepth), deep = wide / kDepth;
   const long panel = panel_rows(wide, 512);
+  const bool streams =
+      rows * outputs > kStreamedNumbers && outputs % 32 == 0 && (uintptr_t)out % 64 == 0;
   uint16_t* tiles = scratch_memory(2 * panel * wide);
   const TileConfig config;
   _tile_loadconfig(&config);
@@ -148,7 +152,7 @@ void jepawm_linear(const float* x, long rows, long inputs, const uint16_t* packe
     for (long n = 0; n < outputs; n += 32) {
       const Columns columns[2] = {{bias, n, outputs}, {bias, n + 16, outputs}};
       for (long row = 0; row < height; row += 32) {
-        for (long i = 0; i < 32 && row + i < height; ++i) {  // while the tiles work
+        for (long i = 0; !streams && i < 32 && row + i < height; ++i) {  // while the tiles work
           const float* to = out + (top + row + i) * outputs + n;
           __builtin_prefetch(to, 1);
           __builtin_prefetch(to + 16, 1);
@@ -161,12 +165,16 @@ void jepawm_linear(const float* x, long rows, long inputs, const uint16_t* packe
             __m512 value = _mm512_load_ps(sums + 32 * i + 16 * half);
             value = _mm512_add_ps(value, columns[half].bias);
             if (with_gelu) value = gelu(value);
-            _mm512_mask_storeu_ps(to + 16 * half, columns[half].mask, value);
+            if (streams)
+              _mm512_stream_ps(to + 16 * half, value);
+            else
+              _mm512_mask_storeu_ps(to + 16 * half, columns[half].mask, value);
           }
         }
       }
     }
   }
+  if (streams) _mm_sfence();
   _tile_release();
 }
 
