@@ -1,4 +1,4 @@
-"""What the planners that follow gradients share: their starts, their steps, the cheapest of them."""
+"""What the planners that follow gradients share: their steps, and the cheapest of their plans."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -7,27 +7,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from jepawm.planning.sampling import clamp, draw_noise
+from jepawm.planning.sampling import clamp
 from jepawm.planning.search import Search
 from jepawm.protocols import Bounds
 
 Step = Callable[[Tensor, int], Tensor]
 """Make a direction of the gradients `[B, K, H, A]` of an iteration."""
-
-
-def draw_starts(
-    init: Float[Tensor, "B H A"],
-    count: int,
-    *,
-    std: float,
-    color: float,
-    bounds: Bounds | None,
-    generator: torch.Generator,
-) -> Float[Tensor, "B K H A"]:
-    """Return the initial guess and `count` - 1 plans around it."""
-    noise = draw_noise(init, count, generator=generator, color=color)
-    noise[:, 0] = 0.0
-    return clamp(init[:, None] + std * noise, bounds)
 
 
 def half_cosine(count: int, *, first: float, last: float) -> list[float]:

@@ -8,8 +8,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from jepawm.errors import UserError
-from jepawm.planning.descent import Step, cheapest, descend, draw_starts, half_cosine
-from jepawm.planning.sampling import check_count, check_not_negative, check_part, check_positive
+from jepawm.planning.descent import Step, cheapest, descend, half_cosine
+from jepawm.planning.sampling import (
+    check_count,
+    check_not_negative,
+    check_part,
+    check_positive,
+    clamp,
+    draw_noise,
+)
 from jepawm.planning.search import Search, check_limits
 from jepawm.protocols import Bounds, CostFn
 from jepawm.types import Plan
@@ -66,6 +73,12 @@ class Adam:
         Raises:
             UserError: if the horizon is 0, a bound is reversed, or the cost has no gradient.
         """
+        lengths = half_cosine(self.num_iterations, first=self.learning_rate, last=0.0)
+        stages = [(self.num_starts, lengths)]
+        return _plan(self, cost, init=init, bounds=bounds, generator=generator, stages=stages)
+
+    def new_step(self) -> Step:
+        """Return what makes a step of each gradient; it remembers the ones before."""
         mean, square = 0.0, 0.0
 
         def step(gradient: Tensor, iteration: int) -> Tensor:
@@ -76,30 +89,7 @@ class Adam:
             scale = (square / (1 - self.beta2 ** (iteration + 1))).sqrt()
             return unbiased / scale.clamp(min=torch.finfo(gradient.dtype).tiny)
 
-        search = Search(
-            cost,
-            init,
-            bounds=bounds,
-            num_iterations=self.num_iterations,
-            patience=self.patience,
-            time_budget_s=self.time_budget_s,
-        )
-        descend(
-            search,
-            draw_starts(
-                init,
-                self.num_starts,
-                std=self.init_std,
-                color=self.color,
-                bounds=bounds,
-                generator=generator,
-            ),
-            iterations=search.iterations(),
-            lengths=half_cosine(self.num_iterations, first=self.learning_rate, last=0.0),
-            step=step,
-            bounds=bounds,
-        )
-        return search.best_plan()
+        return step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,36 +162,15 @@ class GradientDescent:
         Raises:
             UserError: if the horizon is 0, a bound is reversed, or the cost has no gradient.
         """
-        stages = self._stages()
-        search = Search(
+        return _plan(
+            self,
             cost,
-            init,
-            bounds=bounds,
-            num_iterations=sum(len(lengths) for _, lengths in stages),
-            patience=self.patience,
-            time_budget_s=self.time_budget_s,
-        )
-        iterations = search.iterations()
-        plans = draw_starts(
-            init,
-            self.num_starts,
-            std=self.init_std,
-            color=self.color,
+            init=init,
             bounds=bounds,
             generator=generator,
+            stages=self._stages(),
+            decay=self.action_decay,
         )
-        costs = plans.new_zeros(plans.shape[:2])  # [B, K]
-        for num_kept, lengths in stages:
-            plans, costs = descend(
-                search,
-                cheapest(plans, costs, count=num_kept),
-                iterations=iterations,
-                lengths=lengths,
-                step=self._new_step(),
-                bounds=bounds,
-                decay=self.action_decay,
-            )
-        return search.best_plan()
 
     def _stages(self) -> list[tuple[int, list[float]]]:
         """Return how many descend, and the lengths of their steps, stage by stage."""
@@ -212,7 +181,7 @@ class GradientDescent:
         finer = half_cosine(self.refine_iterations, first=self.refine_rate, last=0.0)
         return [(self.num_starts, lengths), (self.num_refined, finer)]
 
-    def _new_step(self) -> Step:
+    def new_step(self) -> Step:
         """Return what makes a step of each gradient; it remembers the ones before."""
         velocity = 0.0
 
@@ -231,3 +200,40 @@ def _check(planner: Adam | GradientDescent) -> None:
     check_positive(learning_rate=planner.learning_rate)
     check_not_negative(init_std=planner.init_std, color=planner.color)
     check_limits(planner.num_iterations, planner.patience, time_budget_s=planner.time_budget_s)
+
+
+def _plan(
+    planner: Adam | GradientDescent,
+    cost: CostFn,
+    *,
+    init: Float[Tensor, "B H A"],
+    bounds: Bounds | None,
+    generator: torch.Generator,
+    stages: list[tuple[int, list[float]]],
+    decay: float = 0.0,
+) -> Plan:
+    """Descend in stages: the number of plans that descend, and the lengths of their steps."""
+    search = Search(
+        cost,
+        init,
+        bounds=bounds,
+        num_iterations=sum(len(lengths) for _, lengths in stages),
+        patience=planner.patience,
+        time_budget_s=planner.time_budget_s,
+    )
+    iterations = search.iterations()
+    noise = draw_noise(init, planner.num_starts, generator=generator, color=planner.color)
+    noise[:, 0] = 0.0
+    plans = clamp(init[:, None] + planner.init_std * noise, bounds)  # [B, K, H, A]
+    costs = plans.new_zeros(plans.shape[:2])  # [B, K]
+    for num_kept, lengths in stages:
+        plans, costs = descend(
+            search,
+            cheapest(plans, costs, count=num_kept),
+            iterations=iterations,
+            lengths=lengths,
+            step=planner.new_step(),
+            bounds=bounds,
+            decay=decay,
+        )
+    return search.best_plan()
