@@ -105,6 +105,7 @@ inline void pack_row(const float* from, long n, long inputs, uint16_t* packed) {
 // 32 rows of x times 32 columns of the weight, into the four tiles 0 to 3.
 inline void multiply(const uint16_t* x, const uint16_t* weight, long deep, float* sums,
                      long stride = 32) {
+  asm volatile("" ::: "memory");  // g++ does not know that loads of tiles read memory
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);
