@@ -20,7 +20,7 @@ import torch
 from jepawm.data.windows import Windows
 from jepawm.experiment import Experiment, build_model, build_windows, with_encoder_weights
 from jepawm.recipes import RECIPES
-from jepawm.runs.collect import find_or_collect
+from jepawm.runs.datasets import find_or_collect
 from jepawm.runs.features import make_features
 from jepawm.training.gflop import gflop_per_step
 from jepawm.training.objective import Learner

@@ -22,6 +22,7 @@ from drawing import write_chart
 from tasks import command, find_tasks
 from torch import Tensor
 
+from jepawm.contracts import Agent, Planner
 from jepawm.evaluation.episodes import run_episodes
 from jepawm.evaluation.evaluate import planning_agent, row_agents
 from jepawm.evaluation.metrics import paired_difference, wilson_interval
@@ -37,7 +38,6 @@ from jepawm.planning.mppi import MPPI
 from jepawm.planning.presets import find_preset, preset_names
 from jepawm.planning.random_shooting import RandomShooting
 from jepawm.planning.reference_gradient import ReferenceGD
-from jepawm.protocols import Agent, Planner
 from jepawm.report.charts import Chart, Series
 from jepawm.runs.evaluate import gflop_per_plan, planning_setup
 from jepawm.types import Observation

@@ -3,10 +3,10 @@
 import sys
 from pathlib import Path
 
-from jepawm.evaluation.protocols import Protocol
+from jepawm.contracts import BatchedEnv, Task
 from jepawm.evaluation.tasks import Split, draw_tasks
 from jepawm.hub.load import LoadedModel
-from jepawm.protocols import BatchedEnv, Task
+from jepawm.protocol import Protocol
 from jepawm.runs.evaluate import build_env, recorded_tasks
 
 

@@ -3,7 +3,7 @@
 import torch
 
 from jepawm import PlanningAgent, load
-from jepawm.envs.wall import WallBatch
+from jepawm.envs.wall.env import WallBatch
 
 NUM_TASKS = 4
 

@@ -15,10 +15,9 @@ from jepawm.golden.case import GoldenCase
 from jepawm.golden.predictors import build_model
 from jepawm.hub.imports import Imported, import_content
 from jepawm.hub.released import released_experiment, released_normalizer
-from jepawm.hub.weight_files import read_content
 from jepawm.models.given_tokens import GivenTokens
+from jepawm.models.weight_files import load_weights, read_content
 from jepawm.models.world_model import JEPAWorldModel, build_world_model
-from jepawm.training.checkpoint import load_weights
 from jepawm.types import Latent
 
 Shapes = dict[str, tuple[int, ...]]

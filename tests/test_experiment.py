@@ -17,7 +17,7 @@ from jepawm.experiment import (
     experiment_to_json,
     planner_name,
 )
-from jepawm.models.frozen_encoders import FrozenEncoderConfig
+from jepawm.models.frozen.encoder import FrozenEncoderConfig
 from jepawm.models.predictor import PredictorConfig
 from jepawm.planning.cem import CEM
 from jepawm.planning.hybrid import Hybrid

@@ -7,11 +7,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from jepawm.contracts import Bounds, CostFn, Objective, Planner, WorldModel
 from jepawm.errors import UserError
 from jepawm.normalizer import Normalizer
 from jepawm.planning.engine_config import EngineConfig
 from jepawm.planning.rollout_engine import RolloutEngine
-from jepawm.protocols import Bounds, CostFn, Objective, Planner, WorldModel
 from jepawm.types import Context, Latent, Observation, Plan, concatenate
 
 

@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from jepawm.contracts import BatchedEnv, Script
 from jepawm.data.episodes import open_store, partial_folders
 from jepawm.data.manifest import MANIFEST_NAME, read_manifest
 from jepawm.data.writer import EpisodeWriter
 from jepawm.errors import UserError
-from jepawm.protocols import BatchedEnv, Script
 
 _PART_EPISODES = 128
 _PART_BYTES = 2**27

@@ -10,16 +10,17 @@ import tyro
 from cattrs.errors import BaseValidationError, ForbiddenExtraKeysError
 
 from jepawm.agent import AgentConfig
+from jepawm.checkpoint import JsonValue
+from jepawm.contracts import CollectionPolicy, Planner
 from jepawm.data.augmentation import AugmentationConfig
 from jepawm.data.episodes import EpisodeStore
 from jepawm.data.features import FeatureStore
 from jepawm.data.windows import Windows, hold_out, split_episodes
 from jepawm.envs import POLICIES
-from jepawm.envs.wall_policy import RandomWall
+from jepawm.envs.wall.policy import RandomWall
 from jepawm.errors import UserError
-from jepawm.evaluation.protocols import PROTOCOLS, Protocol
 from jepawm.models.encoders import EncoderConfig, build_encoder
-from jepawm.models.frozen_encoders import FrozenEncoderConfig, TimmEncoderConfig
+from jepawm.models.frozen.encoder import FrozenEncoderConfig, TimmEncoderConfig
 from jepawm.models.predictor import PredictorConfig
 from jepawm.models.proprio import ProprioConfig
 from jepawm.models.world_model import JEPAWorldModel, build_world_model
@@ -27,9 +28,8 @@ from jepawm.normalizer import Normalizer
 from jepawm.planning import PLANNERS
 from jepawm.planning.cem import CEM
 from jepawm.planning.objectives import LatentDistance
-from jepawm.protocols import CollectionPolicy, Planner
+from jepawm.protocol import PROTOCOLS, Protocol
 from jepawm.strict_json import problems, register_named, registered_name, strict_converter
-from jepawm.training.checkpoint import JsonValue
 from jepawm.training.devices import ComputeConfig
 from jepawm.training.losses import LossConfig
 from jepawm.training.optim import OptimConfig
@@ -189,7 +189,9 @@ def build_model(experiment: Experiment, *, action_dim: int, proprio_dim: int) ->
     Raises:
         UserError: if the weights of a frozen encoder are not there, or parts do not fit.
     """
-    from jepawm.hub.encoder_weights import load_frozen_encoder  # the hub itself builds experiments
+    from jepawm.models.frozen.weights import (
+        load_frozen_encoder,  # the hub itself builds experiments
+    )
 
     config = experiment.encoder
     with torch.random.fork_rng(devices=[]):

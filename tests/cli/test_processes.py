@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from jepawm.checkpoint import load_checkpoint
 from jepawm.cli import main
 from jepawm.cli.processes import run_processes
 from jepawm.errors import UserError
-from jepawm.training.checkpoint import load_checkpoint
 
 TINY = [
     *("--data.num-episodes", "12", "--data.image-size", "16", "--encoder.image-size", "16"),

@@ -7,7 +7,7 @@ import pytest
 @pytest.fixture(scope="session")
 def opengl() -> None:
     """Skip where MuJoCo finds no OpenGL library; the reason names what is missing."""
-    from jepawm.envs.pointmaze_render import render_pointmaze
+    from jepawm.envs.pointmaze.render import render_pointmaze
     from jepawm.errors import UserError
 
     try:

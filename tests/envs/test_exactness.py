@@ -6,8 +6,8 @@ from typing import cast
 import numpy as np
 import pytest
 
+from jepawm.contracts import BatchedEnv, Task
 from jepawm.envs import ENVIRONMENTS
-from jepawm.protocols import BatchedEnv, Task
 
 STEPS = 12
 REMEMBERS_CONTACTS = ("pusht",)

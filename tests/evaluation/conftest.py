@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from jepawm.contracts import Task
 from jepawm.evaluation.evaluate import PlanningSetup
 from jepawm.normalizer import Normalizer
 from jepawm.planning.cem import CEM
 from jepawm.planning.objectives import LatentDistance
-from jepawm.protocols import Task
 from jepawm.types import Latent, Observation
 
 NORMALIZER = Normalizer.from_statistics(action_mean=[0.05, -0.05], action_std=[0.3, 0.4])

@@ -6,9 +6,9 @@ import torch
 
 from jepawm.errors import UserError
 from jepawm.evaluation.baselines import DoNothing, Oracle, RandomActions
-from jepawm.evaluation.protocols import PROTOCOLS
 from jepawm.normalizer import Normalizer
 from jepawm.planning.cem import CEM
+from jepawm.protocol import PROTOCOLS
 
 NORMALIZER = Normalizer.from_statistics(action_mean=[2.0, -1.0], action_std=[0.5, 3.0])
 SMALL_STEPS = Normalizer.from_statistics(action_mean=[0.0, 0.1], action_std=[0.3, 0.4])

@@ -8,10 +8,10 @@ import pytest
 
 from jepawm.errors import UserError
 from jepawm.evaluation.evaluate import evaluate
-from jepawm.evaluation.protocols import PROTOCOLS, Protocol
 from jepawm.evaluation.results import write_evaluation
 from jepawm.normalizer import Normalizer
 from jepawm.planning.random_shooting import RandomShooting
+from jepawm.protocol import PROTOCOLS, Protocol
 
 PAPER = PROTOCOLS["paper"]
 KEYS = [

@@ -7,7 +7,6 @@ import pytest
 
 from jepawm.errors import UserError
 from jepawm.evaluation.episodes import Outcome
-from jepawm.evaluation.protocols import PROTOCOLS, Protocol
 from jepawm.evaluation.results import (
     Evaluation,
     check_output,
@@ -17,6 +16,7 @@ from jepawm.evaluation.results import (
     write_evaluation,
 )
 from jepawm.planning.cem import CEM
+from jepawm.protocol import PROTOCOLS, Protocol
 
 EVALUATION = Evaluation(results={"success": 0.5}, rollouts={"frameskip": np.array(5)})
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from jepawm.envs.wall_dynamics import WallGeometry, WallLayout
-from jepawm.envs.wall_render import render_wall
+from jepawm.envs.wall.dynamics import WallGeometry, WallLayout
+from jepawm.envs.wall.render import render_wall
 from jepawm.golden.case import GoldenCase, GoldenError, load_case
 from jepawm.golden.wall import check_wall_dynamics, check_wall_frames, check_wall_start_goal
 

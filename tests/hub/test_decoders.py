@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from jepawm.checkpoint import load_checkpoint, save_checkpoint
 from jepawm.cli import main
 from jepawm.errors import UserError
 from jepawm.hub import load, load_decoder
@@ -14,7 +15,6 @@ from jepawm.hub.decoders import import_decoder
 from jepawm.hub.reference import convert_decoder, flat_names
 from jepawm.hub.released import DECODERS, ReleasedDecoder
 from jepawm.models.decoder import DecoderConfig, ImageDecoder
-from jepawm.training.checkpoint import load_checkpoint, save_checkpoint
 from released_files import affine, norm
 
 # Width D of the encoder, blocks, side of the image, normalisation.

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from jepawm.checkpoint import load_checkpoint
 from jepawm.cli import main
 from jepawm.errors import UserError
 from jepawm.hub.imports import import_vjepa2_ac
 from jepawm.hub.load import load
 from jepawm.hub.released import RELEASED, released_experiment
-from jepawm.training.checkpoint import load_checkpoint
 from released_files import (
     MODELS,
     Groups,

@@ -9,12 +9,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from jepawm.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from jepawm.errors import UserError
 from jepawm.experiment import Experiment
 from jepawm.hub import bundled_names, load
 from jepawm.hub.load import load_experiment, normalizer_from_json
 from jepawm.hub.released import released_experiment
-from jepawm.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from jepawm.types import Context, Observation
 
 MODULE = import_module("jepawm.hub.load")  # the package has a function of this name

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jepawm.envs.wall import WallBatch
+from jepawm.envs.wall.env import WallBatch
 from jepawm.report import write_report
 from jepawm.report.animation import path_fractions
 

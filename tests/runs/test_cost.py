@@ -9,7 +9,7 @@ import pytest
 from jepawm.cli import main
 from jepawm.errors import UserError
 from jepawm.experiment import Experiment, build_model
-from jepawm.models.frozen_encoders import FrozenEncoderConfig
+from jepawm.models.frozen.encoder import FrozenEncoderConfig
 from jepawm.runs.cost import dry_run, render_dry_run
 from jepawm.training.losses import LossConfig
 

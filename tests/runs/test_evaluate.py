@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from jepawm.compute import matmul_peak
-from jepawm.envs.wall_policy import RandomWall
+from jepawm.contracts import Task
+from jepawm.envs.wall.policy import RandomWall
 from jepawm.errors import UserError
-from jepawm.evaluation.protocols import Protocol
 from jepawm.evaluation.tasks import hash_tasks, task_seed
 from jepawm.experiment import Experiment
 from jepawm.hub.load import load
@@ -20,7 +20,7 @@ from jepawm.planning.engine_config import EngineConfig
 from jepawm.planning.gradient import Adam
 from jepawm.planning.presets import find_preset
 from jepawm.planning.random_shooting import RandomShooting
-from jepawm.protocols import Task
+from jepawm.protocol import Protocol
 from jepawm.runs import default_planner, evaluate_run, plan_run, preset_planner, report_run
 from jepawm.runs.evaluate import (
     default_folder,

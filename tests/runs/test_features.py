@@ -13,8 +13,8 @@ from jepawm.data.features import open_features
 from jepawm.errors import UserError
 from jepawm.experiment import Experiment
 from jepawm.models.encoders import EncoderConfig
-from jepawm.models.frozen_encoders import FrozenEncoderConfig
-from jepawm.runs.collect import find_or_collect, store_path
+from jepawm.models.frozen.encoder import FrozenEncoderConfig
+from jepawm.runs.datasets import find_or_collect, store_path
 from jepawm.runs.train import train_run
 from jepawm.training.losses import LossConfig
 

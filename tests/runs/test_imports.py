@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from jepawm.checkpoint import load_checkpoint
 from jepawm.cli import main
 from jepawm.hub.load import load
 from jepawm.hub.released import released_experiment
-from jepawm.training.checkpoint import load_checkpoint
 from jepawm.types import Observation
 from released_files import (
     DEPTH,

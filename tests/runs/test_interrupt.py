@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from jepawm.checkpoint import load_checkpoint
 from jepawm.cli import main
 from jepawm.errors import UserError
 from jepawm.runs.interrupt import StopRequest
-from jepawm.training.checkpoint import load_checkpoint
 
 RUN = [sys.executable, "-c", "from jepawm.cli import main; raise SystemExit(main())"]
 TINY = [

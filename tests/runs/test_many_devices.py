@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from jepawm.checkpoint import load_checkpoint
 from jepawm.compute import matmul_peak
 from jepawm.errors import UserError
 from jepawm.experiment import Experiment, experiment_to_json
 from jepawm.metrics_log import read_metrics
 from jepawm.runs.train import train_run
-from jepawm.training.checkpoint import load_checkpoint
 from jepawm.training.devices import ComputeConfig
 
 WORKER = Path(__file__).with_name("train_worker.py")

@@ -26,7 +26,7 @@ from jepawm.planning.cem import CEM
 from jepawm.planning.gradient import GradientDescent
 from jepawm.planning.objectives import LatentDistance
 from jepawm.recipes import RECIPES
-from jepawm.runs.collect import find_or_collect
+from jepawm.runs.datasets import find_or_collect
 from jepawm.runs.offline import OfflineRules, evaluate_offline, has_pose_actions
 from jepawm.runs.recordings import use_recordings
 from jepawm.runs.train import train_run

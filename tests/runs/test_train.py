@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from jepawm.checkpoint import load_checkpoint
 from jepawm.compute import matmul_peak
 from jepawm.data.writer import EpisodeWriter
 from jepawm.errors import UserError
@@ -17,7 +18,6 @@ from jepawm.hub.load import load
 from jepawm.metrics_log import read_metrics
 from jepawm.runs.export import export_run
 from jepawm.runs.train import train_run
-from jepawm.training.checkpoint import load_checkpoint
 from jepawm.training.train import LoopHooks
 
 

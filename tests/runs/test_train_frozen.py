@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from jepawm.checkpoint import load_checkpoint
 from jepawm.cli import main
 from jepawm.errors import UserError
 from jepawm.experiment import Experiment, build_model
 from jepawm.hub.load import load
-from jepawm.models.frozen_encoders import FrozenEncoder, FrozenEncoderConfig
+from jepawm.models.frozen.encoder import FrozenEncoder, FrozenEncoderConfig
 from jepawm.runs.evaluate import default_planner
 from jepawm.runs.train import train_run
-from jepawm.training.checkpoint import load_checkpoint
 from jepawm.training.losses import LossConfig
 from jepawm.types import Observation
 
@@ -119,7 +119,7 @@ def test_the_predictors_start_does_not_depend_on_the_encoder(frozen_experiment: 
 
 
 def test_its_planner_is_known_without_its_encoder(frozen_run: Path, monkeypatch):
-    monkeypatch.setattr("jepawm.hub.encoder_weights.load_frozen_encoder", None)
+    monkeypatch.setattr("jepawm.models.frozen.weights.load_frozen_encoder", None)
     assert default_planner(str(frozen_run)).num_samples == 8
 
 

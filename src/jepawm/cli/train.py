@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import tyro
 
+from jepawm.cli.choices import choose_encoder, encoder_names
 from jepawm.cli.command import Command, Outcome
 from jepawm.cli.device import DeviceName, choose_device
-from jepawm.cli.encoder_choice import choose_encoder, encoder_names
 from jepawm.cli.output import render_fields
 from jepawm.cli.parsing import (
     close_choices,
@@ -24,8 +24,8 @@ from jepawm.errors import UserError
 from jepawm.recipes import RECIPES
 
 if TYPE_CHECKING:
+    from jepawm.contracts import CollectionPolicy
     from jepawm.experiment import Experiment
-    from jepawm.protocols import CollectionPolicy
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,8 +29,8 @@ class ExportOptions:
 EXPORTERS = Registry(
     "export format",
     {
-        "lerobot": "jepawm.data.formats.lerobot_write:write_v3",
-        "lerobot-v2.1": "jepawm.data.formats.lerobot_write:write_v2",
+        "lerobot": "jepawm.data.formats.lerobot.write:write_v3",
+        "lerobot-v2.1": "jepawm.data.formats.lerobot.write:write_v2",
         "npz": "jepawm.data.formats.npz:write_npz",
     },
 )

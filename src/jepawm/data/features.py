@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from jepawm.contracts import Encoder
 from jepawm.data.array_file import ArrayFile, require_free_bytes, telling_full_disk
 from jepawm.data.episodes import EpisodeStore
 from jepawm.data.feature_manifest import (
@@ -34,7 +35,6 @@ from jepawm.data.feature_manifest import (
 from jepawm.data.manifest import check_hash, check_opened, check_size, record_file
 from jepawm.data.new_folder import is_taken
 from jepawm.errors import UserError
-from jepawm.protocols import Encoder
 
 _TOKENS_NAME = "tokens.npy"
 _BATCH = 32

@@ -8,16 +8,16 @@ RECORDINGS = "recordings"
 ENVIRONMENTS = Registry(
     "environment",
     {
-        "wall": "jepawm.envs.wall:WallBatch",
-        "pusht": "jepawm.envs.pusht:PushTBatch",
-        "pointmaze": "jepawm.envs.pointmaze:PointMazeBatch",
-        "metaworld_reach": "jepawm.envs.metaworld:metaworld_reach",
-        "metaworld_reach_wall": "jepawm.envs.metaworld:metaworld_reach_wall",
-        "metaworld:TASK": "jepawm.envs.metaworld:metaworld",
-        "gym:ID": "jepawm.envs.gymnasium_batch:gym",
-        "robocasa:SUBTASK@FILE": "jepawm.envs.robocasa_env:robocasa",
-        "robosuite:TASK": "jepawm.envs.robosuite_env:robosuite",
-        "ogbench:ID": "jepawm.envs.gymnasium_batch:ogbench",
+        "wall": "jepawm.envs.wall.env:WallBatch",
+        "pusht": "jepawm.envs.pusht.env:PushTBatch",
+        "pointmaze": "jepawm.envs.pointmaze.env:PointMazeBatch",
+        "metaworld_reach": "jepawm.envs.metaworld.env:metaworld_reach",
+        "metaworld_reach_wall": "jepawm.envs.metaworld.env:metaworld_reach_wall",
+        "metaworld:TASK": "jepawm.envs.metaworld.env:metaworld",
+        "gym:ID": "jepawm.envs.gymnasium.batch:gym",
+        "robocasa:SUBTASK@FILE": "jepawm.envs.gymnasium.robocasa:robocasa",
+        "robosuite:TASK": "jepawm.envs.gymnasium.robosuite:robosuite",
+        "ogbench:ID": "jepawm.envs.gymnasium.batch:ogbench",
     },
 )
 """What builds a `protocols.BatchedEnv` from `image_size`; families such as `metaworld:TASK` too."""
@@ -25,10 +25,10 @@ ENVIRONMENTS = Registry(
 POLICIES = Registry(
     "collection policy",
     {
-        "metaworld_reach": "jepawm.envs.metaworld_policy:MetaworldExplorer",
-        "pointmaze": "jepawm.envs.pointmaze_policy:RandomPointMaze",
-        "pusht": "jepawm.envs.pusht_policy:PushTReplays",
-        "wall": "jepawm.envs.wall_policy:RandomWall",
+        "metaworld_reach": "jepawm.envs.metaworld.policy:MetaworldExplorer",
+        "pointmaze": "jepawm.envs.pointmaze.policy:RandomPointMaze",
+        "pusht": "jepawm.envs.pusht.policy:PushTReplays",
+        "wall": "jepawm.envs.wall.policy:RandomWall",
     },
 )
 """How each environment is explored, by the name of the environment: classes that satisfy

@@ -6,10 +6,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from jepawm.agent import RecedingHorizon
+from jepawm.contracts import BatchedEnv, Bounds, CostFn, Planner
 from jepawm.errors import UserError
-from jepawm.evaluation.protocols import Protocol
 from jepawm.normalizer import Normalizer
-from jepawm.protocols import BatchedEnv, Bounds, CostFn, Planner
+from jepawm.protocol import Protocol
 from jepawm.types import Observation
 
 

@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Bool
 
 from jepawm.agent import PlanningAgent
-from jepawm.evaluation.protocols import Protocol
+from jepawm.contracts import Agent, BatchedEnv, Task
 from jepawm.evaluation.recording import Recorder
-from jepawm.protocols import Agent, BatchedEnv, Task
+from jepawm.protocol import Protocol
 
 
 @dataclass(frozen=True, kw_only=True)

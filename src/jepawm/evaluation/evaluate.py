@@ -12,10 +12,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from jepawm.agent import PlanningAgent
+from jepawm.contracts import Agent, BatchedEnv, Bounds, Objective, Planner, Task, WorldModel
 from jepawm.errors import UserError
 from jepawm.evaluation.baselines import DoNothing, Oracle, RandomActions
 from jepawm.evaluation.episodes import Outcome, join, run_episodes
-from jepawm.evaluation.protocols import Protocol
 from jepawm.evaluation.recording import Probe, Recorder
 from jepawm.evaluation.results import ROWS, Evaluation, JsonValue, describe, summarize, versions
 from jepawm.evaluation.tasks import Split, draw_tasks, hash_tasks
@@ -23,7 +23,7 @@ from jepawm.normalizer import Normalizer
 from jepawm.planning.engine_config import EngineConfig
 from jepawm.planning.objectives import LatentDistance, with_head
 from jepawm.processes import count_processes, gather, is_first, process_rank, together
-from jepawm.protocols import Agent, BatchedEnv, Bounds, Objective, Planner, Task, WorldModel
+from jepawm.protocol import Protocol
 
 DEFAULT_TASKS_PER_BATCH = 16
 """Tasks that run in lockstep; with the paper's planner they fill the rollout engine."""

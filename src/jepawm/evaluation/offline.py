@@ -14,11 +14,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from jepawm.agent import PlanningAgent
+from jepawm.contracts import WorldModel
 from jepawm.data.windows import Windows
 from jepawm.evaluation.metrics import mean_interval
 from jepawm.evaluation.results import JsonValue
 from jepawm.normalizer import Normalizer
-from jepawm.protocols import WorldModel
 from jepawm.training.validation import spaced_indices
 from jepawm.types import Context, Observation
 

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from jepawm.agent import PlanningAgent
-from jepawm.protocols import BatchedEnv, Task
+from jepawm.contracts import BatchedEnv, Task
 from jepawm.types import Latent, Observation
 
 Probe = Callable[[Latent], Float[Tensor, "*b S"]]

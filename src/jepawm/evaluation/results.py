@@ -14,7 +14,7 @@ import numpy as np
 from jepawm.errors import UserError
 from jepawm.evaluation.episodes import Outcome
 from jepawm.evaluation.metrics import paired_difference, wilson_interval
-from jepawm.evaluation.protocols import Protocol
+from jepawm.protocol import Protocol
 
 BASELINES = ("do_nothing", "random", "oracle")
 ROWS = (*BASELINES, "model")

@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 
+from jepawm.contracts import BatchedEnv, Task
 from jepawm.errors import UserError
-from jepawm.protocols import BatchedEnv, Task
 
 Split = Literal["val", "test"]
 

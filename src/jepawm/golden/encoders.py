@@ -4,19 +4,19 @@ import torch
 from torch import Tensor
 
 from jepawm.golden.case import Comparison, GoldenCase, GoldenError, compare
-from jepawm.hub.encoder_layouts import (
+from jepawm.models.frozen.backbones import BackboneShape, FrozenFamily
+from jepawm.models.frozen.encoder import (
+    FrozenEncoder,
+    FrozenEncoderConfig,
+    build_frozen_encoder,
+)
+from jepawm.models.frozen.layouts import (
     RESAMPLING,
     ClipResampling,
     Resampling,
     convert_encoder,
 )
-from jepawm.models.frozen_backbones import BackboneShape, FrozenFamily
-from jepawm.models.frozen_encoders import (
-    FrozenEncoder,
-    FrozenEncoderConfig,
-    build_frozen_encoder,
-)
-from jepawm.training.checkpoint import load_weights
+from jepawm.models.weight_files import load_weights
 
 _OUTPUTS = ("x_norm_patchtokens", "x_norm_clstoken", "position_table", "features")
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from jepawm.golden.case import Comparison, GoldenCase, GoldenError, compare
 from jepawm.hub.reference import convert_decoder, flat_names
 from jepawm.models.decoder import DecoderConfig, ImageDecoder, StateDecoder
-from jepawm.models.preprocessing import Normalization, prepare_images
+from jepawm.models.frozen.preprocessing import Normalization, prepare_images
 
 
 def check_preprocessing(case: GoldenCase) -> list[Comparison]:

@@ -9,10 +9,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from jepawm.agent import plan_length
+from jepawm.contracts import Bounds, CostFn
 from jepawm.golden.case import Comparison, GoldenCase, GoldenError, compare, exact
 from jepawm.planning.cem import CEM, CEMStep
 from jepawm.planning.objectives import LatentDistance, Metric, Reduction
-from jepawm.protocols import Bounds, CostFn
 from jepawm.types import Latent
 
 Name = TypeVar("Name", bound=str)

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from jepawm.envs.mujoco_engine import import_mujoco
-from jepawm.envs.pointmaze_dynamics import PointMazePhysics, PointMazeSimulator
-from jepawm.envs.pointmaze_tasks import start_goal
+from jepawm.envs.pointmaze.dynamics import PointMazePhysics, PointMazeSimulator
+from jepawm.envs.pointmaze.tasks import start_goal
 from jepawm.golden.case import Comparison, GoldenCase, GoldenError, compare, exact
 
 _DRAW_ATOL = 1e-12  # random numbers, not simulated ones

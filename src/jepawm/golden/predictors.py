@@ -19,8 +19,8 @@ from jepawm.hub.reference import (
 )
 from jepawm.models.given_tokens import GivenTokens
 from jepawm.models.proprio import ProprioConfig
+from jepawm.models.weight_files import load_weights
 from jepawm.models.world_model import JEPAWorldModel, build_world_model
-from jepawm.training.checkpoint import load_weights
 from jepawm.types import Context, Latent, concatenate
 
 

@@ -6,10 +6,10 @@ from math import pi
 
 import numpy as np
 
-from jepawm.envs.pusht_dynamics import PushTPhysics, PushTWorld
-from jepawm.envs.pusht_render import CANVAS, render_pusht
-from jepawm.envs.pusht_shape import target_reward
-from jepawm.envs.pusht_tasks import solved, start_goal
+from jepawm.envs.pusht.dynamics import PushTPhysics, PushTWorld
+from jepawm.envs.pusht.render import CANVAS, render_pusht
+from jepawm.envs.pusht.shape import target_reward
+from jepawm.envs.pusht.tasks import solved, start_goal
 from jepawm.golden.case import Comparison, GoldenCase, GoldenError, compare, exact
 
 _FLOAT64_ATOL = 1e-9  # of the README: a plain float64 implementation reproduces these states

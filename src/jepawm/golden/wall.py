@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jepawm.envs.wall_dynamics import WallGeometry, WallLayout, wall_rollout, wall_step
-from jepawm.envs.wall_render import render_wall
-from jepawm.envs.wall_tasks import Range, start_goal
+from jepawm.envs.wall.dynamics import WallGeometry, WallLayout, wall_rollout, wall_step
+from jepawm.envs.wall.render import render_wall
+from jepawm.envs.wall.tasks import Range, start_goal
 from jepawm.golden.case import Comparison, GoldenCase, GoldenError, compare, exact
 
 

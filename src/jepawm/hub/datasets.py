@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from jepawm.evaluation.protocols import Protocol
 from jepawm.normalizer import Normalizer
 from jepawm.planning.cem import CEM
+from jepawm.protocol import Protocol
 
 
 @dataclass(frozen=True, kw_only=True)

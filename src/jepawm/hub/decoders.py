@@ -5,20 +5,13 @@ from pathlib import Path
 
 from cattrs.errors import BaseValidationError, ForbiddenExtraKeysError
 
+from jepawm.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from jepawm.errors import UserError
 from jepawm.hub.reference import convert_decoder, flat_names, original_decoder_layout
 from jepawm.hub.released import DECODERS, ReleasedDecoder, fetch_released
-from jepawm.hub.weight_files import read_weight_file
 from jepawm.models.decoder import ImageDecoder
+from jepawm.models.weight_files import list_misfits, load_weights, read_weight_file, shorten
 from jepawm.strict_json import problems, strict_converter
-from jepawm.training.checkpoint import (
-    Checkpoint,
-    find_checkpoint,
-    list_misfits,
-    load_checkpoint,
-    load_weights,
-    shorten,
-)
 
 _SIDE = 16
 """Tokens per side that all released decoders read."""

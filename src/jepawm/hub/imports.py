@@ -14,6 +14,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from jepawm.checkpoint import Checkpoint, JsonValue
 from jepawm.errors import UserError
 from jepawm.experiment import Experiment, experiment_to_json, with_encoder_weights
 from jepawm.hub.pickled_modules import read_modules
@@ -25,13 +26,12 @@ from jepawm.hub.reference import (
     original_layout,
 )
 from jepawm.hub.released import RELEASED, find_released, released_experiment, released_normalizer
-from jepawm.hub.weight_files import only_tensors, read_content
-from jepawm.models.frozen_encoders import FrozenEncoderConfig
+from jepawm.models.frozen.encoder import FrozenEncoderConfig
 from jepawm.models.given_tokens import GivenTokens
 from jepawm.models.predictor import PredictorConfig
+from jepawm.models.weight_files import list_misfits, only_tensors, read_content, shorten
 from jepawm.models.world_model import build_world_model
 from jepawm.normalizer import Normalizer
-from jepawm.training.checkpoint import Checkpoint, JsonValue, list_misfits, shorten
 
 _DROPPED = re.compile(
     r"opt|scaler|epoch|loss|batch_size|world_size|lr|encoder|target_encoder|decoder|\w+_optimizer"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from jepawm.checkpoint import JsonValue, find_checkpoint, load_checkpoint
 from jepawm.errors import UserError
 from jepawm.experiment import (
     Experiment,
@@ -14,14 +15,14 @@ from jepawm.experiment import (
     experiment_from_json,
     with_encoder_weights,
 )
-from jepawm.hub.encoder_weights import require_same_encoder
 from jepawm.hub.imports import import_jepa_wms
 from jepawm.hub.released import RELEASED, fetch_released, released_experiment
-from jepawm.models.frozen_encoders import FrozenEncoder
+from jepawm.models.frozen.encoder import FrozenEncoder
+from jepawm.models.frozen.weights import require_same_encoder
 from jepawm.models.heads import LinearProbe
+from jepawm.models.weight_files import load_weights
 from jepawm.models.world_model import JEPAWorldModel
 from jepawm.normalizer import Normalizer
-from jepawm.training.checkpoint import JsonValue, find_checkpoint, load_checkpoint, load_weights
 
 MODEL, PROBE = "model.", "probe."
 """Prefixes of the world model's and the probe's tensors in a checkpoint."""

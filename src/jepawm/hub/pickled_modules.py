@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from jepawm.errors import UserError
-from jepawm.hub.weight_files import foreign_objects, only_tensors, read_content
+from jepawm.models.weight_files import foreign_objects, only_tensors, read_content
 
 _KNOWN = re.compile(
     r"(torch|torchvision|models|einops|accelerate|wandb|dinov2|numpy)\..*|collections\.defaultdict"

@@ -10,9 +10,9 @@ from jepawm.hub.datasets import DATASETS
 from jepawm.hub.download import fetch
 from jepawm.hub.reference import Family, predictor_config
 from jepawm.models.decoder import DecoderConfig
-from jepawm.models.frozen_encoders import FrozenEncoderConfig
+from jepawm.models.frozen.encoder import FrozenEncoderConfig
+from jepawm.models.frozen.preprocessing import Normalization
 from jepawm.models.predictor import PredictorConfig
-from jepawm.models.preprocessing import Normalization
 from jepawm.models.proprio import ProprioConfig
 from jepawm.normalizer import Normalizer
 from jepawm.planning.objectives import LatentDistance

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from jepawm.errors import UserError
 from jepawm.models.blocks import Block
+from jepawm.models.frozen.preprocessing import Normalization, restore_pixels
 from jepawm.models.positions import grid_sincos
-from jepawm.models.preprocessing import Normalization, restore_pixels
 
 
 @dataclass(frozen=True, kw_only=True)

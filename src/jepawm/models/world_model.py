@@ -6,12 +6,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from jepawm.contracts import Encoder
 from jepawm.errors import UserError
 from jepawm.models.candidate_rollout import CandidateRollout, share_context
 from jepawm.models.heads import StepDistanceHead
 from jepawm.models.predictor import Predictor, PredictorConfig
 from jepawm.models.proprio import ProprioConfig, ProprioEncoder
-from jepawm.protocols import Encoder
 from jepawm.types import Context, EncodedObservation, Latent, Observation, concatenate
 
 

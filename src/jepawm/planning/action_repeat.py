@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from jepawm.contracts import Bounds, CostFn, Planner
 from jepawm.errors import UserError
-from jepawm.protocols import Bounds, CostFn, Planner
 from jepawm.types import Plan
 
 

@@ -12,10 +12,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from jepawm.contracts import Bounds, CostFn
 from jepawm.errors import UserError
 from jepawm.planning.sampling import check_count, check_positive, clamp
 from jepawm.planning.search import Search, check_limits
-from jepawm.protocols import Bounds, CostFn
 from jepawm.types import Plan
 
 _FAR = 100.0

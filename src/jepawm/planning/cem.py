@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from jepawm.contracts import Bounds, CostFn
 from jepawm.planning.gaussian import Gaussian, refit, take
 from jepawm.planning.sampling import (
     check_elites,
@@ -17,7 +18,6 @@ from jepawm.planning.sampling import (
     drop_unusable,
 )
 from jepawm.planning.search import Search, check_limits
-from jepawm.protocols import Bounds, CostFn
 from jepawm.types import Plan, TensorStruct
 
 

@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from jepawm.contracts import Bounds
 from jepawm.planning.sampling import clamp
 from jepawm.planning.search import Search
-from jepawm.protocols import Bounds
 
 Step = Callable[[Tensor, int], Tensor]
 """Make a direction of the gradients `[B, K, H, A]` of an iteration."""

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from jepawm.contracts import Bounds, CostFn
 from jepawm.planning.gradient import GradientDescent
 from jepawm.planning.icem import ICEM
 from jepawm.planning.search import check_limits
-from jepawm.protocols import Bounds, CostFn
 from jepawm.types import Plan
 
 

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from jepawm.contracts import Bounds, CostFn
 from jepawm.planning.action_repeat import plan_repeated
 from jepawm.planning.gaussian import Gaussian, refit, take
 from jepawm.planning.sampling import (
@@ -18,7 +19,6 @@ from jepawm.planning.sampling import (
     draw_noise,
 )
 from jepawm.planning.search import Search, check_limits
-from jepawm.protocols import Bounds, CostFn
 from jepawm.types import Plan
 
 

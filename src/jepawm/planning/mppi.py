@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from jepawm.contracts import Bounds, CostFn
 from jepawm.planning.sampling import (
     check_count,
     check_not_negative,
@@ -14,7 +15,6 @@ from jepawm.planning.sampling import (
     draw_noise,
 )
 from jepawm.planning.search import Search, check_limits
-from jepawm.protocols import Bounds, CostFn
 from jepawm.types import Plan
 
 

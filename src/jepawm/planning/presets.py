@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from typing import Literal, get_args
 
+from jepawm.contracts import Planner
 from jepawm.errors import UserError
 from jepawm.planning.cem import CEM
 from jepawm.planning.gradient import GradientDescent
 from jepawm.planning.hybrid import Hybrid
 from jepawm.planning.icem import ICEM
-from jepawm.protocols import Planner
 
 PresetName = Literal["paper", "fast", "hybrid"]
 

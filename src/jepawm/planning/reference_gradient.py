@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from jepawm.contracts import Bounds, CostFn
 from jepawm.planning.sampling import check_not_negative, check_positive, clamp, draw_noise
 from jepawm.planning.search import Search, check_limits
-from jepawm.protocols import Bounds, CostFn
 from jepawm.types import Plan
 
 

@@ -10,12 +10,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from jepawm.contracts import CandidateRollout, Objective, SharesContext, WorldModel
 from jepawm.errors import UserError
 from jepawm.kernels.memory import keep_freed_memory
 from jepawm.kernels.split_products import split_products
 from jepawm.planning.engine_config import CompileMode, EngineConfig
 from jepawm.planning.workers import Workers
-from jepawm.protocols import CandidateRollout, Objective, SharesContext, WorldModel
 from jepawm.types import Context, Latent, concatenate
 
 WORTH_THREADS = 8e6

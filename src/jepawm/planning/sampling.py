@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from jepawm.contracts import Bounds
 from jepawm.errors import UserError
-from jepawm.protocols import Bounds
 
 
 def check_problem(init: Float[Tensor, "B H A"], bounds: Bounds | None) -> None:

@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from jepawm.contracts import Bounds, CostFn
 from jepawm.errors import UserError
 from jepawm.planning.sampling import check_count, check_positive, check_problem, drop_unusable
-from jepawm.protocols import Bounds, CostFn
 from jepawm.types import Plan
 
 logger = logging.getLogger(__name__)

@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
-from jepawm.envs.metaworld_policy import MetaworldExplorer
-from jepawm.evaluation.protocols import Protocol
+from jepawm.envs.metaworld.policy import MetaworldExplorer
 from jepawm.experiment import AgentConfig, DataConfig
 from jepawm.models.proprio import ProprioConfig
 from jepawm.planning.cem import CEM
 from jepawm.planning.objectives import LatentDistance
+from jepawm.protocol import Protocol
 from jepawm.recipes.small import SMALL
 
 METAWORLD_REACH = replace(

@@ -6,7 +6,7 @@ how they are trained: data, batch, schedule, length.
 
 from dataclasses import replace
 
-from jepawm.envs.pointmaze_policy import RandomPointMaze
+from jepawm.envs.pointmaze.policy import RandomPointMaze
 from jepawm.experiment import DataConfig, Experiment
 from jepawm.hub.released import released_experiment
 from jepawm.training.optim import OptimConfig

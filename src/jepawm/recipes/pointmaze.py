@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from jepawm.envs.pointmaze_policy import RandomPointMaze
+from jepawm.envs.pointmaze.policy import RandomPointMaze
 from jepawm.experiment import DataConfig
 from jepawm.models.proprio import ProprioConfig
 from jepawm.planning.objectives import LatentDistance

@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
-from jepawm.envs.pusht_policy import PushTReplays
-from jepawm.evaluation.protocols import PROTOCOLS, Protocol
+from jepawm.envs.pusht.policy import PushTReplays
 from jepawm.experiment import DataConfig
 from jepawm.models.proprio import ProprioConfig
 from jepawm.planning.objectives import LatentDistance
+from jepawm.protocol import PROTOCOLS, Protocol
 from jepawm.recipes.small import SMALL
 from jepawm.training.devices import ComputeConfig
 

@@ -6,10 +6,10 @@ from html import escape
 
 import numpy as np
 
-from jepawm.paper import PAPER_ARXIV, PaperNumber, paper_row
 from jepawm.report.charts import Chart, Series, render_chart, thin
 from jepawm.report.inputs import Results, Rollouts, RunFiles, SuccessRow
 from jepawm.report.metric_keys import METRICS, UNKNOWN_METRIC, metric_group
+from jepawm.report.paper import PAPER_ARXIV, PaperNumber, paper_row
 
 ROW_NAMES = {
     "oracle": ("True dynamics", "the same planner on the real simulator: what the planner allows"),

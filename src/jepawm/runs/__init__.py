@@ -1,8 +1,8 @@
 """What each verb of the command line does, as functions."""
 
-from jepawm.runs.collect import collect_run
 from jepawm.runs.cost import dry_run, render_dry_run
 from jepawm.runs.data import check_data, export_data, import_data, inspect_data
+from jepawm.runs.datasets import collect_run
 from jepawm.runs.evaluate import default_planner, evaluate_run, has_simulator, preset_planner
 from jepawm.runs.features import features_run
 from jepawm.runs.imports import import_checkpoint

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from jepawm.compute import free_memory
+from jepawm.contracts import Encoder
 from jepawm.data.episodes import open_store
 from jepawm.envs import RECORDINGS
 from jepawm.errors import UserError
@@ -19,8 +20,7 @@ from jepawm.experiment import Experiment, build_model, build_windows, with_encod
 from jepawm.hub.datasets import DATASETS
 from jepawm.models.encoders import EncoderConfig
 from jepawm.models.world_model import JEPAWorldModel
-from jepawm.protocols import Encoder
-from jepawm.runs.collect import store_path
+from jepawm.runs.datasets import store_path
 from jepawm.runs.evaluate import build_env
 from jepawm.training.cost import StepCost, measure_step
 from jepawm.training.objective import Learner

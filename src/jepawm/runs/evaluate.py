@@ -9,6 +9,7 @@ from typing import cast
 import torch
 
 from jepawm.compute import count_gflop, matmul_peak
+from jepawm.contracts import BatchedEnv, Planner, Task, TaskSource
 from jepawm.data.root import data_root as default_data_root
 from jepawm.envs import ENVIRONMENTS, RECORDINGS
 from jepawm.errors import UserError
@@ -18,7 +19,6 @@ from jepawm.evaluation.evaluate import (
     evaluate,
     planning_agent,
 )
-from jepawm.evaluation.protocols import Protocol
 from jepawm.evaluation.results import Evaluation, check_output, write_evaluation
 from jepawm.evaluation.tasks import Split, task_seed
 from jepawm.experiment import Experiment
@@ -27,7 +27,7 @@ from jepawm.planning.cem import CEM
 from jepawm.planning.engine_config import Precision
 from jepawm.planning.presets import find_preset
 from jepawm.processes import from_first, together
-from jepawm.protocols import BatchedEnv, Planner, Task, TaskSource
+from jepawm.protocol import Protocol
 from jepawm.training.devices import join_processes
 from jepawm.types import Observation
 

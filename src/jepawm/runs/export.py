@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from jepawm.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from jepawm.runs.evaluate import copy_record
-from jepawm.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
 
 def export_run(run: Path, folder: Path) -> None:

@@ -5,13 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from jepawm.checkpoint import Checkpoint, find_checkpoint, save_checkpoint
 from jepawm.errors import UserError
 from jepawm.hub.decoders import import_decoder
 from jepawm.hub.imports import Imported, import_dino_wm, import_jepa_wms, import_vjepa2_ac
 from jepawm.hub.load import normalizer_from_json
 from jepawm.hub.released import DECODERS, RELEASED
 from jepawm.normalizer import Normalizer
-from jepawm.training.checkpoint import Checkpoint, find_checkpoint, save_checkpoint
 
 Project = Literal["jepa-wms", "dino-wm", "vjepa2-ac"]
 

@@ -5,10 +5,10 @@ from pathlib import Path
 from jepawm.data.exporting import EXPORTERS
 from jepawm.data.formats import FORMATS
 from jepawm.envs import ENVIRONMENTS
-from jepawm.evaluation.protocols import PROTOCOLS
 from jepawm.hub.load import bundled_names
 from jepawm.hub.released import DECODERS, RELEASED
 from jepawm.planning import PLANNERS
+from jepawm.protocol import PROTOCOLS
 from jepawm.recipes import RECIPES
 from jepawm.report import write_report
 

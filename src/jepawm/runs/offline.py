@@ -19,12 +19,12 @@ from jepawm.evaluation.offline import (
     plan_clips,
     prediction_errors,
 )
-from jepawm.evaluation.protocols import Protocol
 from jepawm.evaluation.results import JsonValue, describe, versions, write_results
 from jepawm.hub.load import LoadedModel, load
 from jepawm.normalizer import Normalizer
 from jepawm.planning.engine_config import Precision
-from jepawm.runs.collect import store_path
+from jepawm.protocol import Protocol
+from jepawm.runs.datasets import store_path
 from jepawm.runs.evaluate import copy_record, default_folder, planning_setup
 from jepawm.runs.recordings import use_recordings
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
+from jepawm.checkpoint import JsonValue
 from jepawm.evaluation.results import versions
-from jepawm.training.checkpoint import JsonValue
 
 
 def provenance() -> dict[str, JsonValue]:

@@ -8,6 +8,7 @@ from time import perf_counter
 
 import torch
 
+from jepawm.checkpoint import find_checkpoint
 from jepawm.compute import matmul_peak
 from jepawm.data.episodes import EpisodeStore
 from jepawm.data.windows import Windows
@@ -15,12 +16,11 @@ from jepawm.experiment import Experiment, build_windows
 from jepawm.kernels.memory import keep_freed_memory
 from jepawm.metrics_log import MetricsLog, TrainingProgress
 from jepawm.processes import count_processes, from_first, is_first, together
-from jepawm.runs.collect import find_or_collect
+from jepawm.runs.datasets import find_or_collect
 from jepawm.runs.features import find_or_compute_features
-from jepawm.runs.folder import open_run, resume_command, write_experiment
 from jepawm.runs.interrupt import StopRequest
+from jepawm.runs.run_folder import open_run, resume_command, write_experiment
 from jepawm.runs.train_state import build_state, save_state
-from jepawm.training.checkpoint import find_checkpoint
 from jepawm.training.devices import Devices
 from jepawm.training.gflop import training_gflop
 from jepawm.training.state import TrainState

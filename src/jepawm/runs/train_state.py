@@ -6,22 +6,16 @@ from pathlib import Path
 
 import torch
 
+from jepawm.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
 from jepawm.data.episodes import EpisodeStore
 from jepawm.experiment import Experiment, build_model, build_normalizer, experiment_to_json
-from jepawm.hub.encoder_weights import require_same_encoder
 from jepawm.hub.load import MODEL, PROBE
-from jepawm.models.frozen_encoders import FrozenEncoder
+from jepawm.models.frozen.encoder import FrozenEncoder
+from jepawm.models.frozen.weights import require_same_encoder
 from jepawm.models.heads import LinearProbe
+from jepawm.models.weight_files import load_weights, stored_weights
 from jepawm.processes import gather_shards, is_first, together
 from jepawm.runs.record import provenance
-from jepawm.training.checkpoint import (
-    Checkpoint,
-    find_checkpoint,
-    load_checkpoint,
-    load_weights,
-    save_checkpoint,
-    stored_weights,
-)
 from jepawm.training.devices import Devices
 from jepawm.training.objective import Learner
 from jepawm.training.optim import build_optimizer

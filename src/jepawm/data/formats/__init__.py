@@ -13,7 +13,7 @@ FORMATS = Registry(
         "droid": "jepawm.data.formats.droid:FORMAT",
         "folder": "jepawm.data.formats.media_folder:FORMAT",
         "franka": "jepawm.data.formats.franka:FORMAT",
-        "lerobot": "jepawm.data.formats.lerobot:FORMAT",
+        "lerobot": "jepawm.data.formats.lerobot.read:FORMAT",
         "metaworld": "jepawm.data.formats.metaworld:FORMAT",
         "minari": "jepawm.data.formats.minari:FORMAT",
         "npz": "jepawm.data.formats.npz:FORMAT",

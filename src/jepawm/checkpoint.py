@@ -1,0 +1,187 @@
+"""Checkpoint folders: safetensors and JSON, replaced as a whole, loadable from the folder alone.
+
+    config.json           format, configuration, normaliser, versions, hashes of the other files
+    model.safetensors     world model (and the probe of physical states, where one was fitted)
+    training.safetensors  optimiser moments and training heads; only in runs that can be resumed
+
+A new checkpoint is written beside the old one and takes its place by two renames; whatever moment
+a process dies at, `find_checkpoint` finds a complete one. Nothing is ever unpickled.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from jepawm.errors import UserError
+
+JsonValue = str | int | float | bool | None | list["JsonValue"] | dict[str, "JsonValue"]
+
+_FORMAT = 1
+_CONFIG, _MODEL, _TRAINING = "config.json", "model.safetensors", "training.safetensors"
+_PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".bin", ".tar")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """The content of a checkpoint folder."""
+
+    config: dict[str, JsonValue]
+    """Everything that is needed to rebuild the model: plain JSON."""
+    tensors: dict[str, Tensor]
+    """Weights of the model by name."""
+    training: dict[str, Tensor] | None = None
+    """State of the training by name; None in checkpoints that are only for use."""
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
+    """Replace the checkpoint in `folder`; the old one stays until the new one is complete.
+
+    Raises:
+        UserError: if the disk is full or not writable; the old checkpoint is untouched.
+    """
+    new = folder.with_name(folder.name + ".new")
+    old = folder.with_name(folder.name + ".old")
+    try:
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(parents=True)
+        _write_files(new, checkpoint)
+        if find_checkpoint(folder) == folder:
+            shutil.rmtree(old, ignore_errors=True)
+            folder.rename(old)
+        new.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(new, ignore_errors=True)
+        kept = find_checkpoint(folder)
+        rest = f"the last good checkpoint is {kept}" if kept else "there is no earlier checkpoint"
+        raise UserError(
+            f"cannot write the checkpoint {folder} ({error}); {rest}; free some space and resume"
+        ) from error
+
+
+def find_checkpoint(folder: Path) -> Path | None:
+    """Return the complete checkpoint at `folder`, or the one a dying process left beside it."""
+    for candidate in (folder, folder.with_name(folder.name + ".old")):
+        if (candidate / _CONFIG).is_file():
+            return candidate
+    return None
+
+
+def load_checkpoint(folder: Path, *, with_training: bool = False) -> Checkpoint:
+    """Read and verify a checkpoint.
+
+    Args:
+        folder: the checkpoint folder.
+        with_training: read the training state too.
+
+    Raises:
+        UserError: if it is missing, damaged, a pickle, or holds NaN.
+    """
+    found = find_checkpoint(folder)
+    if found is None:
+        raise UserError(_missing_message(folder))
+    config = _read_config(found / _CONFIG)
+    hashes = config.get("sha256")
+    if not isinstance(hashes, dict):
+        raise UserError(f"{found / _CONFIG} has no hashes; write the checkpoint again")
+    tensors = _read_tensors(found / _MODEL)
+    broken = [name for name, value in tensors.items() if not bool(torch.isfinite(value).all())]
+    if broken:
+        raise UserError(
+            f"{found / _MODEL} has NaN or infinite weights in {', '.join(broken[:5])}; "
+            "use an earlier checkpoint"
+        )
+    _check_hash(found / _MODEL, hashes)
+    training = None
+    if with_training:
+        if not (found / _TRAINING).is_file():
+            raise UserError(f"{found} has no {_TRAINING}; it can be used but not resumed")
+        training = _read_tensors(found / _TRAINING)
+        _check_hash(found / _TRAINING, hashes)
+    return Checkpoint(config=config, tensors=tensors, training=training)
+
+
+def _write_files(folder: Path, checkpoint: Checkpoint) -> None:
+    save_file({k: v.contiguous() for k, v in checkpoint.tensors.items()}, folder / _MODEL)
+    names = [_MODEL]
+    if checkpoint.training is not None:
+        training = {k: v.contiguous() for k, v in checkpoint.training.items()}
+        save_file(training, folder / _TRAINING)
+        names.append(_TRAINING)
+    hashes: dict[str, JsonValue] = {name: _sha256(folder / name) for name in names}
+    config = {**checkpoint.config, "format": _FORMAT, "sha256": hashes}
+    (folder / _CONFIG).write_text(json.dumps(config, indent=1, allow_nan=False), encoding="utf-8")
+    for name in (*names, _CONFIG):
+        _flush(folder / name)
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_config(path: Path) -> dict[str, JsonValue]:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"cannot read {path} ({error}); use an intact checkpoint") from error
+    if not isinstance(config, dict) or config.get("format") != _FORMAT:
+        raise UserError(f"{path} is not a checkpoint of format {_FORMAT} of this library")
+    return config
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise UserError(f"{path} is missing; copy the whole checkpoint folder")
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        with path.open("rb") as file:
+            head = file.read(4)
+        if head.startswith((b"\x80", b"PK\x03\x04")):  # good safetensors may start so too
+            raise UserError(
+                f"{path} is a pickle, not safetensors; pickles are never loaded"
+            ) from error
+        raise UserError(
+            f"{path} is truncated or no safetensors ({error}); copy it again"
+        ) from error
+
+
+def _check_hash(path: Path, hashes: Mapping[str, JsonValue]) -> None:
+    if _sha256(path) != hashes.get(path.name):
+        raise UserError(
+            f"{path} was altered: its hash differs from config.json; copy the checkpoint again"
+        )
+
+
+def _missing_message(folder: Path) -> str:
+    if folder.is_file() and folder.suffix in _PICKLES:
+        return f"{folder} may be a pickle; these are never loaded, give a folder of this library"
+    where = [folder, folder.parent] if folder.name == "checkpoint" else [folder]
+    pickles = [
+        item.name
+        for place in where
+        if place.is_dir()
+        for item in place.iterdir()
+        if item.suffix in _PICKLES
+    ]
+    if pickles:
+        return (
+            f"{folder} holds {', '.join(sorted(pickles))} but no {_CONFIG}; pickles are never "
+            "loaded, give a folder that this library wrote"
+        )
+    return f"{folder} is not a checkpoint: there is no {_CONFIG}; give a run or checkpoint folder"

@@ -1,0 +1,251 @@
+"""Any Gymnasium environment with pictures as a batch: the way opposite to `gymnasium_env.py`.
+
+Gymnasium has no way to set a state, so a state is a seed and the actions since: episodes are
+repeated, never copied. That is exact for every environment whose reset takes a seed.
+"""
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import gymnasium
+import numpy as np
+import torch
+import torch.nn.functional as F
+from gymnasium import spaces
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+
+from jepawm.contracts import Task
+from jepawm.envs.gymnasium.goals import (
+    GoalSource,
+    OGBenchGoals,
+    RandomGoals,
+    Snapshot,
+    flatten,
+    picture,
+)
+from jepawm.errors import UserError
+from jepawm.types import Observation
+
+
+@dataclass(kw_only=True, eq=False)
+class _Episode:
+    """One copy and all that happened to it."""
+
+    task: Task
+    env: gymnasium.Env
+    goal: Snapshot
+    start: np.ndarray
+    vector: np.ndarray
+    solved: bool = False
+    over: bool = False
+    actions: list[np.ndarray] = field(default_factory=list)
+
+
+class GymnasiumBatch:
+    """Step `B` copies of a Gymnasium environment, one after the other.
+
+    Satisfies `protocols.BatchedEnv`. Actions are numbers from -1 to 1 for each dimension of a box
+    (stretched to its bounds and clipped), or one for each choice, of which the highest is taken.
+    States are the observations, flattened: they describe, but cannot be set; a task's start is the
+    seed of a reset. A copy whose episode has ended stays as it is. There is no proprioception.
+    """
+
+    proprio_dim = 0
+    state_to_pixel = None
+
+    def __init__(
+        self,
+        image_size: int = 64,
+        *,
+        make: Callable[[], gymnasium.Env],
+        goals: GoalSource | None = None,
+    ) -> None:
+        """Take the side of the images in pixels, what makes a copy, and where goals come from.
+
+        Copies need the render mode `rgb_array`. Without `goals` they are `RandomGoals()`.
+
+        Raises:
+            UserError: if the image size is out of range or actions or pictures are of another kind.
+        """
+        if image_size < 1:
+            raise UserError(f"image_size = {image_size}; give at least 1")
+        self.image_size = image_size
+        self._make = make
+        self._goals = RandomGoals() if goals is None else goals
+        self._shadow = make()  # for goals and for `simulate`
+        self._to_env, self.action_dim = _action_map(self._shadow.action_space)
+        obs, _ = self._shadow.reset(seed=0)
+        self.state_dim = len(flatten(self._shadow, obs))
+        picture(self._shadow)
+        self._copies: list[gymnasium.Env] = []
+        self._episodes: list[_Episode] = []
+
+    def sample_tasks(self, seed: int, *, num_tasks: int) -> list[Task]:
+        """Draw tasks; the same seed gives the same list, none starts solved."""
+        tasks: list[Task] = []
+        draw = 0
+        while len(tasks) < num_tasks:
+            word = int(np.random.SeedSequence((seed, draw)).generate_state(1)[0]) >> 1
+            draw += 1
+            task = self._goals.draw(self._shadow, word)
+            if not self._begin(task, self._shadow).solved:
+                tasks.append(task)
+        return tasks
+
+    def reset(self, tasks: Sequence[Task]) -> Observation:
+        """Put copy i into the start of task i; returns observations `[B]`.
+
+        Raises:
+            UserError: if there is no task.
+        """
+        if not tasks:
+            raise UserError("there are no tasks to reset to; give at least 1")
+        while len(self._copies) < len(tasks):
+            self._copies.append(self._make())
+        copies = self._copies[: len(tasks)]
+        self._episodes = [self._begin(task, env) for task, env in zip(tasks, copies, strict=True)]
+        return self._observe([picture(episode.env) for episode in self._episodes])
+
+    def goal_observation(self) -> Observation:
+        """Return observations `[B]` of the goals of the current tasks."""
+        return self._observe([episode.goal.picture for episode in self._episodes])
+
+    def step(self, actions: Float[np.ndarray, "B a"]) -> Observation:
+        """Apply one action to each copy whose episode has not ended; returns observations `[B]`."""
+        self._check_actions(actions, num_axes=2)
+        for episode, action in zip(self._episodes, actions, strict=True):
+            self._advance(episode, action)
+        return self._observe([picture(episode.env) for episode in self._episodes])
+
+    def states(self) -> Float[np.ndarray, "B S"]:
+        """Return the flattened observations `[B, S]`."""
+        return np.array([one.vector for one in self._episodes]).reshape(-1, self.state_dim)
+
+    def success(self) -> Bool[np.ndarray, " B"]:
+        """Return whether each copy is at its goal now."""
+        return np.array([episode.solved for episode in self._episodes], dtype=np.bool_)
+
+    def simulate(self, actions: Float[np.ndarray, "B K T a"]) -> Float[np.ndarray, "B K T S"]:
+        """Return the states `[B, K, T, S]` that actions would lead to; changes nothing.
+
+        Every candidate repeats its episode from the reset: slow, but exact.
+        """
+        self._check_actions(actions, num_axes=4)
+        states = np.empty((*actions.shape[:3], self.state_dim))
+        for b, episode in enumerate(self._episodes):
+            for k, candidate in enumerate(actions[b]):
+                vector = self._goals.start(self._shadow, episode.task)
+                replay = _Episode(
+                    task=episode.task,
+                    env=self._shadow,
+                    goal=episode.goal,
+                    start=vector,
+                    vector=vector,
+                )
+                for action in episode.actions:
+                    self._advance(replay, action)
+                for t, action in enumerate(candidate):
+                    self._advance(replay, action)
+                    states[b, k, t] = replay.vector
+        return states
+
+    def goal_distance(self, states: Float[np.ndarray, "B K S"]) -> Float[np.ndarray, "B K"]:
+        """Return the squared distance `[B, K]` of states to the goals' observations."""
+        goals = np.array([episode.goal.vector for episode in self._episodes])
+        return ((states - goals[:, None]) ** 2).sum(-1)
+
+    def _begin(self, task: Task, env: gymnasium.Env) -> _Episode:
+        goal = self._goals.goal(env, task)
+        start = self._goals.start(env, task)
+        episode = _Episode(task=task, env=env, goal=goal, start=start, vector=start)
+        episode.solved = self._goals.solved(start, {}, start=start, goal=goal.vector)
+        return episode
+
+    def _advance(self, episode: _Episode, action: Float[np.ndarray, " a"]) -> None:
+        if episode.over:
+            return
+        obs, _, terminated, truncated, info = episode.env.step(self._to_env(action))
+        episode.actions.append(action)
+        episode.vector = flatten(episode.env, obs)
+        episode.over = bool(terminated or truncated)
+        episode.solved = self._goals.solved(
+            episode.vector, info, start=episode.start, goal=episode.goal.vector
+        )
+
+    def _observe(self, pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> Observation:
+        pixels = torch.stack([_resize(frame, self.image_size) for frame in pictures])
+        return Observation(pixels=pixels, proprio=None)
+
+    def _check_actions(self, actions: np.ndarray, *, num_axes: int) -> None:
+        batch, width = len(self._episodes), self.action_dim
+        if actions.ndim != num_axes or len(actions) != batch or actions.shape[-1] != width:
+            raise UserError(
+                f"actions have shape {actions.shape}, but there are {batch} copies and an action "
+                f"has {width} numbers; reset(tasks) sets the number of copies"
+            )
+        if not np.isfinite(actions).all():
+            raise UserError("actions are not finite; check the policy")
+
+
+def gym(name: str) -> Callable[..., GymnasiumBatch]:
+    """Return the builder of a registered Gymnasium environment: `gym:ID`."""
+    return partial(GymnasiumBatch, make=partial(_make, name))
+
+
+def ogbench(name: str) -> Callable[..., GymnasiumBatch]:
+    """Return the builder of an environment of OGBench with its own tasks: `ogbench:ID`."""
+    return partial(GymnasiumBatch, make=partial(_make_ogbench, name), goals=OGBenchGoals())
+
+
+def _make(name: str) -> gymnasium.Env:
+    try:
+        return gymnasium.make(name, render_mode="rgb_array")
+    except gymnasium.error.Error as error:
+        raise UserError(
+            f"Gymnasium does not make {name!r} ({error}); choose another, or import the package "
+            "that registers it by MODULE:ID"
+        ) from error
+
+
+def _make_ogbench(name: str) -> gymnasium.Env:
+    try:
+        importlib.import_module("ogbench")  # registers its environments
+    except ImportError as error:
+        raise UserError(
+            f"OGBench does not load ({error}); run: pip install 'jepawm[ogbench]'"
+        ) from error
+    return _make(name)
+
+
+def _action_map(
+    space: spaces.Space,
+) -> tuple[Callable[[Float[np.ndarray, " a"]], np.ndarray | int], int]:
+    """Return what turns our actions into the environment's, and their width."""
+    if isinstance(space, spaces.Discrete):
+        first = int(space.start)
+        return lambda action: first + int(np.argmax(action)), int(space.n)
+    if not isinstance(space, spaces.Box) or len(space.shape) != 1:
+        raise UserError(f"actions of the kind {space} are not supported; a box or a choice is")
+    low, high = space.low.astype(np.float64), space.high.astype(np.float64)
+    bounded = np.isfinite(low) & np.isfinite(high)
+    middle, half = np.zeros(space.shape), np.ones(space.shape)
+    middle[bounded] = (high + low)[bounded] / 2
+    half[bounded] = (high - low)[bounded] / 2
+
+    def to_box(action: Float[np.ndarray, " a"]) -> np.ndarray:
+        return (middle + half * action).clip(low, high).astype(space.dtype)
+
+    return to_box, space.shape[0]
+
+
+def _resize(frame: UInt8[np.ndarray, "_ _ 3"], size: int) -> UInt8[Tensor, "3 height width"]:
+    pixels = torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)
+    if pixels.shape[1:] == (size, size):
+        return pixels
+    smooth = F.interpolate(
+        pixels[None].float(), (size, size), mode="bilinear", align_corners=False, antialias=True
+    )
+    return smooth[0].round().clamp(0, 255).to(torch.uint8)

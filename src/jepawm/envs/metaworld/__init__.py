@@ -1,0 +1,1 @@
+"""Metaworld tasks in MuJoCo."""

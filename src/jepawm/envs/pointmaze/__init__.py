@@ -1,0 +1,1 @@
+"""PointMaze: a ball in a maze."""

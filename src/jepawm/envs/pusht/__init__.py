@@ -1,0 +1,1 @@
+"""Push-T: a round agent pushes a T-shaped block."""

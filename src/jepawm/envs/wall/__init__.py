@@ -1,0 +1,1 @@
+"""Wall: a dot, a wall and a door."""

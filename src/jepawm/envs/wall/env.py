@@ -1,0 +1,143 @@
+"""The Wall environment: a dot crosses a wall through its door. Many copies step in lockstep."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+
+from jepawm.contracts import Task
+from jepawm.envs.wall.dynamics import DEFAULT_GEOMETRY, WallGeometry, wall_rollout, wall_step
+from jepawm.envs.wall.render import render_wall
+from jepawm.envs.wall.tasks import (
+    DEFAULT_DOOR_Y,
+    DEFAULT_WALL_X,
+    sample_wall_tasks,
+    wall_layouts,
+    wall_positions,
+)
+from jepawm.errors import UserError
+from jepawm.types import Observation
+
+_SMALLEST_IMAGE = 16
+
+
+class WallBatch:
+    """Step `B` copies of Wall at once; state and proprioception are the dot's (x, y) in pixels.
+
+    Satisfies `protocols.BatchedEnv`. There are no copies before the first `reset`.
+    """
+
+    action_dim = 2
+    proprio_dim = 2
+    state_dim = 2
+
+    def __init__(
+        self,
+        image_size: int = 64,
+        *,
+        wall_x: float = DEFAULT_WALL_X,
+        door_y: float = DEFAULT_DOOR_Y,
+        geometry: WallGeometry = DEFAULT_GEOMETRY,
+    ) -> None:
+        """Take the side of the images in pixels (65 is native) and the layout of sampled tasks.
+
+        Raises:
+            UserError: if the images are too small to show the dot.
+        """
+        if image_size < _SMALLEST_IMAGE:
+            raise UserError(
+                f"image_size = {image_size} cannot show the dot; use at least {_SMALLEST_IMAGE}"
+            )
+        self.image_size = image_size
+        self.state_to_pixel: float | None = image_size / geometry.world_size
+        self.wall_x = wall_x
+        self.door_y = door_y
+        self.geometry = geometry
+        self._layout = wall_layouts([])
+        self._positions = np.zeros((0, 2))
+        self._goals = np.zeros((0, 2))
+
+    def sample_tasks(self, seed: int, *, num_tasks: int) -> list[Task]:
+        """Draw tasks; the same seed gives the same list, none starts solved."""
+        return sample_wall_tasks(
+            seed,
+            num_tasks=num_tasks,
+            wall_x=self.wall_x,
+            door_y=self.door_y,
+            geometry=self.geometry,
+        )
+
+    def reset(self, tasks: Sequence[Task]) -> Observation:
+        """Put copy i into the start of task i; returns observations `[B]`.
+
+        Raises:
+            UserError: if there is no task, or one is not a task of this environment.
+        """
+        if not tasks:
+            raise UserError("there are no tasks to reset the Wall environment to; give at least 1")
+        starts = [task.start for task in tasks]
+        goals = [task.goal for task in tasks]
+        layout = wall_layouts(tasks)
+        self._goals = wall_positions(goals, "the goal", geometry=self.geometry)
+        self._positions = wall_positions(starts, "the start", geometry=self.geometry)
+        self._layout = layout
+        return self._observe(self._positions)
+
+    def goal_observation(self) -> Observation:
+        """Return observations `[B]` of the goals of the current tasks."""
+        return self._observe(self._goals)
+
+    def step(self, actions: Float[np.ndarray, "B a"]) -> Observation:
+        """Apply one action `[B, 2]` to each copy; returns observations `[B]`.
+
+        Raises:
+            UserError: if the actions do not fit the copies or are not finite.
+        """
+        self._check_actions(actions, num_axes=2)
+        self._positions = wall_step(
+            self._positions, actions, layout=self._layout, geometry=self.geometry
+        )
+        return self._observe(self._positions)
+
+    def states(self) -> Float[np.ndarray, "B 2"]:
+        """Return the exact positions `[B, 2]`, in pixels."""
+        return self._positions.copy()
+
+    def success(self) -> Bool[np.ndarray, " B"]:
+        """Return whether each dot is near its goal now."""
+        offset = self._positions - self._goals
+        return np.sqrt((offset**2).sum(-1)) < self.geometry.success_distance
+
+    def simulate(self, actions: Float[np.ndarray, "B K T a"]) -> Float[np.ndarray, "B K T 2"]:
+        """Return the positions `[B, K, T, 2]` that actions would lead to; changes nothing.
+
+        Raises:
+            UserError: if the actions do not fit the copies or are not finite.
+        """
+        self._check_actions(actions, num_axes=4)
+        batch, num_candidates = actions.shape[:2]
+        positions = np.broadcast_to(self._positions[:, None], (batch, num_candidates, 2))
+        return wall_rollout(
+            positions, actions, layout=self._layout.unsqueeze(), geometry=self.geometry
+        )
+
+    def goal_distance(self, states: Float[np.ndarray, "B K 2"]) -> Float[np.ndarray, "B K"]:
+        """Return the squared distance `[B, K]` of positions to the goals, in square pixels."""
+        return ((states - self._goals[:, None]) ** 2).sum(-1)
+
+    def _observe(self, positions: Float[np.ndarray, "B 2"]) -> Observation:
+        pixels = render_wall(
+            positions, self.image_size, layout=self._layout, geometry=self.geometry
+        )
+        return Observation(pixels=pixels, proprio=torch.from_numpy(positions.astype(np.float32)))
+
+    def _check_actions(self, actions: np.ndarray, *, num_axes: int) -> None:
+        batch = len(self._positions)
+        if actions.ndim != num_axes or actions.shape[0] != batch or actions.shape[-1] != 2:
+            raise UserError(
+                f"actions have shape {actions.shape}, but there are {batch} copies of the Wall "
+                "environment and an action has 2 numbers; reset(tasks) sets the number of copies"
+            )
+        if not np.isfinite(actions).all():
+            raise UserError("actions for the Wall environment are not finite; check the policy")

@@ -1,0 +1,1 @@
+"""Frozen encoders: backbones, their weights and what they want to see."""

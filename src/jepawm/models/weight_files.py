@@ -1,0 +1,154 @@
+"""Weights by name: read from files of any project as plain tensors, compared with a module, loaded."""
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from jepawm.errors import UserError
+from jepawm.models.frozen.encoder import FrozenEncoder
+
+# torch raises it for whatever is more than tensors and containers; nothing is unpickled here.
+_Refused = torch.serialization.pickle.UnpicklingError  # pyright: ignore[reportPrivateImportUsage]
+
+
+def read_weight_file(path: Path, group: str | None = None) -> dict[str, Tensor]:
+    """Read the tensors of a `.safetensors`, `.pth` or `.pt` file by name, onto the CPU.
+
+    Args:
+        path: the file.
+        group: take this top-level entry where the file has one, as files of whole trainings do.
+
+    Raises:
+        UserError: if it is missing, truncated, no weight file, or holds more than tensors.
+    """
+    content = read_content(path)
+    inner = content.get(group) if group else None
+    if isinstance(inner, Mapping):
+        content = inner
+    tensors = only_tensors(content)
+    if not tensors:
+        entries = ", ".join(str(key) for key in list(content)[:8])
+        raise UserError(f"{path} has no tensors at its top (it has: {entries}); give another file")
+    return tensors
+
+
+def read_content(path: Path) -> Mapping[str, object]:
+    """Read everything in a weight file: tensors, plain values and containers of them, by name.
+
+    Tensors are mapped from disk, so what nobody touches (the state of an optimiser) costs no
+    memory.
+
+    Raises:
+        UserError: if it is missing, truncated, no weight file, or holds more than that.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} is missing; give the path of a weight file that exists")
+    try:
+        if path.suffix == ".safetensors":
+            return dict(load_file(path))
+        # Files of before torch 1.6 are no archives and cannot be mapped.
+        mapped = zipfile.is_zipfile(path)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except (SafetensorError, _Refused, RuntimeError, EOFError, OSError, ValueError) as error:
+        raise UserError(f"cannot read {path}: {_reason(path, error)}") from error
+    if not isinstance(content, Mapping):
+        raise UserError(f"{path} holds a {type(content).__name__}, not tensors by name")
+    return content
+
+
+def only_tensors(content: Mapping[str, object]) -> dict[str, Tensor]:
+    """Return the entries that are tensors."""
+    return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+
+
+def foreign_objects(path: Path) -> list[str]:
+    """Return the full names of what a file of torch holds beside tensors and containers.
+
+    Nothing is run: the names are read from the file's text. A file that is no archive of torch
+    (none are since version 1.6) gives an empty list.
+    """
+    if not zipfile.is_zipfile(path):
+        return []
+    try:
+        return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+    except (_Refused, RuntimeError, ValueError, OSError):
+        return []  # not written by torch; reading it says why
+
+
+def strip_prefixes(tensors: Mapping[str, Tensor], *prefixes: str) -> dict[str, Tensor]:
+    """Take each prefix, in this order, off the names that begin with it."""
+    stripped: dict[str, Tensor] = {}
+    for name, value in tensors.items():
+        for prefix in prefixes:
+            name = name.removeprefix(prefix)  # noqa: PLW2901
+        stripped[name] = value
+    return stripped
+
+
+def stored_weights(module: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors that a checkpoint stores, by name: all but those of frozen encoders."""
+    frozen = tuple(
+        f"{name}." for name, part in module.named_modules() if isinstance(part, FrozenEncoder)
+    )
+    return {k: value for k, value in module.state_dict().items() if not k.startswith(frozen)}
+
+
+def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], *, source: str) -> None:
+    """Load stored weights by name, all of them and nothing else; frozen encoders keep theirs.
+
+    Raises:
+        UserError: if a tensor is missing, extra or of another shape; the message lists all.
+    """
+    problems = list_misfits({k: tuple(v.shape) for k, v in stored_weights(module).items()}, tensors)
+    if problems:
+        raise UserError(f"{source} does not fit its configuration: {shorten(problems)}")
+    module.load_state_dict(dict(tensors), strict=False)  # checked above
+
+
+def list_misfits(
+    expected: Mapping[str, tuple[int, ...]], tensors: Mapping[str, Tensor]
+) -> list[str]:
+    """Return what is missing, unexpected or of another shape, in words."""
+    problems = [f"missing {name}" for name in expected if name not in tensors]
+    problems += [f"unexpected {name}" for name in tensors if name not in expected]
+    return problems + [
+        f"{name} is {tuple(tensors[name].shape)} instead of {shape}"
+        for name, shape in expected.items()
+        if name in tensors and tensors[name].shape != shape
+    ]
+
+
+def shorten(problems: Sequence[str], limit: int = 8) -> str:
+    """Join the first problems, and count the rest."""
+    rest = f"; and {len(problems) - limit} more" if problems[limit:] else ""
+    return "; ".join(problems[:limit]) + rest
+
+
+def _reason(path: Path, error: Exception) -> str:
+    with path.open("rb") as file:
+        head = file.read(512).lstrip().lower()
+    if head.startswith((b"<!doctype", b"<html", b"<?xml")):
+        return "it is a web page, not weights; download it again"
+    foreign = foreign_objects(path)
+    if foreign:
+        shown = ", ".join(foreign[:8]) + (f" and {len(foreign) - 8} more" if foreign[8:] else "")
+        return (
+            f"it holds more than tensors: Python objects ({shown}) that only running their code "
+            "could restore, which never happens here; ask for a file of tensors"
+        )
+    if isinstance(error, _Refused):  # a pickle of its own, or of before torch 1.6
+        return (
+            "it is no weight file, truncated, or a pickle that holds more than tensors; pickles "
+            f"are never run ({_first_sentence(error)}); download it again"
+        )
+    return f"it is truncated or no weight file ({_first_sentence(error)}); download it again"
+
+
+def _first_sentence(error: Exception) -> str:
+    lines = str(error).splitlines()
+    return lines[0].split(". ")[0] if lines else type(error).__name__

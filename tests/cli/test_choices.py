@@ -1,0 +1,34 @@
+"""`--encoder FAMILY`."""
+
+import pytest
+
+from jepawm.cli.choices import encoder_names, new_encoder
+from jepawm.cli.train import prepare_train
+from jepawm.errors import UserError
+from jepawm.models.encoders import EncoderConfig
+from jepawm.models.frozen.encoder import FrozenEncoderConfig, TimmEncoderConfig
+
+
+def test_families_give_16_by_16_patches():
+    assert new_encoder("vit") == EncoderConfig(family="vit")
+    assert new_encoder("dinov2") == FrozenEncoderConfig(size="S", image_size=224)
+    assert new_encoder("vjepa2") == FrozenEncoderConfig(family="vjepa2", size="L", image_size=256)
+    assert encoder_names() == "conv, vit, dinov2, dinov2_reg, dinov3, vjepa, vjepa2, timm:NAME"
+    assert new_encoder("timm:vit_tiny") == TimmEncoderConfig(model="vit_tiny")
+    with pytest.raises(UserError, match=r"unknown encoder 'dino' \(known: conv, vit, dinov2"):
+        new_encoder("dino")
+
+
+def test_the_command_line_sets_fields_of_the_encoder_that_it_names(monkeypatch, capsys):
+    runs = []
+    monkeypatch.setattr(
+        "jepawm.runs.train_run", lambda experiment, **_: runs.append(experiment) or {}
+    )
+    chosen = ["--encoder", "dinov3", "--encoder.size", "B", "--encoder.weights", "random:2"]
+    prepare_train(["wall", *chosen]).run()
+    expected = FrozenEncoderConfig(family="dinov3", size="B", image_size=256, weights="random:2")
+    assert runs[0].encoder == expected
+    assert (runs[0].loss.regularizer, runs[0].loss.inverse_dynamics_weight) == ("none", 0.0)
+    with pytest.raises(SystemExit):
+        prepare_train(["wall", "--encoder", "dinov3", "--encoder.batch-norm", "True"])
+    assert "batch-norm" in capsys.readouterr().err

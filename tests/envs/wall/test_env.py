@@ -1,0 +1,127 @@
+"""WallBatch: exact states, success, simulation, refusals."""
+
+import numpy as np
+import pytest
+import torch
+
+from jepawm.contracts import Task
+from jepawm.envs import ENVIRONMENTS
+from jepawm.envs.wall.env import WallBatch
+from jepawm.errors import UserError
+
+
+def rolled(batch, tasks, actions):
+    batch.reset(tasks)
+    states = [batch.states()]
+    for t in range(actions.shape[1]):
+        batch.step(actions[:, t])
+        states.append(batch.states())
+    return np.stack(states, axis=1)
+
+
+def test_a_walk_through_the_door_succeeds():
+    batch = WallBatch(65)
+    batch.reset([Task(start=(20.0, 30.0), goal=(44.0, 31.0))])
+    assert not batch.success()[0]
+    for _ in range(10):
+        batch.step(np.array([[1.0, 0.0]]))
+    np.testing.assert_array_equal(batch.states(), [[40.0, 30.0]])
+    assert batch.success()[0]  # distance sqrt(17) < 4.5
+
+
+def test_success_is_strictly_nearer_than_the_distance():
+    batch = WallBatch()
+    goals = [(20.0, 24.4), (20.0, 24.5), (24.6, 20.0)]
+    batch.reset([Task(start=(20.0, 20.0), goal=goal) for goal in goals])
+    assert batch.success().tolist() == [True, False, False]
+
+
+def test_goal_distance_is_squared():
+    batch = WallBatch()
+    batch.reset([Task(start=(10.0, 10.0), goal=(50.0, 40.0))] * 2)
+    states = np.array([[[50.0, 40.0], [47.0, 44.0]]] * 2)
+    np.testing.assert_array_equal(batch.goal_distance(states), [[0.0, 25.0]] * 2)
+
+
+def test_set_state_continues_a_replay_bit_for_bit():
+    batch = WallBatch()
+    tasks = batch.sample_tasks(0, num_tasks=16)
+    actions = np.random.default_rng(0).normal(0, 1, (16, 40, 2))
+    states = rolled(batch, tasks, actions)
+    middle = [
+        Task(start=tuple(state), goal=task.goal, parameters=task.parameters)
+        for state, task in zip(states[:, 17].tolist(), tasks, strict=True)
+    ]
+    np.testing.assert_array_equal(rolled(batch, middle, actions[:, 17:]), states[:, 17:])
+
+
+def test_batch_equals_single_copies_with_own_layouts():
+    tasks = WallBatch().sample_tasks(0, num_tasks=4)
+    tasks += WallBatch(wall_x=24.0, door_y=45.0).sample_tasks(0, num_tasks=4)
+    actions = np.random.default_rng(0).normal(0, 1, (8, 20, 2))
+    together = rolled(WallBatch(), tasks, actions)
+    for row, task in enumerate(tasks):
+        np.testing.assert_array_equal(
+            rolled(WallBatch(), [task], actions[row : row + 1])[0], together[row]
+        )
+
+
+def test_simulate_equals_stepping_and_changes_nothing():
+    batch = WallBatch(wall_x=28.0, door_y=20.0)
+    tasks = batch.sample_tasks(1, num_tasks=6)
+    actions = np.random.default_rng(0).normal(0, 1, (6, 5, 12, 2)).astype(np.float32)
+    batch.reset(tasks)
+    simulated = batch.simulate(actions)
+    np.testing.assert_array_equal(batch.states(), [task.start for task in tasks])
+    for candidate in range(5):
+        stepped = rolled(batch, tasks, actions[:, candidate])[:, 1:]
+        np.testing.assert_array_equal(simulated[:, candidate], stepped)
+
+
+@pytest.mark.parametrize("image_size", [64, 65, 224])
+def test_observations_show_state_and_goal(image_size):
+    batch = WallBatch(image_size)
+    tasks = batch.sample_tasks(0, num_tasks=3)
+    obs, goal = batch.reset(tasks), batch.goal_observation()
+    for seen, positions in ((obs, [t.start for t in tasks]), (goal, [t.goal for t in tasks])):
+        assert seen.pixels.shape == (3, 3, image_size, image_size)
+        assert seen.pixels.dtype == torch.uint8
+        assert seen.proprio is not None
+        np.testing.assert_allclose(seen.proprio.numpy(), positions, rtol=1e-6)
+    after = batch.step(np.ones((3, 2)))
+    assert not torch.equal(after.pixels, obs.pixels)
+
+
+def test_sampled_tasks_have_the_layout_of_the_batch():
+    for task in WallBatch(wall_x=28.0, door_y=20.0).sample_tasks(0, num_tasks=5):
+        assert task.parameters == {"wall_x": 28.0, "door_y": 20.0}
+    plain = WallBatch().sample_tasks(0, num_tasks=1)[0]
+    assert plain.parameters == {"wall_x": 32.0, "door_y": 30.0}
+
+
+def test_states_are_copies():
+    batch = WallBatch()
+    batch.reset(batch.sample_tasks(0, num_tasks=2))
+    batch.states()[:] = 0.0
+    assert (batch.states() > 0).all()
+
+
+def test_registry_knows_wall():
+    assert ENVIRONMENTS.get("wall") is WallBatch
+
+
+def test_bad_input_is_refused():
+    with pytest.raises(UserError, match="image_size = 8"):
+        WallBatch(8)
+    batch = WallBatch()
+    with pytest.raises(UserError, match="reset\\(tasks\\) sets the number"):
+        batch.step(np.zeros((1, 2)))
+    with pytest.raises(UserError, match="give at least 1"):
+        batch.reset([])
+    batch.reset(batch.sample_tasks(0, num_tasks=2))
+    with pytest.raises(UserError, match="shape \\(2, 3\\)"):
+        batch.step(np.zeros((2, 3)))
+    with pytest.raises(UserError, match="not finite"):
+        batch.step(np.full((2, 2), np.nan))
+    with pytest.raises(UserError, match="shape \\(3, 1, 1, 2\\)"):
+        batch.simulate(np.zeros((3, 1, 1, 2)))

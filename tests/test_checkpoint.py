@@ -1,0 +1,216 @@
+"""Checkpoints: what comes back, what is refused, and what survives a full disk or a kill."""
+
+import json
+import pickle
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from jepawm.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
+from jepawm.errors import UserError
+from jepawm.models.weight_files import load_weights
+
+
+def checkpoint_of(value: float = 1.0, *, size: int = 3, training: bool = True) -> Checkpoint:
+    return Checkpoint(
+        config={"seed": 4, "nested": {"list": [1, 2.5, None]}},
+        tensors={"a": torch.full((2, size), value), "b": torch.arange(4)},
+        training={"step": torch.tensor(7)} if training else None,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    save_checkpoint(tmp_path / "checkpoint", checkpoint_of())
+    return tmp_path / "checkpoint"
+
+
+@contextmanager
+def full_disk(limit: int) -> Iterator[None]:
+    """Let every file end at `limit` bytes, as a disk does that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_what_is_saved_comes_back(folder: Path):
+    loaded = load_checkpoint(folder, with_training=True)
+    assert loaded.config["seed"] == 4
+    assert loaded.config["nested"] == {"list": [1, 2.5, None]}
+    assert torch.equal(loaded.tensors["a"], torch.ones(2, 3))
+    assert torch.equal(loaded.tensors["b"], torch.arange(4))
+    assert loaded.training is not None
+    assert loaded.training["step"].item() == 7
+    assert load_checkpoint(folder).training is None
+
+
+def test_saving_replaces_the_whole_folder(folder: Path):
+    (folder / "leftover").write_text("old")
+    save_checkpoint(folder, checkpoint_of(2.0, training=False))
+    assert {path.name for path in folder.iterdir()} == {"config.json", "model.safetensors"}
+    assert [path.name for path in folder.parent.iterdir()] == ["checkpoint"]
+    assert load_checkpoint(folder).tensors["a"][0, 0] == 2
+    with pytest.raises(UserError, match=r"no training\.safetensors; it can be used but not"):
+        load_checkpoint(folder, with_training=True)
+
+
+@pytest.mark.parametrize("name_length", range(0, 264, 8))
+def test_no_length_of_the_header_is_taken_for_a_pickle(tmp_path: Path, name_length: int):
+    """A safetensors file starts with the length of its header, which may look like a pickle."""
+    checkpoint = Checkpoint(config={}, tensors={"x" * (1 + name_length): torch.ones(1)})
+    save_checkpoint(tmp_path / "checkpoint", checkpoint)
+    assert load_checkpoint(tmp_path / "checkpoint").tensors.keys() == checkpoint.tensors.keys()
+
+
+def test_a_full_disk_keeps_the_last_good_checkpoint(folder: Path):
+    with full_disk(2000), pytest.raises(UserError, match="the last good checkpoint is") as caught:
+        save_checkpoint(folder, checkpoint_of(2.0, size=10_000))
+    assert str(folder) in str(caught.value)
+    assert "free some space" in str(caught.value)
+    assert load_checkpoint(folder, with_training=True).tensors["a"][0, 0] == 1
+    assert [path.name for path in folder.parent.iterdir()] == ["checkpoint"]
+
+
+def test_a_full_disk_without_an_earlier_checkpoint(tmp_path: Path):
+    with full_disk(200), pytest.raises(UserError, match="there is no earlier checkpoint"):
+        save_checkpoint(tmp_path / "checkpoint", checkpoint_of())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_death_between_the_two_renames(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    """The old checkpoint has moved aside, the new one is not in place: the old one counts."""
+
+    class Killed(BaseException):
+        pass
+
+    rename = Path.rename
+
+    def dying_rename(self: Path, target: Path) -> Path:
+        if self.name == "checkpoint.new":
+            raise Killed
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", dying_rename)
+    with pytest.raises(Killed):
+        save_checkpoint(folder, checkpoint_of(2.0))
+    assert find_checkpoint(folder) == folder.with_name("checkpoint.old")
+    assert load_checkpoint(folder, with_training=True).tensors["a"][0, 0] == 1
+    monkeypatch.undo()
+    save_checkpoint(folder, checkpoint_of(3.0))
+    assert find_checkpoint(folder) == folder
+    assert load_checkpoint(folder).tensors["a"][0, 0] == 3
+    assert [path.name for path in folder.parent.iterdir()] == ["checkpoint"]
+
+
+def test_death_while_writing_leaves_the_old_one(folder: Path):
+    half = folder.with_name("checkpoint.new")
+    half.mkdir()
+    (half / "model.safetensors").write_bytes(b"half")
+    assert load_checkpoint(folder).tensors["a"][0, 0] == 1
+    save_checkpoint(folder, checkpoint_of(2.0))
+    assert not half.exists()
+
+
+def test_a_truncated_file_is_refused(folder: Path):
+    path = folder / "model.safetensors"
+    for size in (0, 5, 60, path.stat().st_size - 1):
+        path.write_bytes(path.read_bytes()[:size])
+        with pytest.raises(UserError, match=r"model\.safetensors is truncated .*copy it again"):
+            load_checkpoint(folder)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "training.safetensors"])
+def test_an_altered_file_is_refused(folder: Path, name: str):
+    content = bytearray((folder / name).read_bytes())
+    content[-1] ^= 1
+    (folder / name).write_bytes(bytes(content))
+    with pytest.raises(UserError, match=rf"{name} was altered: its hash differs"):
+        load_checkpoint(folder, with_training=True)
+
+
+def test_a_missing_file_is_refused(folder: Path):
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(UserError, match=r"model\.safetensors is missing; copy the whole"):
+        load_checkpoint(folder)
+
+
+def test_nan_weights_are_refused(folder: Path):
+    for bad in (torch.nan, torch.inf):
+        tensors = {"fine": torch.ones(2), "worse": torch.tensor([1.0, bad])}
+        save_file(tensors, folder / "model.safetensors")
+        with pytest.raises(UserError, match="NaN or infinite weights in worse"):
+            load_checkpoint(folder)
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (pytest.fail, ("a pickle was loaded",))
+
+
+@pytest.mark.parametrize("writer", ["torch", 2, 3, 4, 5])
+def test_a_pickle_in_place_of_safetensors_is_never_loaded(folder: Path, writer: str | int):
+    path = folder / "model.safetensors"
+    if isinstance(writer, int):
+        path.write_bytes(pickle.dumps(Bomb(), protocol=writer))
+    else:
+        torch.save({"a": Bomb()}, path)
+    with pytest.raises(UserError, match="is a pickle, not safetensors; pickles are never loaded"):
+        load_checkpoint(folder)
+
+
+def test_a_folder_of_pickles_is_named(tmp_path: Path):
+    (tmp_path / "model.pth.tar").write_bytes(b"")
+    with pytest.raises(UserError, match=r"holds model\.pth\.tar but no config\.json"):
+        load_checkpoint(tmp_path)
+
+
+def test_a_missing_folder_is_refused(tmp_path: Path):
+    with pytest.raises(UserError, match=r"is not a checkpoint: there is no config\.json"):
+        load_checkpoint(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "cannot read"),
+        ("[]", "is not a checkpoint of format 1"),
+        ('{"format": 99}', "is not a checkpoint of format 1"),
+        ('{"format": 1}', "has no hashes"),
+    ],
+)
+def test_a_damaged_config_is_refused(folder: Path, content: str, message: str):
+    (folder / "config.json").write_text(content)
+    with pytest.raises(UserError, match=message):
+        load_checkpoint(folder)
+
+
+def test_config_is_plain_json(folder: Path):
+    config = json.loads((folder / "config.json").read_text())
+    assert set(config["sha256"]) == {"model.safetensors", "training.safetensors"}
+
+
+def test_weights_must_fit_name_by_name():
+    module = nn.Linear(2, 3)
+    good = {"weight": torch.ones(3, 2), "bias": torch.ones(3)}
+    load_weights(module, good, source="here")
+    assert torch.equal(module.weight, torch.ones(3, 2))
+    bad = {"weight": torch.zeros(2, 3), "extra": torch.ones(1)}
+    message = (
+        r"here does not fit its configuration: missing bias; unexpected extra; "
+        r"weight is \(2, 3\) instead of \(3, 2\)"
+    )
+    with pytest.raises(UserError, match=message):
+        load_weights(module, bad, source="here")
+    assert torch.equal(module.weight, torch.ones(3, 2))
+    many = {f"extra{i}": torch.ones(1) for i in range(20)}
+    with pytest.raises(UserError, match="and 12 more"):
+        load_weights(module, good | many, source="here")
