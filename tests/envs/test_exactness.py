@@ -11,7 +11,7 @@ from jepawm.envs import ENVIRONMENTS
 
 STEPS = 12
 REMEMBERS_CONTACTS = ("pusht",)
-"""What a state does not tell here (docs/pusht.md): a replay starts at the episode's start."""
+"""What a state does not tell here (docs/environments/pusht.md): a replay starts at the episode's start."""
 
 
 def build(name: str) -> BatchedEnv:

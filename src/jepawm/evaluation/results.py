@@ -29,7 +29,7 @@ class Evaluation:
     """All that an evaluation found."""
 
     results: dict[str, JsonValue]
-    """The content of `results.json`; docs/evaluation.md explains every key."""
+    """The content of `results.json`; docs/evaluate.md explains every key."""
     rollouts: dict[str, np.ndarray]
     """The arrays of `rollouts.npz`."""
 

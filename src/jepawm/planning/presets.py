@@ -1,4 +1,4 @@
-"""Planners with settings that are known to do well, by name; docs/planning.md has the figures."""
+"""Planners with settings that are known to do well, by name; docs/plan.md has the figures."""
 
 from collections.abc import Callable
 from typing import Literal, get_args

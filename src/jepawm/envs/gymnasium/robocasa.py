@@ -216,7 +216,7 @@ def _build() -> Any:  # noqa: ANN401 - robosuite has no types
         suite = importlib.import_module("robosuite")
     except ImportError as error:
         raise UserError(
-            f"RoboCasa does not load ({error}); see docs/adapters.md for what it needs"
+            f"RoboCasa does not load ({error}); see docs/environments/others.md for what it needs"
         ) from error
     return suite.make(
         "PnPCounterTop",

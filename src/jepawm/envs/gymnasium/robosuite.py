@@ -1,7 +1,7 @@
 """Reach, pick and place in robosuite, as a Gymnasium environment with a scripted expert.
 
 Written for robosuite 1.5 and mujoco 3.3.0. robosuite needs numpy 1.26, so it lives in a virtual
-environment of its own, see docs/adapters.md.
+environment of its own, see docs/environments/others.md.
 """
 
 import importlib
@@ -145,7 +145,7 @@ def _build(name: str) -> Any:  # noqa: ANN401 - robosuite has no types
     except ImportError as error:
         raise UserError(
             f"robosuite does not load ({error}); it needs a virtual environment of its own, see "
-            "docs/adapters.md"
+            "docs/environments/others.md"
         ) from error
     return suite.make(
         name,

@@ -1,7 +1,7 @@
 """How the ball of PointMaze rolls: a U-shaped maze in MuJoCo, many balls at once.
 
 Lengths are metres, times seconds. The model is written from the published parameters of the maze
-of the JEPA-WM paper, see docs/pointmaze.md. A state is (x, y, velocity x, velocity y) with x and y
+of the JEPA-WM paper, see docs/environments/pointmaze.md. A state is (x, y, velocity x, velocity y) with x and y
 relative to `particle_base`.
 """
 

@@ -1,7 +1,7 @@
 """How the agent and the block of Push-T move: one copy of the world, on pymunk.
 
 Lengths are pixels of the 512 x 512 world, x to the right and y down, angles radians, times
-seconds. The rules are those of the JEPA-WM paper's environment, see docs/pusht.md.
+seconds. The rules are those of the JEPA-WM paper's environment, see docs/environments/pusht.md.
 """
 
 import importlib

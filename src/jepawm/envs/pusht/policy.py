@@ -33,7 +33,7 @@ class PushTReplays:
     """Replay human demonstrations with noise; needs a file of demonstrations."""
 
     demos: str = "pusht_demos.npz"
-    """File of demonstrations (docs/pusht.md): a path, or a name below the data root."""
+    """File of demonstrations (docs/environments/pusht.md): a path, or a name below the data root."""
     num_held_out: int = 40
     """Demonstrations at the end of the file that are never replayed for training: the first half gives
     validation tasks, the second test tasks."""
@@ -251,5 +251,5 @@ def _find(demos: str, data_root: Path) -> Path:
             return path
     raise UserError(
         f"there is no file of Push-T demonstrations {demos}, neither here nor in the data root "
-        f"{data_root}; name one by the policy's option demos (docs/pusht.md tells where to get it)"
+        f"{data_root}; name one by the policy's option demos (docs/environments/pusht.md tells where to get it)"
     )

@@ -1,7 +1,7 @@
 """How the dot of the Wall environment moves: free steps, walls, door frame (NumPy, float64).
 
 Coordinates are pixels of the native 65 x 65 world, x to the right and y down. The rules, their
-order and their oddities are those of the JEPA-WM paper's environment, see docs/wall.md.
+order and their oddities are those of the JEPA-WM paper's environment, see docs/environments/wall.md.
 """
 
 from dataclasses import dataclass

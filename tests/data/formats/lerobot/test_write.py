@@ -1,6 +1,6 @@
 """A store goes out to LeRobot and comes back the same.
 
-The package `lerobot` itself opened such data sets once (docs/robot_data.md says which version).
+The package `lerobot` itself opened such data sets once (docs/your_data.md says which version).
 """
 
 import json
