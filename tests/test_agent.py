@@ -207,8 +207,11 @@ def test_misuse_is_explained():
     [
         ({"window": 3}, "window = 3; the model allows 1 to 2"),
         ({"window": 0}, "window = 0"),
-        ({"horizon": 0}, "horizon = 0"),
-        ({"num_action_steps": 7}, "num_action_steps = 7"),
+        ({"horizon": 0}, r"protocol\.horizon = 0"),
+        (
+            {"num_action_steps": 7},
+            r"protocol\.num_action_steps = 7; give 1 to protocol\.horizon = 6",
+        ),
         ({"num_action_steps": 0}, "num_action_steps = 0"),
     ],
 )

@@ -15,7 +15,6 @@ from jepawm.experiment import (
     build_model,
     experiment_from_json,
     experiment_to_json,
-    planner_name,
 )
 from jepawm.models.frozen.encoder import FrozenEncoderConfig
 from jepawm.models.predictor import PredictorConfig
@@ -124,11 +123,6 @@ def test_protocols_are_found_by_name():
     assert Experiment().protocol("mpc").num_action_steps == 1
     with pytest.raises(UserError, match=r"unknown protocol 'magic' \(known: mpc, paper\)"):
         Experiment().protocol("magic")
-
-
-def test_planners_have_names():
-    assert planner_name(CEM()) == "cem"
-    assert planner_name(RandomShooting()) == "random_shooting"
 
 
 def test_weights_depend_on_the_seed_alone(tiny_experiment: Experiment):

@@ -3,18 +3,18 @@
 import pytest
 
 from jepawm.errors import UserError
-from jepawm.protocol import PROTOCOLS, Protocol, find_protocol
+from jepawm.protocol import PROTOCOLS, Protocol
 
 
 def test_paper_is_one_open_loop_plan():
-    paper = find_protocol("paper")
+    paper = PROTOCOLS["paper"]
     assert (paper.horizon, paper.num_action_steps, paper.frameskip) == (6, 6, 5)
     assert (paper.max_env_steps, paper.num_steps, paper.num_plans) == (30, 6, 1)
     assert paper.success == "end"
 
 
 def test_mpc_replans_every_block():
-    mpc = find_protocol("mpc")
+    mpc = PROTOCOLS["mpc"]
     assert (mpc.num_action_steps, mpc.max_env_steps) == (1, 60)
     assert (mpc.num_steps, mpc.num_plans) == (12, 12)
 
@@ -43,8 +43,3 @@ def test_names_are_keys():
 def test_bad_fields_are_refused(fields):
     with pytest.raises((UserError, TypeError), match=next(iter(fields))):
         Protocol(name="x", **fields)
-
-
-def test_unknown_name_lists_the_known():
-    with pytest.raises(UserError, match="mpc, paper"):
-        find_protocol("fast")

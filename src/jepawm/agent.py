@@ -202,10 +202,11 @@ class RecedingHorizon:
             UserError: if the horizon is below 1 or more steps are executed than planned.
         """
         if horizon < 1:
-            raise UserError(f"agent.horizon = {horizon}; give at least 1")
+            raise UserError(f"protocol.horizon = {horizon}; give at least 1")
         if not 1 <= num_action_steps <= horizon:
             raise UserError(
-                f"agent.num_action_steps = {num_action_steps}; give 1 to agent.horizon = {horizon}"
+                f"protocol.num_action_steps = {num_action_steps}; give 1 to protocol.horizon = "
+                f"{horizon}"
             )
         self._planner = planner
         self._max_length = horizon

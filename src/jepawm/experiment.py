@@ -29,7 +29,7 @@ from jepawm.planning import PLANNERS
 from jepawm.planning.cem import CEM
 from jepawm.planning.objectives import LatentDistance
 from jepawm.protocol import PROTOCOLS, Protocol
-from jepawm.strict_json import problems, register_named, registered_name, strict_converter
+from jepawm.strict_json import problems, register_named, strict_converter
 from jepawm.training.devices import ComputeConfig
 from jepawm.training.losses import LossConfig
 from jepawm.training.optim import OptimConfig
@@ -269,15 +269,6 @@ def experiment_from_json(data: object, *, source: str) -> Experiment:
         raise UserError(
             f"{source} is not a configuration of this version: {problems(error)}; mend these fields"
         ) from error
-
-
-def planner_name(planner: Planner) -> str:
-    """Return the registered name of a planner.
-
-    Raises:
-        UserError: if its class is not registered.
-    """
-    return registered_name(planner, PLANNERS)
 
 
 def _encoder_from_json(data: object, _kind: object) -> AnyEncoderConfig:

@@ -74,14 +74,3 @@ PROTOCOLS = {
     "mpc": Protocol(name="mpc", num_action_steps=1, max_env_steps=60, num_iterations=10),
 }
 """Protocols by name: the paper's single open-loop plan of 30 steps, and replanning every block."""
-
-
-def find_protocol(name: str) -> Protocol:
-    """Return the protocol called `name`.
-
-    Raises:
-        UserError: if there is none; the message lists those there are.
-    """
-    if name not in PROTOCOLS:
-        raise UserError(f"unknown protocol {name!r} (known: {', '.join(sorted(PROTOCOLS))})")
-    return PROTOCOLS[name]

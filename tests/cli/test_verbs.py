@@ -9,6 +9,7 @@ from jepawm.cli.verbs import prepare
 from jepawm.envs.wall.policy import RandomWall
 from jepawm.evaluation.evaluate import DEFAULT_TASKS_PER_BATCH
 from jepawm.planning.cem import CEM
+from jepawm.planning.presets import preset_names
 from jepawm.planning.random_shooting import RandomShooting
 from jepawm.recipes.wall import WALL
 from jepawm.runs import OfflineRules
@@ -107,6 +108,13 @@ def test_eval_hands_over_the_protocol_and_the_planner(monkeypatch: pytest.Monkey
     _, arguments = call(monkeypatch, "evaluate_run", *argv)
     assert arguments["planner"] == CEM(num_iterations=2)
     assert (arguments["out"], arguments["overwrite"]) == (Path("x"), True)
+
+
+def test_help_offers_the_presets_that_there_are(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        prepare("eval", ["--help"])
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert f"known to do well: {', '.join(preset_names())}." in shown
 
 
 def test_eval_starts_from_the_planner_of_the_run(monkeypatch: pytest.MonkeyPatch):

@@ -75,6 +75,11 @@ def test_same_seed_same_result_and_tasks(env, make_setup):
         np.testing.assert_array_equal(array, again.rollouts[name])
 
 
+def test_given_tasks_are_counted(env, make_setup):
+    results = _run(env, make_setup(), tasks=env.sample_tasks(3, num_tasks=5)).results
+    assert results["episodes"] == 5
+
+
 def test_rollouts_hold_the_first_tasks(env, make_setup):
     evaluation = _run(
         env,

@@ -81,6 +81,11 @@ def test_learned_steps_are_added(reduction, steps):
     assert _cost(with_head(distance, _head)) == pytest.approx(0.5 * plain + 2.0 * steps)
 
 
+def test_steps_are_never_left_out_silently():
+    with pytest.raises(UserError, match=r"objective\.step_weight = 5\.0 .* with_head"):
+        _cost(LatentDistance(step_weight=5.0))
+
+
 def test_a_distance_without_steps_needs_no_head():
     distance = LatentDistance()
     assert with_head(distance, None) is with_head(distance, _head) is distance

@@ -1,5 +1,8 @@
 import pytest
 
+from jepawm.envs import ENVIRONMENTS
+from jepawm.experiment import Experiment
+from jepawm.recipes import RECIPES
 from jepawm.report.paper import PAPER, paper_row
 
 
@@ -10,6 +13,17 @@ def test_wall_row_is_the_papers():
     assert row.jepa_wm.std == pytest.approx(0.039)
     assert row.dino_wm.success == pytest.approx(0.641)
     assert row.num_episodes == 96
+
+
+def test_rows_are_found_by_the_names_of_environments():
+    for name in PAPER.keys() - {"droid"}:
+        family = name.partition(":")[0]
+        assert family in {known.partition(":")[0] for known in ENVIRONMENTS.names()}
+    for recipe in ("wall", "pointmaze", "pusht", "metaworld_reach"):
+        experiment = RECIPES.get(recipe)
+        assert isinstance(experiment, Experiment)
+        assert paper_row(experiment.env) is not None, recipe
+    assert paper_row("robocasa:reach@demonstrations.hdf5") is PAPER["robocasa:reach"]
 
 
 def test_unknown_environment_has_no_row():

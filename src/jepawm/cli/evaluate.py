@@ -13,6 +13,7 @@ from jepawm.cli.parsing import first_name, parse, take_option
 from jepawm.cli.planner_choice import new_planner, planner_names
 from jepawm.errors import UserError
 from jepawm.planning.engine_config import Precision
+from jepawm.planning.presets import preset_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +69,7 @@ def prepare_eval(argv: list[str]) -> Command:
         verb="eval",
         description=f"Evaluate a run. --planner NAME chooses among {planner_names()}; "
         "with it, --help lists the fields, as --planner.num-samples. "
-        "--preset NAME takes settings that are known to do well: paper, fast, gradient or hybrid.",
+        f"--preset NAME takes settings that are known to do well: {', '.join(preset_names())}.",
         parts=parts,
     )
 

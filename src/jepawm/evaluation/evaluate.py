@@ -109,7 +109,7 @@ def evaluate(
     results: dict[str, JsonValue] = {
         "env": env_name,
         "protocol": protocol.name,
-        "episodes": num_episodes,
+        "episodes": len(tasks),
         "seed": seed,
         "split": split,
         "tasks_per_batch": tasks_per_batch,

@@ -1,7 +1,7 @@
 """How far predicted latents are from the goal: the cost that planners minimise."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from jaxtyping import Float
@@ -52,11 +52,12 @@ class LatentDistance:
         goal: Latent,
         actions: Float[Tensor, "B K H A"],  # noqa: ARG002 (the protocol's third argument)
     ) -> Float[Tensor, "B K"]:
-        """Return costs `[B, K]` of latents `[B, K, H]` for goals `[B]`; actions cost nothing.
-
-        Raises:
-            UserError: if only one of the two latents has proprio.
-        """
+        """Return costs `[B, K]` of latents `[B, K, H]` for goals `[B]`; actions cost nothing."""
+        if self.step_weight > 0.0:
+            raise UserError(
+                f"objective.step_weight = {self.step_weight} counts steps with the head of a "
+                "model; call what with_head(objective, model.step_distance) returns"
+            )
         if (predicted.proprio is None) != (goal.proprio is None):
             raise UserError("the goal and the predictions must both have proprio, or neither")
         if self.reduction == "terminal":
@@ -87,7 +88,8 @@ class StepDistance:
 
     def __init__(self, distance: LatentDistance, head: StepHead) -> None:
         """Take the distance, whose `step_weight` and `reduction` hold, and the model's head."""
-        self._distance = distance
+        self._distance = replace(distance, step_weight=0.0)
+        self._weight = distance.step_weight
         self._head = head
 
     def __call__(
@@ -97,7 +99,7 @@ class StepDistance:
         cost = self._distance(predicted, goal, actions)
         counted = predicted[:, :, -1:] if self._distance.reduction == "terminal" else predicted
         steps = self._head(counted, goal[:, None, None])  # [B, K, 1 or H]
-        return cost + self._distance.step_weight * steps.sum(2)
+        return cost + self._weight * steps.sum(2)
 
 
 def with_head(distance: LatentDistance, head: StepHead | None) -> LatentDistance | StepDistance:

@@ -1,19 +1,15 @@
 """Planners with settings that are known to do well, by name; docs/plan.md has the figures."""
 
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import TYPE_CHECKING
 
-from jepawm.contracts import Planner
 from jepawm.errors import UserError
-from jepawm.planning.cem import CEM
-from jepawm.planning.gradient import GradientDescent
-from jepawm.planning.hybrid import Hybrid
-from jepawm.planning.icem import ICEM
 
-PresetName = Literal["paper", "fast", "hybrid"]
+if TYPE_CHECKING:  # at run time each preset imports its own: help lists names without torch
+    from jepawm.contracts import Planner
 
 
-def find_preset(name: str, *, frameskip: int) -> Planner:
+def find_preset(name: str, *, frameskip: int) -> "Planner":
     """Return the planner of the preset called `name` for blocks of `frameskip` actions.
 
     Raises:
@@ -26,10 +22,18 @@ def find_preset(name: str, *, frameskip: int) -> Planner:
 
 def preset_names() -> list[str]:
     """List the presets."""
-    return list(get_args(PresetName))
+    return list(_PRESETS)
 
 
-def _fast(_frameskip: int) -> GradientDescent:
+def _paper(_frameskip: int) -> "Planner":
+    from jepawm.planning.cem import CEM
+
+    return CEM()
+
+
+def _fast(_frameskip: int) -> "Planner":
+    from jepawm.planning.gradient import GradientDescent
+
     return GradientDescent(
         num_starts=10,
         num_iterations=20,
@@ -41,15 +45,19 @@ def _fast(_frameskip: int) -> GradientDescent:
     )
 
 
-def _hybrid(frameskip: int) -> Hybrid:
+def _hybrid(frameskip: int) -> "Planner":
+    from jepawm.planning.gradient import GradientDescent
+    from jepawm.planning.hybrid import Hybrid
+    from jepawm.planning.icem import ICEM
+
     return Hybrid(
         sampler=ICEM(num_samples=128, num_iterations=4, init_std=0.5, action_repeat=frameskip),
         refiner=GradientDescent(init_std=0.3),
     )
 
 
-_PRESETS: dict[str, Callable[[int], Planner]] = {
-    "paper": lambda _frameskip: CEM(),
+_PRESETS: dict[str, Callable[[int], "Planner"]] = {
+    "paper": _paper,
     "fast": _fast,
     "hybrid": _hybrid,
 }

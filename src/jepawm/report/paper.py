@@ -39,7 +39,7 @@ class PaperRow:
 
 def paper_row(environment: str) -> PaperRow | None:
     """Return the paper's row for an environment, or None if the paper does not have it."""
-    return PAPER.get(environment)
+    return PAPER.get(environment.partition("@")[0])  # robocasa:reach@FILE
 
 
 def _number(percent: float, std: float) -> PaperNumber:
@@ -65,26 +65,26 @@ PAPER: dict[str, PaperRow] = {
         jepa_wm=_number(70.2, 2.8),
         dino_wm=_number(66.0, 4.7),
     ),
-    "metaworld-reach": PaperRow(
+    "metaworld_reach": PaperRow(
         title="MW-Reach",
         num_episodes=96,
         jepa_wm=_number(58.2, 9.3),
         dino_wm=_number(44.8, 8.9),
     ),
-    "metaworld-reach-wall": PaperRow(
+    "metaworld_reach_wall": PaperRow(
         title="MW-Reach-Wall",
         num_episodes=96,
         jepa_wm=_number(41.6, 10.0),
         dino_wm=_number(35.1, 9.4),
     ),
-    "robocasa-reach": PaperRow(
+    "robocasa:reach": PaperRow(
         title="RoboCasa-Reach",
         num_episodes=32,
         jepa_wm=_number(25.4, 16.6),
         dino_wm=_number(19.1, 13.4),
         vjepa2_ac=_number(16.2, 8.3),
     ),
-    "robocasa-place": PaperRow(
+    "robocasa:place": PaperRow(
         title="RoboCasa-Place",
         num_episodes=32,
         jepa_wm=_number(30.7, 8.0),
@@ -100,4 +100,4 @@ PAPER: dict[str, PaperRow] = {
         measure="action score",
     ),
 }
-"""Environment name to the paper's row; names are those of the recipes."""
+"""The paper's row by the name of the environment; `droid` is a data set."""
