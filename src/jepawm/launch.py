@@ -1,6 +1,12 @@
-"""Where this process stands among those that a launcher started."""
+"""Start the processes of a run (`--processes N`), and tell where this one stands among them."""
 
 import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -48,3 +54,74 @@ def read_launch() -> Launch:
         )
     rank, local_rank = (int(os.environ[name]) for name in names)
     return Launch(launcher=launcher, rank=rank, local_rank=local_rank, count=count, num_nodes=nodes)
+
+
+_SECONDS_TO_STOP = 30.0
+
+
+def run_processes(count: int, argv: Sequence[str]) -> int:
+    """Run `jepawm ARGV` in `count` processes; returns their exit code.
+
+    They find each other as under torchrun. Ctrl-C and SIGTERM are handed on to all; if one fails,
+    the others are stopped and its exit code counts.
+
+    Raises:
+        UserError: if `count` is below 1.
+    """
+    if count < 1:
+        raise UserError(f"--processes {count}; give at least 1")
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-m", "jepawm", *argv],
+            env=os.environ | _place(rank, count=count, port=port),
+            start_new_session=True,  # the terminal's Ctrl-C reaches them through us, once
+        )
+        for port in [_free_port()]
+        for rank in range(count)
+    ]
+
+    def hand_on(number: int, _frame: object) -> None:
+        for child in children:
+            child.send_signal(number)
+
+    before = {number: signal.signal(number, hand_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        return _wait(children)
+    finally:
+        for child in children:
+            child.kill()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _wait(children: Sequence[subprocess.Popen[bytes]]) -> int:
+    """Wait for all; returns the first exit code that is not 0."""
+    failed, deadline = 0, float("inf")
+    while any(child.poll() is None for child in children):
+        codes = [child.returncode for child in children if child.returncode]
+        if codes and not failed:
+            failed, deadline = codes[0], time.monotonic() + _SECONDS_TO_STOP
+        if time.monotonic() > deadline:
+            return failed
+        time.sleep(0.05)
+    return failed or next((child.returncode for child in children if child.returncode), 0)
+
+
+def _place(rank: int, *, count: int, port: int) -> dict[str, str]:
+    """Return what torchrun would say to a process, and its part of the threads."""
+    threads = str(max(1, (os.cpu_count() or 1) // count))
+    return {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(count),
+        "LOCAL_WORLD_SIZE": str(count),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads),
+    }
+
+
+def _free_port() -> int:
+    with socket.socket() as opened:
+        opened.bind(("127.0.0.1", 0))
+        return opened.getsockname()[1]

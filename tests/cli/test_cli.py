@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 import jepawm
-from jepawm.cli import main
-from jepawm.cli.command import Command, Outcome
-from jepawm.cli.verbs import VERBS
+from jepawm.cli import VERBS, main
+from jepawm.cli.parsing import Command, Outcome
 from jepawm.errors import UserError
 
 PROGRAM = "import sys; from jepawm.cli import main; sys.exit(main())"

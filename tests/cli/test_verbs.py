@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from jepawm.cli.verbs import prepare
+from jepawm.cli import prepare
 from jepawm.envs.wall.policy import RandomWall
 from jepawm.evaluation.evaluate import DEFAULT_TASKS_PER_BATCH
 from jepawm.planning.cem import CEM

@@ -21,7 +21,8 @@ from jepawm.planning.gradient import Adam
 from jepawm.planning.presets import find_preset
 from jepawm.planning.random_shooting import RandomShooting
 from jepawm.protocol import Protocol
-from jepawm.runs import default_planner, evaluate_run, plan_run, preset_planner, report_run
+from jepawm.report import write_report
+from jepawm.runs import default_planner, evaluate_run, plan_run, preset_planner
 from jepawm.runs.evaluate import (
     default_folder,
     gflop_per_plan,
@@ -76,7 +77,7 @@ def test_results_hold_all_keys_and_the_report_shows_them(run_copy: Path):
     with np.load(run_copy / "rollouts.npz", allow_pickle=False) as rollouts:
         assert rollouts["states"].shape == (3, 31, 2)
         assert np.isfinite(rollouts["imagined_states"]).all()
-    page = report_run(run_copy)
+    page = write_report(run_copy)
     assert page == run_copy / "report.html"
     assert "True dynamics" in page.read_text(encoding="utf-8")
 

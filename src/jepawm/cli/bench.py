@@ -6,10 +6,9 @@ from typing import Literal
 
 import tyro
 
-from jepawm.cli.command import Command, Outcome
-from jepawm.cli.device import DeviceName, choose_device
+from jepawm.cli.choices import DeviceName, choose_device
 from jepawm.cli.output import render_fields
-from jepawm.cli.parsing import parse
+from jepawm.cli.parsing import Command, Outcome, parse
 from jepawm.errors import UserError
 from jepawm.planning.engine_config import EngineConfig
 

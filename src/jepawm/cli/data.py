@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar, cast
 
 import tyro
 
-from jepawm.cli.choices import encoder_names, new_encoder
-from jepawm.cli.command import Command, Outcome
-from jepawm.cli.device import DeviceName, choose_device
+from jepawm.cli.choices import DeviceName, choose_device, encoder_names, new_encoder
 from jepawm.cli.output import Result, render_fields
-from jepawm.cli.parsing import parse, take_option, wants_help
+from jepawm.cli.parsing import Command, Outcome, parse, take_option, wants_help
 from jepawm.errors import UserError
 from jepawm.recipes import RECIPES
 

@@ -6,11 +6,9 @@ from typing import Annotated
 
 import tyro
 
-from jepawm.cli.command import Command, Outcome
-from jepawm.cli.device import DeviceName, choose_device, own_device
+from jepawm.cli.choices import DeviceName, choose_device, new_planner, own_device, planner_names
 from jepawm.cli.output import render_evaluation, render_fields, render_offline
-from jepawm.cli.parsing import first_name, parse, take_option
-from jepawm.cli.planner_choice import new_planner, planner_names
+from jepawm.cli.parsing import Command, Outcome, first_name, parse, take_option
 from jepawm.errors import UserError
 from jepawm.planning.engine_config import Precision
 from jepawm.planning.presets import preset_names

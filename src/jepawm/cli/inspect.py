@@ -6,9 +6,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from jepawm.cli.command import Command, Outcome
 from jepawm.cli.output import render_fields
-from jepawm.cli.parsing import parse
+from jepawm.cli.parsing import Command, Outcome, parse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +26,9 @@ def prepare_report(argv: list[str]) -> Command:
     options, _ = parse(ReportOptions, argv, verb="report", description=text, parts={})
 
     def run() -> Outcome:
-        from jepawm.runs import report_run
+        from jepawm.report import write_report
 
-        result = {"report": report_run(options.run)}
+        result = {"report": write_report(options.run)}
         return Outcome(result=result, text=render_fields(result))
 
     return Command(run=run, as_json=options.json)
@@ -49,12 +48,34 @@ def prepare_list(argv: list[str]) -> Command:
     options, _ = parse(ListOptions, argv, verb="list", description=text, parts={})
 
     def run() -> Outcome:
-        from jepawm.runs import list_all
-
         result = list_all()
         return Outcome(result=result, text=render_fields(result))
 
     return Command(run=run, as_json=options.json)
+
+
+def list_all() -> dict[str, object]:
+    """List everything that has a name."""
+    from jepawm.data.exporting import EXPORTERS
+    from jepawm.data.formats import FORMATS
+    from jepawm.envs import ENVIRONMENTS
+    from jepawm.hub.load import bundled_names
+    from jepawm.hub.released import DECODERS, RELEASED
+    from jepawm.planning import PLANNERS
+    from jepawm.protocol import PROTOCOLS
+    from jepawm.recipes import RECIPES
+
+    return {
+        "recipes": RECIPES.names(),
+        "environments": ENVIRONMENTS.names(),
+        "planners": PLANNERS.names(),
+        "protocols": sorted(PROTOCOLS),
+        "data_formats": FORMATS.names(),
+        "export_formats": EXPORTERS.names(),
+        "checkpoints": bundled_names(),
+        "released": sorted(RELEASED),
+        "released_decoders": sorted(DECODERS),
+    }
 
 
 @dataclass(frozen=True, kw_only=True)

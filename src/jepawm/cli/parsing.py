@@ -1,15 +1,40 @@
 """Parse a command line in stages: names of parts first, then the fields of the parts they name."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field, fields, is_dataclass, make_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, make_dataclass
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 import tyro
 
+from jepawm.cli.output import Result
 from jepawm.errors import UserError
 
 Options = TypeVar("Options")
 Config = TypeVar("Config")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a command did."""
+
+    result: Result
+    """The result as data, printed by `--json`."""
+    text: str
+    """The result for a person."""
+    exit_code: int = 0
+    """Exit code of the program."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """A parsed command line, ready to run."""
+
+    run: Callable[[], Outcome]
+    """Do the work."""
+    as_json: bool
+    """Whether the result is printed as one JSON object."""
+    processes: int = 1
+    """Processes to start, each for the same command line."""
 
 
 def parse(

@@ -6,7 +6,6 @@ from jepawm.runs.datasets import collect_run
 from jepawm.runs.evaluate import default_planner, evaluate_run, has_simulator, preset_planner
 from jepawm.runs.features import features_run
 from jepawm.runs.imports import import_checkpoint
-from jepawm.runs.look import list_all, report_run
 from jepawm.runs.offline import OfflineRules, evaluate_offline
 from jepawm.runs.plan import plan_run
 from jepawm.runs.recordings import use_recordings
@@ -26,11 +25,9 @@ __all__ = [
     "import_checkpoint",
     "import_data",
     "inspect_data",
-    "list_all",
     "plan_run",
     "preset_planner",
     "render_dry_run",
-    "report_run",
     "train_run",
     "use_recordings",
 ]

@@ -1,6 +1,6 @@
 """Listing everything that has a name."""
 
-from jepawm.runs import list_all
+from jepawm.cli.inspect import list_all
 
 
 def test_everything_that_has_a_name_is_listed():
