@@ -13,6 +13,20 @@ if TYPE_CHECKING:  # at run time the package is imported after the shape checks 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what needs matrix tiles where the processor has none.
+
+    What the kernels for tiles compute is tested everywhere in the precision of plain torch.
+    """
+    from jepawm.kernels.library import has_tiles
+
+    if not has_tiles():
+        skipped = pytest.mark.skip(reason="this processor has no matrix tiles (AMX)")
+        for item in items:
+            if item.get_closest_marker("amx"):
+                item.add_marker(skipped)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def quick_cpu() -> None:
     """Flush subnormal numbers, which slow far-away Gaussians down; one thread unless asked."""

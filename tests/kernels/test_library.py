@@ -6,10 +6,8 @@ import pytest
 
 from jepawm.errors import UserError
 from jepawm.kernels import library as module
-from jepawm.kernels.library import has_tiles, library
+from jepawm.kernels.library import library
 from jepawm.kernels.split_products import split_products
-
-needs_tiles = pytest.mark.skipif(not has_tiles(), reason="no matrix tiles (AMX)")
 
 
 @pytest.fixture
@@ -21,7 +19,7 @@ def empty_cache(monkeypatch, tmp_path):
     library.cache_clear()
 
 
-@needs_tiles
+@pytest.mark.amx
 def test_kernels_are_compiled_once(empty_cache, monkeypatch):
     library()
     (made,) = (empty_cache / "jepawm").iterdir()
@@ -31,7 +29,7 @@ def test_kernels_are_compiled_once(empty_cache, monkeypatch):
     assert made.suffix == ".so"
 
 
-@needs_tiles
+@pytest.mark.amx
 def test_without_a_compiler(empty_cache, monkeypatch):
     monkeypatch.setenv("PATH", str(empty_cache))
     monkeypatch.delenv("CXX", raising=False)
@@ -39,7 +37,7 @@ def test_without_a_compiler(empty_cache, monkeypatch):
         pass
 
 
-@needs_tiles
+@pytest.mark.amx
 @pytest.mark.parametrize(
     ("compiler", "message"), [("false", "false fails at the kernels"), ("nothing", "cannot")]
 )

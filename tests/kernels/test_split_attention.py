@@ -4,11 +4,10 @@ import pytest
 import torch
 
 from jepawm.compute import count_gflop
-from jepawm.kernels.library import has_tiles
 from jepawm.kernels.split_products import split_products
 from jepawm.models.attention import attend, attend_parts, attend_to_few
 
-pytestmark = pytest.mark.skipif(not has_tiles(), reason="no matrix tiles (AMX)")
+pytestmark = pytest.mark.amx
 
 
 def randn(*shape: int) -> torch.Tensor:

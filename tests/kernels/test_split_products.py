@@ -5,7 +5,6 @@ import torch
 import torch.nn.functional as F
 
 from jepawm.compute import count_gflop
-from jepawm.kernels.library import has_tiles
 from jepawm.kernels.split_products import (
     is_splitting,
     split_linear,
@@ -14,8 +13,6 @@ from jepawm.kernels.split_products import (
 )
 from jepawm.models.blocks import Block
 from jepawm.models.linear import PackedWeights, linear
-
-needs_tiles = pytest.mark.skipif(not has_tiles(), reason="no matrix tiles (AMX)")
 
 
 def randn(*shape: int) -> torch.Tensor:
@@ -28,7 +25,7 @@ def error(got: torch.Tensor, expected: torch.Tensor) -> float:
     return float((got - expected).abs().max() / expected.abs().max())
 
 
-@needs_tiles
+@pytest.mark.amx
 @pytest.mark.parametrize("rows", [1, 16, 33, 700])
 @pytest.mark.parametrize(("num_inputs", "num_outputs"), [(7, 1), (32, 32), (404, 100), (2048, 17)])
 def test_products_are_those_of_float64_to_1e_5(rows, num_inputs, num_outputs):
@@ -41,7 +38,7 @@ def test_products_are_those_of_float64_to_1e_5(rows, num_inputs, num_outputs):
     assert error(got, F.gelu(expected)) < 1e-5
 
 
-@needs_tiles
+@pytest.mark.amx
 @pytest.mark.parametrize(("rows", "num_outputs"), [(1025, 1024), (1100, 992)])
 def test_large_products_go_past_the_caches_and_are_the_same(rows, num_outputs):
     x, weight, bias = randn(rows, 40), randn(num_outputs, 40), randn(num_outputs)
@@ -51,7 +48,7 @@ def test_large_products_go_past_the_caches_and_are_the_same(rows, num_outputs):
         assert error(got, F.gelu(expected) if gelu else expected) < 1e-5
 
 
-@needs_tiles
+@pytest.mark.amx
 def test_gelu_everywhere():
     x = torch.linspace(-30, 30, 60001)[:, None]
     got = split_linear(x, split_weight(torch.ones(1, 1)), bias=None, gelu=True)
@@ -60,7 +57,7 @@ def test_gelu_everywhere():
     assert float((got - F.gelu(x.double()))[near].abs().max()) < 4 * 2**-16
 
 
-@needs_tiles
+@pytest.mark.amx
 def test_what_is_not_finite_stays_so():
     x = randn(3, 40)
     x[1, 5] = float("nan")
@@ -70,7 +67,7 @@ def test_what_is_not_finite_stays_so():
         assert got[[0, 2]].isfinite().all()
 
 
-@needs_tiles
+@pytest.mark.amx
 @torch.no_grad()
 @pytest.mark.parametrize("modulated", [False, True])
 @pytest.mark.parametrize(("windows", "tokens", "width"), [(1, 1, 12), (3, 1, 40), (2, 5, 33)])
@@ -88,7 +85,7 @@ def test_second_halves_of_blocks(modulated, windows, tokens, width):
     assert not torch.equal(got, expected)  # it was split
 
 
-@needs_tiles
+@pytest.mark.amx
 @torch.no_grad()
 def test_operations_are_counted_as_those_of_float32():
     block = Block(12, 2, head_dim=6, hidden=70).eval()
@@ -103,7 +100,7 @@ def test_operations_are_counted_as_those_of_float32():
         assert count_gflop(work) == plain > 0
 
 
-@needs_tiles
+@pytest.mark.amx
 def test_gradients_and_other_types_are_not_split():
     weight = randn(8, 40)
     with split_products(), PackedWeights().used():

@@ -37,6 +37,13 @@ def test_attend_is_the_softmax_written_out():
     torch.testing.assert_close(attend(query, key, value), expected)
 
 
+def test_large_scores_do_not_overflow():
+    """Each query fits one key, by a score of half a million more than the others."""
+    fitting = 1000 * torch.eye(4)[None, :, None]  # [1, 4, 1, 4]
+    value = randn(1, 4, 1, 4)
+    torch.testing.assert_close(attend(fitting, fitting, value), value)
+
+
 @pytest.mark.parametrize("tokens", [(1, 1, 1), (1,), (2, 1, 3)])
 @pytest.mark.parametrize("asking", [1, 4])
 def test_keys_and_values_may_lie_in_parts(tokens, asking):

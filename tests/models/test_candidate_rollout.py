@@ -9,7 +9,6 @@ import torch
 
 from jepawm.compute import count_gflop
 from jepawm.errors import UserError
-from jepawm.kernels.library import has_tiles
 from jepawm.kernels.split_products import split_products
 from jepawm.models.frame_cache import repeat
 from jepawm.models.predictor import Predictor, PredictorConfig
@@ -22,14 +21,12 @@ POSITIONS = ("sincos", "rope", "rope_vjepa", "learned")
 DIM, ACTION, HORIZON = 12, 4, 5
 
 
-@pytest.fixture(autouse=True, params=["float32", "bfloat16x3"])
+@pytest.fixture(autouse=True, params=["float32", pytest.param("bfloat16x3", marks=pytest.mark.amx)])
 def _products(request) -> Iterator[None]:
     """Run every test with both kinds of products; gradients and plain rollouts stay in float32."""
     if request.param == "float32":
         yield
         return
-    if not has_tiles():
-        pytest.skip("no matrix tiles (AMX)")
     with split_products():
         yield
 

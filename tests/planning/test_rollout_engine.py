@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from jepawm.errors import UserError
-from jepawm.kernels.library import has_tiles
 from jepawm.planning.engine_config import EngineConfig
 from jepawm.planning.objectives import LatentDistance
 from jepawm.planning.rollout_engine import RolloutEngine, chunks
@@ -292,9 +291,9 @@ def test_compiled_rollouts_are_the_same_and_compiled_once():
     assert float(done.stdout) < 1e-4
 
 
+@pytest.mark.amx
 def test_split_products_need_a_shared_context():
     context, _, _ = _problem()
     config = EngineConfig(precision="bfloat16x3")
-    if has_tiles():
-        with pytest.raises(UserError, match=r"share_context.*bfloat16x3"):
-            RolloutEngine(WindowedModel(), context, config=config)
+    with pytest.raises(UserError, match=r"share_context.*bfloat16x3"):
+        RolloutEngine(WindowedModel(), context, config=config)
