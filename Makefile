@@ -21,8 +21,9 @@ demo: $(STAMP) ## Plan in Wall with the bundled checkpoint: 96 tasks, four rows,
 test: lint ## Lint and run every test that takes seconds.
 	$(BIN)/python -m pytest -q
 
-test-all: lint ## Run the slow tests too.
+test-all: lint ## Run the slow tests too, and the others as on other processors.
 	$(BIN)/python -m pytest -q -m "slow or not slow"
+	PYTHON=$(BIN)/python tests/every_cpu.sh
 
 lint: $(STAMP) ## Check style, types and the floors.
 	$(BIN)/ruff check .
