@@ -8,9 +8,7 @@ A new checkpoint is written beside the old one and takes its place by two rename
 a process dies at, `find_checkpoint` finds a complete one. Nothing is ever unpickled.
 """
 
-import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from jepawm.errors import UserError
+from jepawm.files import flush_to_disk, hash_file
 
 JsonValue = str | int | float | bool | None | list["JsonValue"] | dict[str, "JsonValue"]
 
@@ -117,21 +116,11 @@ def _write_files(folder: Path, checkpoint: Checkpoint) -> None:
         training = {k: v.contiguous() for k, v in checkpoint.training.items()}
         save_file(training, folder / _TRAINING)
         names.append(_TRAINING)
-    hashes: dict[str, JsonValue] = {name: _sha256(folder / name) for name in names}
+    hashes: dict[str, JsonValue] = {name: hash_file(folder / name) for name in names}
     config = {**checkpoint.config, "format": _FORMAT, "sha256": hashes}
     (folder / _CONFIG).write_text(json.dumps(config, indent=1, allow_nan=False), encoding="utf-8")
     for name in (*names, _CONFIG):
-        _flush(folder / name)
-
-
-def _flush(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        flush_to_disk(folder / name)
 
 
 def _read_config(path: Path) -> dict[str, JsonValue]:
@@ -162,7 +151,7 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def _check_hash(path: Path, hashes: Mapping[str, JsonValue]) -> None:
-    if _sha256(path) != hashes.get(path.name):
+    if hash_file(path) != hashes.get(path.name):
         raise UserError(
             f"{path} was altered: its hash differs from config.json; copy the checkpoint again"
         )

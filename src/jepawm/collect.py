@@ -25,11 +25,11 @@ from jepawm.collect_parts import (
     roll_parts,
 )
 from jepawm.contracts import BatchedEnv, CollectionPolicy, Script
-from jepawm.data.array_file import require_free_bytes
 from jepawm.data.episodes import EpisodeStore, open_store
-from jepawm.data.root import data_root as default_data_root
 from jepawm.envs import ENVIRONMENTS, POLICIES
 from jepawm.errors import UserError
+from jepawm.files import data_root as default_data_root
+from jepawm.files import require_free_bytes
 
 
 def new_policy(name: str) -> CollectionPolicy:

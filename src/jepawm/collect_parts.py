@@ -19,10 +19,11 @@ import numpy as np
 import torch
 
 from jepawm.contracts import BatchedEnv, Script
-from jepawm.data.episodes import open_store, partial_folders
+from jepawm.data.episodes import open_store
 from jepawm.data.manifest import MANIFEST_NAME, read_manifest
 from jepawm.data.writer import EpisodeWriter
 from jepawm.errors import UserError
+from jepawm.files import partial_folders
 
 _PART_EPISODES = 128
 _PART_BYTES = 2**27

@@ -19,6 +19,7 @@ from rich.progress import (
 )
 
 from jepawm.errors import UserError
+from jepawm.files import write_whole
 
 
 class MetricsLog:
@@ -196,9 +197,7 @@ def _whole_lines(path: Path) -> list[str]:
 
 def _rewrite(path: Path, lines: list[str]) -> None:
     """Replace the file in one step, so that being killed here loses nothing."""
-    aside = path.with_name(path.name + ".partial")
-    aside.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-    aside.replace(path)
+    write_whole(path, "".join(line + "\n" for line in lines))
 
 
 def _parse(line: str, where: str) -> dict[str, int | float]:

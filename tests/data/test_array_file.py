@@ -1,10 +1,9 @@
-import errno
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from jepawm.data.array_file import ArrayFile, free_bytes, require_free_bytes, telling_full_disk
+from jepawm.data.array_file import ArrayFile
 from jepawm.errors import UserError
 
 
@@ -48,24 +47,3 @@ def test_wrong_rows_are_refused(tmp_path: Path):
     with pytest.raises(ValueError, match="expected"):
         file.append(np.zeros((1, 3)))
     file.discard()
-
-
-def test_only_a_full_disk_becomes_a_message(tmp_path: Path):
-    with pytest.raises(UserError, match=r"needs 1,234 more bytes"):
-        with telling_full_disk(tmp_path / "deep" / "store", num_bytes=1234):
-            raise OSError(errno.ENOSPC, "full")
-    with pytest.raises(UserError, match=r"needs 5 more bytes from episode 3 on"):
-        with telling_full_disk(tmp_path, num_bytes=5, since="episode 3"):
-            raise OSError(errno.EDQUOT, "quota")
-    with pytest.raises(UserError, match=r"a file below .* larger than .* allows; .*another disk"):
-        with telling_full_disk(tmp_path, num_bytes=5):
-            raise OSError(errno.EFBIG, "too large")
-    with pytest.raises(PermissionError), telling_full_disk(tmp_path, num_bytes=1):
-        raise PermissionError(errno.EACCES, "no")
-
-
-def test_require_free_bytes(tmp_path: Path):
-    require_free_bytes(tmp_path, num_bytes=1)
-    with pytest.raises(UserError, match="disk is full"):
-        require_free_bytes(tmp_path, num_bytes=10**18)
-    assert free_bytes(tmp_path / "not" / "yet") > 0

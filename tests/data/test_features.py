@@ -125,7 +125,7 @@ def test_damage_is_told(store, tmp_path: Path):
 
 
 def test_a_small_disk_is_refused_before_anything_is_written(store, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("jepawm.data.array_file.free_bytes", lambda _: 227)
+    monkeypatch.setattr("jepawm.files.free_bytes", lambda _: 227)
     with pytest.raises(UserError, match="needs 228 more bytes, 227 are free"):
         compute(store, tmp_path / "cache")
     assert not (tmp_path / "cache.partial").exists()

@@ -1,10 +1,9 @@
-import hashlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from jepawm.data.manifest import column_statistics, hash_file, read_manifest
+from jepawm.data.manifest import column_statistics, read_manifest
 
 
 def test_statistics_are_unbiased():
@@ -17,11 +16,6 @@ def test_one_row_and_constant_columns_have_std_zero():
     assert column_statistics(np.array([[4.0]])) == ([4.0], [0.0])
     _, std = column_statistics(np.full((1000, 1), 0.1, dtype=np.float32))
     assert std == [0.0]
-
-
-def test_hash_is_sha256(tmp_path: Path):
-    (tmp_path / "a").write_bytes(b"abc")
-    assert hash_file(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()
 
 
 def test_text_round_trip(store_path: Path):

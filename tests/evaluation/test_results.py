@@ -43,7 +43,7 @@ def test_a_failure_while_writing_leaves_no_results(tmp_path, monkeypatch):
     def full(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("jepawm.evaluation.results.os.fsync", full)
+    monkeypatch.setattr("jepawm.files.os.fsync", full)
     with pytest.raises(UserError, match="No space left"):
         write_evaluation(EVALUATION, tmp_path)
     assert list(tmp_path.iterdir()) == []

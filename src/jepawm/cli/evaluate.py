@@ -97,7 +97,7 @@ def prepare_eval(argv: list[str]) -> Command:
 
 
 def _run_offline(options: EvalOptions, planner: object | None) -> Outcome:
-    from jepawm.data.root import data_root
+    from jepawm.files import data_root
     from jepawm.runs import OfflineRules, evaluate_offline
 
     result = evaluate_offline(

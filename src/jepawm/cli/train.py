@@ -109,7 +109,7 @@ def prepare_train(argv: list[str]) -> Command:
 
 
 def _train(options: TrainOptions, experiment: "Experiment", *, explicit: bool) -> Outcome:
-    from jepawm.data.root import data_root
+    from jepawm.files import data_root
     from jepawm.runs import dry_run, render_dry_run, train_run, use_recordings
 
     device, root = choose_device(options.device), data_root(options.data_root)
@@ -175,8 +175,8 @@ def prepare_collect(argv: list[str]) -> Command:
     options, chosen = parse(CollectOptions, argv, verb="collect", description=text, parts=parts)
 
     def run() -> Outcome:
-        from jepawm.data.root import data_root
         from jepawm.experiment import DataConfig
+        from jepawm.files import data_root
         from jepawm.runs import collect_run
 
         data = DataConfig(

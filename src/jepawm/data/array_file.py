@@ -1,11 +1,7 @@
-"""`.npy` files that grow row by row, and full disks told in words."""
+"""`.npy` files that grow row by row."""
 
-import errno
 import math
 import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +9,6 @@ import numpy as np
 from jepawm.errors import UserError
 
 _HEADER_BYTES = 128
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class ArrayFile:
@@ -84,54 +79,6 @@ class ArrayFile:
     def _write(self, data: memoryview) -> None:
         while data:  # a nearly full disk, and the kernel's limit of 2 GiB, write less than asked
             data = data[os.write(self._descriptor, data) :]
-
-
-@contextmanager
-def telling_full_disk(path: Path, *, num_bytes: int, since: str = "") -> Iterator[None]:
-    """Turn "no space left" inside the block into a message that names path, need and free bytes.
-
-    `num_bytes` is what the block is about to write at most, `since` the first that it writes.
-
-    Raises:
-        UserError: if the disk (or the quota, or the largest size of a file) is exhausted.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno == errno.EFBIG:
-            raise UserError(
-                f"a file below {path} would be larger than its disk or `ulimit -f` allows; raise "
-                "the limit, choose another disk, or write less"
-            ) from error
-        if error.errno not in _FULL:
-            raise
-        raise UserError(_full_message(path, num_bytes=num_bytes, since=since)) from error
-
-
-def require_free_bytes(path: Path, *, num_bytes: int) -> None:
-    """Refuse to start writing `num_bytes` below `path` where that much is not free.
-
-    Raises:
-        UserError: if less is free.
-    """
-    if free_bytes(path) < num_bytes:
-        raise UserError(_full_message(path, num_bytes=num_bytes))
-
-
-def free_bytes(path: Path) -> int:
-    """Count the free bytes of the disk that holds `path`, which need not exist yet."""
-    folder = path.absolute()
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
-
-
-def _full_message(path: Path, *, num_bytes: int, since: str = "") -> str:
-    need = f"{num_bytes:,} more bytes" + (f" from {since} on" if since else "")
-    return (
-        f"the disk is full: {path} needs {need}, {free_bytes(path):,} are free; "
-        "free some space, choose another folder, or write less"
-    )
 
 
 def _binary() -> int:

@@ -34,12 +34,12 @@ from jepawm.data.manifest import (
     read_manifest,
 )
 from jepawm.errors import UserError
+from jepawm.files import partial_folders
 from jepawm.normalizer import Normalizer
 
 INDEX_NAME = "index.parquet"
 TASK_COLUMN = "task"
 INDEX_COLUMNS = ("episode", "start", "num_frames", "num_actions")
-PARTIAL_MARK = ".partial-"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -144,15 +144,6 @@ def open_store(path: Path) -> EpisodeStore:
         state=_read_optional(path, "state", (manifest.num_frames, manifest.state_dim), "<f8"),
         tasks=tasks,
     )
-
-
-def partial_folders(path: Path) -> list[Path]:
-    """List what unfinished writers left beside `path`."""
-    return sorted(path.parent.glob(f"{_escape(path.name)}{PARTIAL_MARK}*"))
-
-
-def _escape(name: str) -> str:
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
 
 
 def _require_folder(path: Path) -> None:

@@ -1,6 +1,5 @@
 """`features.json` of a feature cache: which encoder, which frames, how far, hash of the tokens."""
 
-import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import cast
@@ -9,6 +8,7 @@ import numpy as np
 
 from jepawm.data.manifest import FileRecord
 from jepawm.data.sealed_json import SealedKind, read_sealed, sealed_text
+from jepawm.files import write_whole
 
 FEATURES_NAME = "features.json"
 TOKEN_DTYPE = "<f2"
@@ -71,9 +71,4 @@ def read_feature_manifest(folder: Path) -> FeatureManifest:
 
 def write_feature_manifest(folder: Path, manifest: FeatureManifest) -> None:
     """Replace the manifest in one step."""
-    aside = folder / f"{FEATURES_NAME}.new"
-    with aside.open("w", encoding="utf-8") as file:
-        file.write(manifest.to_text())
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(folder / FEATURES_NAME)
+    write_whole(folder / FEATURES_NAME, manifest.to_text())

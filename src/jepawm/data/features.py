@@ -22,7 +22,7 @@ from rich.progress import track
 from torch import Tensor
 
 from jepawm.contracts import Encoder
-from jepawm.data.array_file import ArrayFile, require_free_bytes, telling_full_disk
+from jepawm.data.array_file import ArrayFile
 from jepawm.data.episodes import EpisodeStore
 from jepawm.data.feature_manifest import (
     FEATURES_NAME,
@@ -33,8 +33,14 @@ from jepawm.data.feature_manifest import (
     write_feature_manifest,
 )
 from jepawm.data.manifest import check_hash, check_opened, check_size, record_file
-from jepawm.data.new_folder import is_taken
 from jepawm.errors import UserError
+from jepawm.files import (
+    partial_path,
+    publish_folder,
+    require_free,
+    require_free_bytes,
+    telling_full_disk,
+)
 
 _TOKENS_NAME = "tokens.npy"
 _BATCH = 32
@@ -106,7 +112,9 @@ def open_features(path: Path) -> FeatureStore:
         UserError: if it is missing, unfinished, truncated or altered.
     """
     if not path.is_dir():
-        unfinished = f"; {_partial(path).name} is unfinished" if _partial(path).exists() else ""
+        unfinished = (
+            f"; {partial_path(path).name} is unfinished" if partial_path(path).exists() else ""
+        )
         raise UserError(f"there is no feature cache at {path}{unfinished}; compute it")
     manifest = read_feature_manifest(path)
     file = path / _TOKENS_NAME
@@ -151,8 +159,7 @@ def compute_features(
         UserError: if `path` exists, the disk has too little room, what is unfinished there belongs
             to another encoder or store, or a token is beyond float16.
     """
-    if is_taken(path):
-        raise UserError(f"{path} exists already; choose another folder or delete it first")
+    require_free(path)
     manifest = FeatureManifest(
         encoder=dict(identity),
         store=store.path.name,
@@ -163,7 +170,7 @@ def compute_features(
         num_done=0,
         tokens=None,
     )
-    folder = _partial(path)
+    folder = partial_path(path)
     if (folder / FEATURES_NAME).exists():
         manifest = _found_unfinished(folder, store=store, require_same=require_same)
         _LOG.warning("going on with %s: %d frames are there", folder, manifest.num_done)
@@ -185,9 +192,7 @@ def compute_features(
         write_feature_manifest(
             folder, replace(manifest, num_done=manifest.num_frames, tokens=record)
         )
-        if path.exists():
-            path.rmdir()  # empty
-        folder.rename(path)
+        publish_folder(folder, path)
     return open_features(path)
 
 
@@ -248,7 +253,3 @@ def _require_same_frames(
             f"(pixels {manifest.frames_sha256[:12]}), not of {store} (pixels "
             f"{frames_sha256[:12]}); give the cache of this store, or another folder to compute it in"
         )
-
-
-def _partial(path: Path) -> Path:
-    return path.with_name(f"{path.name}.partial")

@@ -12,11 +12,12 @@ from rich.progress import track
 
 from jepawm.data.checking import Examined, Requirements, constant_columns, examine, problem_of
 from jepawm.data.episodes import EpisodeStore, open_store
-from jepawm.data.manifest import SourceRecord, column_statistics, hash_file
+from jepawm.data.manifest import SourceRecord, column_statistics
 from jepawm.data.recording import Problem, ReadOptions, Source
 from jepawm.data.resample import Fit, frame_step, square_frames
 from jepawm.data.writer import EpisodeWriter, PixelEncoding
 from jepawm.errors import UserError
+from jepawm.files import hash_file
 
 _LOG = logging.getLogger(__name__)
 

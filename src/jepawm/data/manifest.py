@@ -1,6 +1,5 @@
 """`manifest.json` of an episode store: counts, statistics, provenance and the hash of each file."""
 
-import hashlib
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import cast
@@ -10,6 +9,7 @@ from jaxtyping import Float
 
 from jepawm.data.sealed_json import SealedKind, read_sealed, sealed_text
 from jepawm.errors import UserError
+from jepawm.files import hash_file
 
 MANIFEST_NAME = "manifest.json"
 _HASHED_WHEN_OPENED = 2 * 2**30
@@ -156,12 +156,6 @@ def check_opened(path: Path, record: FileRecord) -> None:
     check_size(path, record)
     if record.num_bytes <= _HASHED_WHEN_OPENED:
         check_hash(path, record)
-
-
-def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def column_statistics(rows: Float[np.ndarray, "n d"]) -> tuple[list[float], list[float]]:

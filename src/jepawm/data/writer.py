@@ -1,9 +1,7 @@
 """Write an episode store crash-safely: aside first, renamed when complete."""
 
 import logging
-import os
 import shutil
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -14,14 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float, UInt8
 
-from jepawm.data.array_file import ArrayFile, require_free_bytes, telling_full_disk
-from jepawm.data.episodes import (
-    INDEX_COLUMNS,
-    INDEX_NAME,
-    PARTIAL_MARK,
-    TASK_COLUMN,
-    partial_folders,
-)
+from jepawm.data.array_file import ArrayFile
+from jepawm.data.episodes import INDEX_COLUMNS, INDEX_NAME, TASK_COLUMN
 from jepawm.data.jpeg_frames import encode_frames
 from jepawm.data.manifest import (
     MANIFEST_NAME,
@@ -31,8 +23,17 @@ from jepawm.data.manifest import (
     column_statistics,
     record_file,
 )
-from jepawm.data.new_folder import is_taken
 from jepawm.errors import UserError
+from jepawm.files import (
+    flush_to_disk,
+    is_taken,
+    new_partial_folder,
+    partial_folders,
+    publish_folder,
+    require_free,
+    require_free_bytes,
+    telling_full_disk,
+)
 
 _LOG = logging.getLogger(__name__)
 _DTYPES = {
@@ -100,14 +101,12 @@ class EpisodeWriter:
         self._tasks: list[str] = []
         self._files: dict[str, ArrayFile] = {}
         self._index: list[tuple[int, int, int, int]] = []
-        if is_taken(path):
-            raise UserError(f"{path} exists already; choose another folder or delete it first")
+        require_free(path)
         require_free_bytes(path, num_bytes=expected_frames * self._frame_bytes())
         for leftover in partial_folders(path):
             _LOG.warning("%s is left from an interrupted run; it may be deleted", leftover)
-        self._folder = path.with_name(f"{path.name}{PARTIAL_MARK}{uuid.uuid4().hex[:8]}")
         with telling_full_disk(path, num_bytes=expected_frames * self._frame_bytes()):
-            self._folder.mkdir(parents=True)
+            self._folder = new_partial_folder(path)
 
     def append(
         self,
@@ -178,7 +177,7 @@ class EpisodeWriter:
             pq.write_table(pa.table(columns), self._folder / INDEX_NAME)
             (self._folder / MANIFEST_NAME).write_text(self._manifest().to_text(), encoding="utf-8")
             for path in (self._folder / INDEX_NAME, self._folder / MANIFEST_NAME, self._folder):
-                _flush(path)
+                flush_to_disk(path)
 
     def _publish(self) -> None:
         if is_taken(self.path):
@@ -186,10 +185,8 @@ class EpisodeWriter:
                 f"{self.path} appeared during the run and is kept; the finished store is "
                 f"{self._folder}: rename it"
             )
-        if self.path.exists():
-            self.path.rmdir()  # empty
-        self._folder.rename(self.path)
-        _flush(self.path.parent)
+        publish_folder(self._folder, self.path)
+        flush_to_disk(self.path.parent)
 
     def _manifest(self) -> Manifest:
         _, _, num_frames, num_actions = np.array(self._index, dtype=np.int64).T
@@ -274,14 +271,3 @@ class EpisodeWriter:
             return {"pixels": pixels}
         pictures, sizes = encode_frames(pixels)
         return {"pixels": pictures, "pixel_sizes": sizes}
-
-
-def _flush(path: Path) -> None:
-    """Flush a file or a folder to the disk, so that a power cut cannot undo the rename."""
-    if os.name == "nt" and path.is_dir():
-        return  # Windows cannot open folders
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, is_dataclass
@@ -14,6 +13,7 @@ import numpy as np
 from jepawm.errors import UserError
 from jepawm.evaluation.episodes import Outcome
 from jepawm.evaluation.metrics import paired_difference, wilson_interval
+from jepawm.files import write_whole
 from jepawm.protocol import Protocol
 
 BASELINES = ("do_nothing", "random", "oracle")
@@ -109,7 +109,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path, *, overwrite: bool = 
     np.savez_compressed(arrays, allow_pickle=False, **evaluation.rollouts)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write_whole(folder / "rollouts.npz", arrays.getvalue())
+        write_whole(folder / "rollouts.npz", arrays.getvalue())
     except OSError as error:
         raise UserError(f"cannot write results to {folder} ({error}); give another") from error
     return write_results(folder / "results.json", evaluation.results)
@@ -124,22 +124,10 @@ def write_results(path: Path, results: Mapping[str, JsonValue]) -> Path:
     text = json.dumps(results, indent=2, allow_nan=False) + "\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write_whole(path, text.encode())
+        write_whole(path, text)
     except OSError as error:
         raise UserError(f"cannot write results to {path.parent} ({error}); give another") from error
     return path
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _interval(success: np.ndarray) -> list[JsonValue]:

@@ -10,8 +10,8 @@ import re
 from pathlib import Path
 from urllib.parse import urlparse
 
-from jepawm.data.root import data_root
 from jepawm.errors import UserError
+from jepawm.files import data_root
 
 _log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from jepawm.errors import UserError
-from jepawm.folders import cache_folder
+from jepawm.files import cache_folder
 
 _FOLDER = Path(__file__).parent
 _SOURCES = ("split_products.cpp", "split_attention.cpp")

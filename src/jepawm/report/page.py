@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from jepawm.errors import UserError
+from jepawm.files import write_whole
 from jepawm.report.animation import task_payloads
 from jepawm.report.charts import chart_payload
 from jepawm.report.inputs import RunFiles, read_run
@@ -31,10 +32,8 @@ def write_report(run: Path) -> Path:
     """
     html = render_page(read_run(run))
     path = run / "report.html"
-    aside = run / "report.html.partial"
     try:
-        aside.write_text(html, encoding="utf-8")
-        aside.replace(path)
+        write_whole(path, html)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}; free some space") from error
     return path

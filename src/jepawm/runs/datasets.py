@@ -12,7 +12,7 @@ from jepawm.data.episodes import EpisodeStore, open_store
 from jepawm.envs import RECORDINGS
 from jepawm.errors import UserError
 from jepawm.experiment import DataConfig
-from jepawm.runs.lock import alone
+from jepawm.files import alone
 
 _NO_RECORDINGS = (
     "this recipe trains on your recordings: name them by --data, a LeRobot data set, a store or "

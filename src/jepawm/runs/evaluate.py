@@ -10,7 +10,6 @@ import torch
 
 from jepawm.compute import count_gflop, matmul_peak
 from jepawm.contracts import BatchedEnv, Planner, Task, TaskSource
-from jepawm.data.root import data_root as default_data_root
 from jepawm.envs import ENVIRONMENTS, RECORDINGS
 from jepawm.errors import UserError
 from jepawm.evaluation.evaluate import (
@@ -22,6 +21,7 @@ from jepawm.evaluation.evaluate import (
 from jepawm.evaluation.results import Evaluation, check_output, write_evaluation
 from jepawm.evaluation.tasks import Split, task_seed
 from jepawm.experiment import Experiment
+from jepawm.files import data_root as default_data_root
 from jepawm.hub.load import LoadedModel, load, load_experiment
 from jepawm.planning.cem import CEM
 from jepawm.planning.engine_config import Precision

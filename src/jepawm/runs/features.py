@@ -11,11 +11,11 @@ from jepawm.data.features import FeatureStore, compute_features, open_features
 from jepawm.data.sealed_json import content_hash
 from jepawm.errors import UserError
 from jepawm.experiment import AnyEncoderConfig, Experiment
+from jepawm.files import alone
 from jepawm.models.encoders import EncoderConfig
 from jepawm.models.frozen.encoder import AnyFrozenConfig, EncoderIdentity
 from jepawm.models.frozen.weights import load_frozen_encoder, require_same_encoder
 from jepawm.processes import from_first, together
-from jepawm.runs.lock import alone
 
 AUTO = "auto"
 """The value of `data.feature_cache` that puts the cache beside the store."""

@@ -14,7 +14,7 @@ from jepawm.data.manifest import MANIFEST_NAME
 from jepawm.data.recording import ReadOptions, Source
 from jepawm.errors import UserError
 from jepawm.experiment import DataConfig, Experiment
-from jepawm.runs.lock import alone
+from jepawm.files import alone
 
 _LOG = logging.getLogger(__name__)
 

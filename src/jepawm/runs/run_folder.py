@@ -8,6 +8,7 @@ from pathlib import Path
 
 from jepawm.errors import UserError
 from jepawm.experiment import Experiment, experiment_from_json, experiment_to_json
+from jepawm.files import partial_path, write_whole
 from jepawm.runs.record import provenance
 from jepawm.training.devices import ComputeConfig
 
@@ -27,7 +28,7 @@ def open_run(experiment: Experiment, out: Path, *, resume: bool, explicit: bool)
         raise UserError(f"{out} is no folder; choose another --out")
     record = out / "experiment.json"
     names = {path.name for path in out.iterdir()} if out.exists() else set()
-    untrained = names <= {record.name, _aside(record).name}
+    untrained = names <= {record.name, partial_path(record).name}
     if untrained and (explicit or not resume or record.name not in names):
         if resume:
             _LOG.info("%s holds nothing to resume yet; training starts at step 0", out)
@@ -69,9 +70,7 @@ def write_experiment(experiment: Experiment, out: Path) -> None:
     }
     try:
         out.mkdir(parents=True, exist_ok=True)
-        aside = _aside(out / "experiment.json")
-        aside.write_text(json.dumps(record, indent=1), encoding="utf-8")
-        aside.replace(out / "experiment.json")
+        write_whole(out / "experiment.json", json.dumps(record, indent=1))
     except OSError as error:
         raise UserError(f"cannot write into {out} ({error}); choose another --out") from error
 
@@ -82,10 +81,6 @@ def resume_command(experiment: Experiment, out: Path, *, data_root: Path, device
     return shlex.join(
         ["jepawm", "train", experiment.name, *folders, "--device", device, "--resume"]
     )
-
-
-def _aside(path: Path) -> Path:
-    return path.with_name(path.name + ".partial")
 
 
 def _decisive(experiment: Experiment) -> object:

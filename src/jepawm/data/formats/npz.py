@@ -14,10 +14,8 @@ from zipfile import BadZipFile
 import numpy as np
 from jaxtyping import Shaped
 
-from jepawm.data.array_file import telling_full_disk
 from jepawm.data.episodes import EpisodeStore
 from jepawm.data.exporting import ExportOptions, stored_episodes
-from jepawm.data.new_folder import complete_or_absent
 from jepawm.data.recording import (
     Episode,
     Format,
@@ -28,6 +26,7 @@ from jepawm.data.recording import (
     read_any,
 )
 from jepawm.errors import UserError
+from jepawm.files import complete_or_absent, telling_full_disk
 
 _ACTIONS = "actions"
 _PROPRIO = "proprio"

@@ -13,7 +13,8 @@ import pytest
 from jepawm.data.checking import Requirements
 from jepawm.data.episodes import EpisodeStore, open_store
 from jepawm.data.exporting import EXPORTERS, ExportOptions, export_store
-from jepawm.data.formats import lerobot_write, open_source
+from jepawm.data.formats import open_source
+from jepawm.data.formats.lerobot import write
 from jepawm.data.importing import ImportOptions, check_source, import_source
 from jepawm.data.recording import ReadOptions
 from jepawm.data.writer import EpisodeWriter
@@ -94,8 +95,8 @@ def test_many_episodes_share_files(store: EpisodeStore, tmp_path: Path):
 def test_full_files_are_followed_by_others(
     store: EpisodeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(lerobot_write, "_DATA_MB", 1e-9)
-    monkeypatch.setattr(lerobot_write, "_VIDEO_MB", 1e-9)
+    monkeypatch.setattr(write, "_DATA_MB", 1e-9)
+    monkeypatch.setattr(write, "_VIDEO_MB", 1e-9)
     back = come_back(store, tmp_path, "lerobot")
     assert len(list((tmp_path / "out").rglob("file-*.mp4"))) == len(LENGTHS)
     assert len(list((tmp_path / "out" / "data").rglob("*.parquet"))) == len(LENGTHS)

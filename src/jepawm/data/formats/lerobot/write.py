@@ -10,7 +10,6 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.progress import track
 
-from jepawm.data.array_file import telling_full_disk
 from jepawm.data.episodes import EpisodeStore
 from jepawm.data.exporting import ExportOptions, StoredEpisode, stored_episodes
 from jepawm.data.formats.lerobot.plan import (
@@ -22,8 +21,8 @@ from jepawm.data.formats.lerobot.plan import (
     tasks_table,
 )
 from jepawm.data.formats.lerobot.stats import Stats, episode_stats, merge_stats
-from jepawm.data.new_folder import complete_or_absent
 from jepawm.data.video import VideoWriter
+from jepawm.files import complete_or_absent, telling_full_disk
 
 _DATA_MB = 100
 _VIDEO_MB = 200
