@@ -3,11 +3,12 @@
 import sys
 from pathlib import Path
 
-from jepawm.contracts import BatchedEnv, Task
+from jepawm.contracts import Simulator
 from jepawm.evaluation.tasks import Split, draw_tasks
 from jepawm.hub.load import LoadedModel
 from jepawm.protocol import Protocol
 from jepawm.runs.evaluate import build_env, recorded_tasks
+from jepawm.types import Task
 
 
 def find_tasks(
@@ -18,7 +19,7 @@ def find_tasks(
     seed: int,
     split: Split,
     data_root: Path | None,
-) -> tuple[BatchedEnv, list[Task]]:
+) -> tuple[Simulator, list[Task]]:
     """Return a model's environment, and tasks of it: of recorded behaviour where it has any.
 
     Raises:

@@ -141,6 +141,8 @@ def test_warm_start_begins_at_the_rest_of_the_last_plan():
     class Echo:
         """A planner that returns its guess plus one."""
 
+        needs_gradients = False
+
         def plan(self, cost, init, *, bounds, generator):
             self.init = init
             actions = init + torch.arange(1.0, init.shape[1] + 1)[:, None]
@@ -179,6 +181,8 @@ def test_same_generator_same_actions():
 
 def test_dropped_candidates_are_counted_per_episode():
     class Dropping:
+        needs_gradients = False
+
         def plan(self, cost, init, *, bounds, generator):
             zeros = torch.zeros(3)
             return Plan(actions=init, cost=zeros, history=zeros[None], num_dropped=2)
@@ -222,6 +226,8 @@ def test_bad_settings_are_refused(fields, message):
 
 def test_receding_horizon_knows_when_no_plan_follows():
     class Zeros:
+        needs_gradients = False
+
         def plan(self, cost, init, *, bounds, generator):
             return Plan(actions=init, cost=torch.zeros(1), history=torch.zeros(1, 1))
 

@@ -8,12 +8,12 @@ import pytest
 from rich.console import Console
 
 from jepawm.collect import collect, collect_environment
-from jepawm.contracts import Script, Task
 from jepawm.data.episodes import EpisodeStore
 from jepawm.data.writer import EpisodeWriter
 from jepawm.envs.wall.env import WallBatch
 from jepawm.envs.wall.policy import RandomWall
 from jepawm.errors import UserError
+from jepawm.types import Script, Task
 
 QUIET = Console(file=io.StringIO())
 

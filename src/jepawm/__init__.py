@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # for type checkers; at run time `__getattr__` imports on first use
     from jepawm.agent import PlanningAgent
-    from jepawm.contracts import Task
     from jepawm.errors import UserError
     from jepawm.experiment import Experiment
     from jepawm.hub import load
@@ -14,7 +13,7 @@ if TYPE_CHECKING:  # for type checkers; at run time `__getattr__` imports on fir
     from jepawm.planning.cem import CEM
     from jepawm.planning.objectives import LatentDistance
     from jepawm.planning.random_shooting import RandomShooting
-    from jepawm.types import Context, Latent, Observation, Plan, Trajectory
+    from jepawm.types import Context, Latent, Observation, Plan, Task, Trajectory
 
 __version__ = "0.1.0"
 
@@ -31,7 +30,7 @@ _HOMES = {
     "Plan": "jepawm.types",
     "PlanningAgent": "jepawm.agent",
     "RandomShooting": "jepawm.planning.random_shooting",
-    "Task": "jepawm.contracts",
+    "Task": "jepawm.types",
     "Trajectory": "jepawm.types",
     "UserError": "jepawm.errors",
     "load": "jepawm.hub",

@@ -24,12 +24,13 @@ from jepawm.collect_parts import (
     num_frames,
     roll_parts,
 )
-from jepawm.contracts import BatchedEnv, CollectionPolicy, Script
+from jepawm.contracts import CollectionPolicy, Simulator
 from jepawm.data.episodes import EpisodeStore, open_store
 from jepawm.envs import ENVIRONMENTS, POLICIES
 from jepawm.errors import UserError
 from jepawm.files import data_root as default_data_root
 from jepawm.files import require_free_bytes
+from jepawm.types import Script
 
 
 def new_policy(name: str) -> CollectionPolicy:
@@ -79,7 +80,7 @@ def collect_environment(
         UserError: if there is no such environment, a number is out of range, `path` exists, or the
             disk is full.
     """
-    build = cast(Callable[..., BatchedEnv], ENVIRONMENTS.get(name))
+    build = cast(Callable[..., Simulator], ENVIRONMENTS.get(name))
     policy = new_policy(name) if policy is None else policy
     for field, value, lowest in (
         ("num_episodes", num_episodes, 1),
@@ -114,7 +115,7 @@ def collect_environment(
 
 
 def collect(
-    build: Callable[[], BatchedEnv],
+    build: Callable[[], Simulator],
     script: Script,
     *,
     path: Path,

@@ -18,12 +18,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from jepawm.contracts import BatchedEnv, Script
+from jepawm.contracts import Simulator
 from jepawm.data.episodes import open_store
 from jepawm.data.manifest import MANIFEST_NAME, read_manifest
 from jepawm.data.writer import EpisodeWriter
 from jepawm.errors import UserError
 from jepawm.files import partial_folders
+from jepawm.types import Script
 
 _PART_EPISODES = 128
 _PART_BYTES = 2**27
@@ -74,7 +75,7 @@ def num_frames(script: Script) -> int:
 
 
 def roll_parts(
-    build: Callable[[], BatchedEnv],
+    build: Callable[[], Simulator],
     parts: Mapping[Path, Script],
     *,
     record: Record,
@@ -115,7 +116,7 @@ def _follow_parent() -> None:
     os._exit(1)
 
 
-def _roll_part(build: Callable[[], BatchedEnv], script: Script, part: Path, record: Record) -> Path:
+def _roll_part(build: Callable[[], Simulator], script: Script, part: Path, record: Record) -> Path:
     """Simulate and draw the episodes of one part and store them."""
     writer = EpisodeWriter(part, **vars(record), expected_frames=num_frames(script))
     with _one_thread(), writer:
@@ -123,7 +124,7 @@ def _roll_part(build: Callable[[], BatchedEnv], script: Script, part: Path, reco
     return part
 
 
-def _roll(env: BatchedEnv, script: Script, writer: EpisodeWriter) -> None:
+def _roll(env: Simulator, script: Script, writer: EpisodeWriter) -> None:
     lengths = [len(commands) for commands in script.commands]
     longest, batch = max(lengths), len(lengths)
     commands = np.stack(  # ended episodes idle by their last command; what they do is not stored

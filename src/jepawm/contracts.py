@@ -1,16 +1,15 @@
 """Contracts between the parts; any object that satisfies one can be plugged in."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from jepawm.types import Context, Latent, Observation, Plan
+from jepawm.types import Context, Latent, Observation, Plan, Script, Task
 
 CostFn = Callable[[Float[Tensor, "B K H A"]], Float[Tensor, "B K"]]
 """Cost `[B, K]` of candidate action sequences `[B, K, H, A]`; lower is better."""
@@ -119,6 +118,9 @@ class Objective(Protocol):
 class Planner(Protocol):
     """Search action sequences that minimise a cost function; stateless, batched over problems."""
 
+    needs_gradients: ClassVar[bool]
+    """Whether the cost must be differentiable."""
+
     def plan(
         self,
         cost: CostFn,
@@ -144,31 +146,17 @@ class Agent(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """One start and one goal of an environment, exact and serialisable."""
-
-    start: tuple[float, ...]
-    """Simulator state at the start."""
-    goal: tuple[float, ...]
-    """Simulator state at the goal."""
-    parameters: dict[str, float] = field(default_factory=dict)
-    """Layout of the environment where it varies, for example the position of a door."""
-
-
 @runtime_checkable
-class BatchedEnv(Protocol):
-    """Many copies of a simulator stepped in lockstep, with exact states; what evaluation runs on.
+class Env(Protocol):
+    """Many copies of an environment stepped in lockstep; what a robot can satisfy (with one copy).
 
-    `S` is the state width, `a` the width of one environment action (a block holds frameskip of
-    them). Arrays are NumPy at this border; observations are tensors on the CPU.
+    `a` is the width of one environment action (a block holds frameskip of them). Arrays are NumPy
+    at this border; observations are tensors on the CPU.
     """
 
     action_dim: int
     proprio_dim: int
-    state_dim: int
-    state_to_pixel: float | None
-    """Pixels of a frame per unit of state, where states are places in the picture; else None."""
+    """Width of the proprioception; 0: none."""
 
     def sample_tasks(self, seed: int, *, num_tasks: int) -> list[Task]:
         """Draw tasks; the same seed gives the same list, none starts solved."""
@@ -186,12 +174,24 @@ class BatchedEnv(Protocol):
         """Apply one environment action to each copy; returns observations `[B]`."""
         ...
 
-    def states(self) -> Float[np.ndarray, "B S"]:
-        """Return the exact states `[B, S]`."""
-        ...
-
     def success(self) -> Bool[np.ndarray, " B"]:
         """Return whether each copy is at its goal now."""
+        ...
+
+
+@runtime_checkable
+class Simulator(Env, Protocol):
+    """An environment with exact states and known dynamics; what the oracle needs.
+
+    `S` is the state width.
+    """
+
+    state_dim: int
+    state_to_pixel: float | None
+    """Pixels of a frame per unit of state, where states are places in the picture; else None."""
+
+    def states(self) -> Float[np.ndarray, "B S"]:
+        """Return the exact states `[B, S]`."""
         ...
 
     def simulate(self, actions: Float[np.ndarray, "B K T a"]) -> Float[np.ndarray, "B K T S"]:
@@ -201,27 +201,6 @@ class BatchedEnv(Protocol):
     def goal_distance(self, states: Float[np.ndarray, "B K S"]) -> Float[np.ndarray, "B K"]:
         """Return the oracle's cost of states: the squared distance to each goal in task space."""
         ...
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Script:
-    """What to do in each episode of a collection."""
-
-    tasks: list[Task]
-    """Start and layout of each episode `[E]`; goals play no part."""
-    commands: list[Float[np.ndarray, "_ a"]]
-    """Actions of each episode `[E][T, a]` in environment units, or what `feedback` turns into them."""
-    feedback: Callable[[Float[np.ndarray, "B S"], Float[np.ndarray, "B a"]], np.ndarray] | None = (
-        None
-    )
-    """Actions `[B, a]` of states `[B, S]` and commands `[B, a]`, a function of a module; None:
-    commands are actions."""
-    sources: dict[str, str] = field(default_factory=dict)
-    """Name and hash of the files that the script was made from, for the record."""
-
-    def __getitem__(self, episodes: slice) -> "Script":
-        """Return the script of some of the episodes."""
-        return replace(self, tasks=self.tasks[episodes], commands=self.commands[episodes])
 
 
 @runtime_checkable

@@ -1,4 +1,4 @@
-"""Tensor dataclasses that every part of the library speaks.
+"""The data that every part of the library speaks: tensor dataclasses, tasks and scripts.
 
 Letters: `B` problems, `K` candidates, `T` time, `W` window, `H` horizon, `N` tokens, `D` latent
 width, `A` action block (frameskip x environment action), `P` proprio width, `*b` any batch shape.
@@ -6,9 +6,10 @@ width, `A` action block (frameskip x environment action), `P` proprio width, `*b
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TypeVar
 
+import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
@@ -22,12 +23,12 @@ class TensorStruct:
     def map(self: Struct, function: Callable[[Tensor], Tensor]) -> Struct:
         """Apply `function` to every tensor inside."""
         changes: dict[str, object] = {}
-        for field in fields(self):  # pyright: ignore[reportArgumentType]
-            value = getattr(self, field.name)
+        for one in fields(self):  # pyright: ignore[reportArgumentType]
+            value = getattr(self, one.name)
             if isinstance(value, TensorStruct):
-                changes[field.name] = value.map(function)
+                changes[one.name] = value.map(function)
             elif isinstance(value, Tensor):
-                changes[field.name] = function(value)
+                changes[one.name] = function(value)
         return replace(self, **changes)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
     def __getitem__(self: Struct, index: object) -> Struct:
@@ -47,12 +48,12 @@ def concatenate(structs: Sequence[Struct], *, dim: int) -> Struct:
     """Join structs of one type along the batch axis `dim` (counted from the front)."""
     first = structs[0]
     changes: dict[str, object] = {}
-    for field in fields(first):  # pyright: ignore[reportArgumentType]
-        values = [getattr(struct, field.name) for struct in structs]
+    for one in fields(first):  # pyright: ignore[reportArgumentType]
+        values = [getattr(struct, one.name) for struct in structs]
         if isinstance(values[0], TensorStruct):
-            changes[field.name] = concatenate(values, dim=dim)
+            changes[one.name] = concatenate(values, dim=dim)
         elif isinstance(values[0], Tensor):
-            changes[field.name] = torch.cat(values, dim=dim)
+            changes[one.name] = torch.cat(values, dim=dim)
     return replace(first, **changes)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
@@ -134,3 +135,36 @@ class Plan(TensorStruct):
     """Lowest candidate cost `[I, B]` in each planner iteration."""
     num_dropped: int = 0
     """How many candidates were dropped because their cost was not finite."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One start and one goal of an environment, exact and serialisable."""
+
+    start: tuple[float, ...]
+    """Simulator state at the start."""
+    goal: tuple[float, ...]
+    """Simulator state at the goal."""
+    parameters: dict[str, float] = field(default_factory=dict)
+    """Layout of the environment where it varies, for example the position of a door."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Script:
+    """What to do in each episode of a collection."""
+
+    tasks: list[Task]
+    """Start and layout of each episode `[E]`; goals play no part."""
+    commands: list[Float[np.ndarray, "_ a"]]
+    """Actions of each episode `[E][T, a]` in environment units, or what `feedback` turns into them."""
+    feedback: Callable[[Float[np.ndarray, "B S"], Float[np.ndarray, "B a"]], np.ndarray] | None = (
+        None
+    )
+    """Actions `[B, a]` of states `[B, S]` and commands `[B, a]`, a function of a module; None:
+    commands are actions."""
+    sources: dict[str, str] = field(default_factory=dict)
+    """Name and hash of the files that the script was made from, for the record."""
+
+    def __getitem__(self, episodes: slice) -> "Script":
+        """Return the script of some of the episodes."""
+        return replace(self, tasks=self.tasks[episodes], commands=self.commands[episodes])

@@ -6,19 +6,20 @@ from typing import cast
 import numpy as np
 import pytest
 
-from jepawm.contracts import BatchedEnv, Task
+from jepawm.contracts import Simulator
 from jepawm.envs import ENVIRONMENTS
+from jepawm.types import Task
 
 STEPS = 12
 REMEMBERS_CONTACTS = ("pusht",)
 """What a state does not tell here (docs/environments/pusht.md): a replay starts at the episode's start."""
 
 
-def build(name: str) -> BatchedEnv:
-    return cast(Callable[..., BatchedEnv], ENVIRONMENTS.get(name))(image_size=32)
+def build(name: str) -> Simulator:
+    return cast(Callable[..., Simulator], ENVIRONMENTS.get(name))(image_size=32)
 
 
-def roll(env: BatchedEnv, tasks: list[Task], actions: np.ndarray) -> np.ndarray:
+def roll(env: Simulator, tasks: list[Task], actions: np.ndarray) -> np.ndarray:
     env.reset(tasks)
     states = [env.states()]
     for t in range(actions.shape[1]):
@@ -32,7 +33,7 @@ def name(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-def random_actions(env: BatchedEnv, *, num_tasks: int) -> np.ndarray:
+def random_actions(env: Simulator, *, num_tasks: int) -> np.ndarray:
     return np.random.default_rng(5).uniform(-1, 1, (num_tasks, STEPS, env.action_dim))
 
 

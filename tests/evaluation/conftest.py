@@ -1,4 +1,4 @@
-"""A linear point mass that satisfies `BatchedEnv`, and a world model that knows it exactly."""
+"""A linear point mass that satisfies `Simulator`, and a world model that knows it exactly."""
 
 from collections.abc import Sequence
 
@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from jepawm.contracts import Task
 from jepawm.evaluation.evaluate import PlanningSetup
 from jepawm.normalizer import Normalizer
 from jepawm.planning.cem import CEM
 from jepawm.planning.objectives import LatentDistance
-from jepawm.types import Latent, Observation
+from jepawm.types import Latent, Observation, Task
 
 NORMALIZER = Normalizer.from_statistics(action_mean=[0.05, -0.05], action_std=[0.3, 0.4])
 

@@ -33,6 +33,8 @@ KEYS = [
 class Numberless:
     """A planner without numbers of samples and iterations."""
 
+    needs_gradients = False
+
     def plan(self, cost, init, *, bounds, generator):
         return RandomShooting().plan(cost, init, bounds=bounds, generator=generator)
 

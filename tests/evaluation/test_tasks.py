@@ -2,9 +2,9 @@
 
 import pytest
 
-from jepawm.contracts import Task
 from jepawm.errors import UserError
 from jepawm.evaluation.tasks import draw_tasks, hash_tasks, task_seed
+from jepawm.types import Task
 
 
 def test_splits_never_share_a_seed():

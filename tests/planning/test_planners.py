@@ -45,7 +45,7 @@ BOUNDS = (torch.tensor([-0.4, -float("inf")]), torch.tensor([0.4, float("inf")])
 
 every_planner = pytest.mark.parametrize("name", sorted(PLANNED))
 gradient_planner = pytest.mark.parametrize(
-    "name", [name for name in sorted(PLANNED) if hasattr(PLANNED[name], "needs_gradients")]
+    "name", [name for name in sorted(PLANNED) if PLANNED[name].needs_gradients]
 )
 
 

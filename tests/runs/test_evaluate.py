@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from jepawm.compute import matmul_peak
-from jepawm.contracts import Task
 from jepawm.envs.wall.policy import RandomWall
 from jepawm.errors import UserError
 from jepawm.evaluation.tasks import hash_tasks, task_seed
@@ -30,6 +29,7 @@ from jepawm.runs.evaluate import (
     recorded_tasks,
     unused_folder,
 )
+from jepawm.types import Task
 
 KEYS = {
     *("env", "protocol", "episodes", "seed", "tasks_sha256", "success", "ci95", "baselines"),

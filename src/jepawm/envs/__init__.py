@@ -20,7 +20,7 @@ ENVIRONMENTS = Registry(
         "ogbench:ID": "jepawm.envs.gymnasium.batch:ogbench",
     },
 )
-"""What builds a `protocols.BatchedEnv` from `image_size`; families such as `metaworld:TASK` too."""
+"""What builds a `contracts.Simulator` from `image_size`; families such as `metaworld:TASK` too."""
 
 POLICIES = Registry(
     "collection policy",
@@ -32,4 +32,4 @@ POLICIES = Registry(
     },
 )
 """How each environment is explored, by the name of the environment: classes that satisfy
-`protocols.CollectionPolicy`, built with their settings."""
+`contracts.CollectionPolicy`, built with their settings."""

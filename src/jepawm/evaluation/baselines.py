@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from jepawm.agent import RecedingHorizon
-from jepawm.contracts import BatchedEnv, Bounds, CostFn, Planner
+from jepawm.contracts import Bounds, CostFn, Planner, Simulator
 from jepawm.errors import UserError
 from jepawm.normalizer import Normalizer
 from jepawm.protocol import Protocol
@@ -56,7 +56,7 @@ class Oracle:
 
     def __init__(
         self,
-        env: BatchedEnv,
+        env: Simulator,
         *,
         planner: Planner,
         normalizer: Normalizer,

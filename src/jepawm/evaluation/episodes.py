@@ -8,9 +8,10 @@ import numpy as np
 from jaxtyping import Bool
 
 from jepawm.agent import PlanningAgent
-from jepawm.contracts import Agent, BatchedEnv, Task
+from jepawm.contracts import Agent, Simulator
 from jepawm.evaluation.recording import Recorder
 from jepawm.protocol import Protocol
+from jepawm.types import Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +47,7 @@ def join(outcomes: Sequence[Outcome]) -> Outcome:
 
 
 def run_episodes(
-    env: BatchedEnv,
+    env: Simulator,
     tasks: Sequence[Task],
     *,
     agent: Agent,

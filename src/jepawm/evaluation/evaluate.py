@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from jepawm.agent import PlanningAgent
-from jepawm.contracts import Agent, BatchedEnv, Bounds, Objective, Planner, Task, WorldModel
+from jepawm.contracts import Agent, Bounds, Objective, Planner, Simulator, WorldModel
 from jepawm.errors import UserError
 from jepawm.evaluation.baselines import DoNothing, Oracle, RandomActions
 from jepawm.evaluation.episodes import Outcome, join, run_episodes
@@ -24,6 +24,7 @@ from jepawm.planning.engine_config import EngineConfig
 from jepawm.planning.objectives import LatentDistance, with_head
 from jepawm.processes import count_processes, gather, is_first, process_rank, together
 from jepawm.protocol import Protocol
+from jepawm.types import Task
 
 DEFAULT_TASKS_PER_BATCH = 16
 """Tasks that run in lockstep; with the paper's planner they fill the rollout engine."""
@@ -55,7 +56,7 @@ class PlanningSetup:
 
 
 def evaluate(
-    env: BatchedEnv,
+    env: Simulator,
     setup: PlanningSetup,
     *,
     env_name: str,
@@ -124,7 +125,7 @@ def evaluate(
 
 
 def _run_rows(
-    env: BatchedEnv,
+    env: Simulator,
     setup: PlanningSetup,
     *,
     batches: Sequence[Sequence[Task]],
@@ -156,7 +157,7 @@ def _run_rows(
 
 
 def row_agents(
-    env: BatchedEnv, setup: PlanningSetup, *, protocol: Protocol, seed: int, batch: int
+    env: Simulator, setup: PlanningSetup, *, protocol: Protocol, seed: int, batch: int
 ) -> dict[str, Agent]:
     """Return the agents of the four rows for one batch, each with random numbers of its own."""
     key = (batch,) if batch else ()

@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from jepawm.agent import PlanningAgent
-from jepawm.contracts import BatchedEnv, Task
-from jepawm.types import Latent, Observation
+from jepawm.contracts import Simulator
+from jepawm.types import Latent, Observation, Task
 
 Probe = Callable[[Latent], Float[Tensor, "*b S"]]
 """Read environment states `[*b, S]` out of latents `[*b]`; only for showing."""
@@ -35,7 +35,7 @@ class Recorder:
         """Keep the frames of the goals `[B]`."""
         self._goal_frames = self._pixels(goal)
 
-    def record_step(self, obs: Observation, env: BatchedEnv) -> None:
+    def record_step(self, obs: Observation, env: Simulator) -> None:
         """Keep observations `[B]` and the states of this instant."""
         self._frames.append(self._pixels(obs))
         self._states.append(env.states()[: self._num_tasks].astype(np.float64))

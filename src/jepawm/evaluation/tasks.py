@@ -8,15 +8,16 @@ from typing import Literal
 
 import numpy as np
 
-from jepawm.contracts import BatchedEnv, Task
+from jepawm.contracts import Simulator
 from jepawm.errors import UserError
+from jepawm.types import Task
 
 Split = Literal["val", "test"]
 
 _SPLITS: dict[Split, int] = {"val": 0, "test": 1}
 
 
-def draw_tasks(env: BatchedEnv, *, num_tasks: int, seed: int, split: Split) -> list[Task]:
+def draw_tasks(env: Simulator, *, num_tasks: int, seed: int, split: Split) -> list[Task]:
     """Draw the tasks of a split; the same numbers give the same list.
 
     Raises:

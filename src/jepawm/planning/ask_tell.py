@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
-from typing import Literal, Protocol, runtime_checkable
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -38,6 +38,8 @@ class CMAES:
     """Iterations without a lower cost after which the search ends; 0: never."""
     time_budget_s: float | None = None
     """Wall seconds of a plan, after which the best candidate is returned; None: no limit."""
+    needs_gradients: ClassVar[bool] = False
+    """Whether the cost must be differentiable."""
 
     def __post_init__(self) -> None:
         """Check the fields.
@@ -97,6 +99,8 @@ class Nevergrad:
     """Iterations without a lower cost after which the search ends; 0: never."""
     time_budget_s: float | None = None
     """Wall seconds of a plan, after which the best candidate is returned; None: no limit."""
+    needs_gradients: ClassVar[bool] = False
+    """Whether the cost must be differentiable."""
 
     def __post_init__(self) -> None:
         """Check the fields.

@@ -1,6 +1,7 @@
 """The cross-entropy method: the planner of the paper."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -57,6 +58,8 @@ class CEM:
     """Iterations without a lower cost after which the search ends; 0: never."""
     time_budget_s: float | None = None
     """Wall seconds of a plan, after which the best candidate is returned; None: no limit."""
+    needs_gradients: ClassVar[bool] = False
+    """Whether the cost must be differentiable."""
 
     def __post_init__(self) -> None:
         """Check the fields.

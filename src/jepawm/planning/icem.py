@@ -1,6 +1,7 @@
 """The improved cross-entropy method: coloured noise, kept elites, ever fewer candidates."""
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -59,6 +60,8 @@ class ICEM:
     """Iterations without a lower cost after which the search ends; 0: never."""
     time_budget_s: float | None = None
     """Wall seconds of a plan, after which the best candidate is returned; None: no limit."""
+    needs_gradients: ClassVar[bool] = False
+    """Whether the cost must be differentiable."""
 
     def __post_init__(self) -> None:
         """Check the fields.

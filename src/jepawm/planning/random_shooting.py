@@ -1,6 +1,7 @@
 """Random shooting: draw plans and take the best; what any planner has to beat."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -24,6 +25,8 @@ class RandomShooting:
     """Standard deviation of the candidates, in units of normalised actions."""
     time_budget_s: float | None = None
     """Wall seconds of a plan; None: no limit."""
+    needs_gradients: ClassVar[bool] = False
+    """Whether the cost must be differentiable."""
 
     def __post_init__(self) -> None:
         """Check the fields.

@@ -9,7 +9,7 @@ from typing import cast
 import torch
 
 from jepawm.compute import count_gflop, matmul_peak
-from jepawm.contracts import BatchedEnv, Planner, Task, TaskSource
+from jepawm.contracts import Planner, Simulator, TaskSource
 from jepawm.envs import ENVIRONMENTS, RECORDINGS
 from jepawm.errors import UserError
 from jepawm.evaluation.evaluate import (
@@ -29,7 +29,7 @@ from jepawm.planning.presets import find_preset
 from jepawm.processes import from_first, together
 from jepawm.protocol import Protocol
 from jepawm.training.devices import join_processes
-from jepawm.types import Observation
+from jepawm.types import Observation, Task
 
 RECORD = ("experiment.json", "metrics.jsonl")
 """Files of a run that tell of its training."""
@@ -174,9 +174,9 @@ def recorded_tasks(
     )
 
 
-def build_env(name: str, *, image_size: int) -> BatchedEnv:
+def build_env(name: str, *, image_size: int) -> Simulator:
     """Build the batched environment called `name`."""
-    build = cast(Callable[..., BatchedEnv], ENVIRONMENTS.get(name))
+    build = cast(Callable[..., Simulator], ENVIRONMENTS.get(name))
     return build(image_size=image_size)
 
 
@@ -198,13 +198,13 @@ def planning_setup(
         planner = experiment.planner
         if protocol.num_iterations is not None and hasattr(planner, "num_iterations"):
             planner = replace(planner, num_iterations=protocol.num_iterations)  # pyright: ignore[reportArgumentType]
-    follows_gradients = getattr(planner, "needs_gradients", False)
+    chosen = cast(Planner, planner)
     return PlanningSetup(
         model=loaded.model,
         normalizer=loaded.normalizer,
         objective=experiment.objective,
-        planner=cast(Planner, planner),
-        oracle_planner=CEM() if follows_gradients else None,  # simulators have no gradients
+        planner=chosen,
+        oracle_planner=CEM() if chosen.needs_gradients else None,  # simulators have no gradients
         window=experiment.agent.window,
         warm_start=experiment.agent.warm_start,
         bounds=experiment.agent.bounds(

@@ -9,7 +9,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from jepawm.contracts import BatchedEnv
+from jepawm.contracts import Simulator
 from jepawm.envs import ENVIRONMENTS
 from jepawm.envs.gymnasium.batch import GymnasiumBatch
 from jepawm.envs.gymnasium.goals import RandomGoals
@@ -48,7 +48,7 @@ def build(**settings):
 
 def test_tasks_come_from_the_seed_and_their_goals_are_seen():
     env = build()
-    assert isinstance(env, BatchedEnv)
+    assert isinstance(env, Simulator)
     tasks = env.sample_tasks(0, num_tasks=3)
     assert env.sample_tasks(0, num_tasks=2) == tasks[:2]
     obs = env.reset(tasks)

@@ -9,7 +9,7 @@ import torch
 
 pytest.importorskip("metaworld", reason="needs the extra 'metaworld'")
 
-from jepawm.contracts import BatchedEnv
+from jepawm.contracts import Simulator
 from jepawm.envs import ENVIRONMENTS
 from jepawm.envs.metaworld.env import MetaworldBatch
 from jepawm.errors import UserError
@@ -39,7 +39,7 @@ def replay(tasks):
 
 
 def test_names_lead_to_tasks(env):
-    assert isinstance(env, BatchedEnv)
+    assert isinstance(env, Simulator)
     assert ENVIRONMENTS.get("metaworld_reach")(image_size=16).task == "reach"
     assert ENVIRONMENTS.get("metaworld_reach_wall")(image_size=16).task == "reach-wall"
     assert ENVIRONMENTS.get("metaworld:drawer-open")(image_size=16).task == "drawer-open"

@@ -10,11 +10,12 @@ from gymnasium.utils.env_checker import check_env
 
 pytest.importorskip("mujoco", reason="PointMaze needs the extra 'mujoco'")
 
-from jepawm.contracts import BatchedEnv, Task
+from jepawm.contracts import Simulator
 from jepawm.envs import ENVIRONMENTS
 from jepawm.envs.gymnasium.adapter import GymEnv
 from jepawm.envs.pointmaze.env import PointMazeBatch
 from jepawm.errors import UserError
+from jepawm.types import Task
 
 REST = (0.8, 0.8, 0.0, 0.0)
 
@@ -30,7 +31,7 @@ def rolled(batch, tasks, actions):
 
 def test_it_is_a_batched_environment_of_the_registry():
     assert ENVIRONMENTS.get("pointmaze") is PointMazeBatch
-    assert isinstance(PointMazeBatch(), BatchedEnv)
+    assert isinstance(PointMazeBatch(), Simulator)
 
 
 @pytest.mark.usefixtures("opengl")

@@ -10,12 +10,13 @@ from gymnasium.utils.env_checker import check_env
 
 pytest.importorskip("pymunk", reason="Push-T needs the extra 'pusht' (pymunk)")
 
-from jepawm.contracts import BatchedEnv, Task
+from jepawm.contracts import Simulator
 from jepawm.envs import ENVIRONMENTS
 from jepawm.envs.gymnasium.adapter import GymEnv, GymVectorEnv
 from jepawm.envs.pusht.env import PushTBatch
 from jepawm.envs.pusht.shape import TARGET_POSE
 from jepawm.errors import UserError
+from jepawm.types import Task
 
 REST = (100.0, 100.0, 400.0, 400.0, 1.0, 0.0, 0.0)
 
@@ -35,7 +36,7 @@ def some_actions(*shape):
 
 def test_it_is_a_batched_environment_of_the_registry():
     assert ENVIRONMENTS.get("pusht") is PushTBatch
-    assert isinstance(PushTBatch(), BatchedEnv)
+    assert isinstance(PushTBatch(), Simulator)
 
 
 def test_walking_to_the_goal_succeeds():

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from jepawm.contracts import Task
 from jepawm.envs import ENVIRONMENTS
 from jepawm.envs.wall.env import WallBatch
 from jepawm.errors import UserError
+from jepawm.types import Task
 
 
 def rolled(batch, tasks, actions):

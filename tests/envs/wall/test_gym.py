@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from jepawm.contracts import Task
 from jepawm.envs.wall.env import WallBatch
 from jepawm.envs.wall.gym import WallEnv, WallVectorEnv
 from jepawm.errors import UserError
+from jepawm.types import Task
 
 
 def test_gymnasium_accepts_the_environment():

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from jepawm.contracts import Task
 from jepawm.envs.wall.dynamics import WallGeometry
 from jepawm.envs.wall.tasks import (
     sample_wall_tasks,
@@ -13,6 +12,7 @@ from jepawm.envs.wall.tasks import (
     wall_positions,
 )
 from jepawm.errors import UserError
+from jepawm.types import Task
 
 
 def test_ranges_of_the_paper():

@@ -10,9 +10,9 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from jaxtyping import Bool, Float, UInt8
 
-from jepawm.contracts import BatchedEnv, Task
+from jepawm.contracts import Simulator
 from jepawm.errors import UserError
-from jepawm.types import Observation
+from jepawm.types import Observation, Task
 
 _SEED_LIMIT = 2**63
 _FARTHEST = float(np.finfo(np.float32).max)
@@ -36,7 +36,7 @@ class GymEnv(gymnasium.Env[Arrays, np.ndarray]):
 
     def __init__(
         self,
-        env: BatchedEnv,
+        env: Simulator,
         *,
         rewards: Rewards | None = None,
         render_mode: Literal["rgb_array"] | None = None,
@@ -98,7 +98,7 @@ class GymVectorEnv(VectorEnv[Arrays, np.ndarray, np.ndarray]):
 
     metadata: ClassVar[dict[str, object]] = {"autoreset_mode": AutoresetMode.DISABLED}  # pyright: ignore[reportIncompatibleVariableOverride]
 
-    def __init__(self, env: BatchedEnv, num_envs: int, *, rewards: Rewards | None = None) -> None:
+    def __init__(self, env: Simulator, num_envs: int, *, rewards: Rewards | None = None) -> None:
         """Take the environment, the number of copies `B`, and where rewards come from."""
         self.num_envs = num_envs
         self._env = env
@@ -147,12 +147,12 @@ class GymVectorEnv(VectorEnv[Arrays, np.ndarray, np.ndarray]):
         return _to_arrays(obs), {"success": self._env.success(), "state": self._env.states()}
 
 
-def _picture_shape(env: BatchedEnv) -> tuple[int, ...]:
+def _picture_shape(env: Simulator) -> tuple[int, ...]:
     """Return the shape of a picture, by looking at one."""
     return tuple(env.reset(env.sample_tasks(0, num_tasks=1)).pixels.shape[1:])
 
 
-def _observation_space(env: BatchedEnv) -> spaces.Space[Arrays]:
+def _observation_space(env: Simulator) -> spaces.Space[Arrays]:
     return spaces.Dict(  # pyright: ignore[reportReturnType]
         {
             "pixels": spaces.Box(0, 255, _picture_shape(env), np.uint8),
@@ -171,7 +171,7 @@ def _tasks(options: dict[str, object] | None, *, key: str) -> list[Task] | None:
         raise UserError(f"reset options {sorted(options)} are not understood; give {key!r} only")
     checked = [task for task in tasks if isinstance(task, Task)]
     if len(checked) != len(tasks):
-        raise UserError(f"options[{key!r}] holds something other than jepawm.contracts.Task")
+        raise UserError(f"options[{key!r}] holds something other than jepawm.types.Task")
     return checked
 
 

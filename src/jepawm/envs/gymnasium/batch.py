@@ -17,7 +17,6 @@ from gymnasium import spaces
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from jepawm.contracts import Task
 from jepawm.envs.gymnasium.goals import (
     GoalSource,
     OGBenchGoals,
@@ -27,7 +26,7 @@ from jepawm.envs.gymnasium.goals import (
     picture,
 )
 from jepawm.errors import UserError
-from jepawm.types import Observation
+from jepawm.types import Observation, Task
 
 
 @dataclass(kw_only=True, eq=False)
@@ -47,7 +46,7 @@ class _Episode:
 class GymnasiumBatch:
     """Step `B` copies of a Gymnasium environment, one after the other.
 
-    Satisfies `protocols.BatchedEnv`. Actions are numbers from -1 to 1 for each dimension of a box
+    Satisfies `contracts.Simulator`. Actions are numbers from -1 to 1 for each dimension of a box
     (stretched to its bounds and clipped), or one for each choice, of which the highest is taken.
     States are the observations, flattened: they describe, but cannot be set; a task's start is the
     seed of a reset. A copy whose episode has ended stays as it is. There is no proprioception.

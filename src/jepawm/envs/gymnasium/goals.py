@@ -8,8 +8,8 @@ import numpy as np
 from gymnasium import spaces
 from jaxtyping import Float, UInt8
 
-from jepawm.contracts import Task
 from jepawm.errors import UserError
+from jepawm.types import Task
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -16,10 +16,10 @@ import numpy as np
 from gymnasium import spaces
 from jaxtyping import Float, UInt8
 
-from jepawm.contracts import Task
 from jepawm.envs.gymnasium.batch import GymnasiumBatch
 from jepawm.envs.gymnasium.goals import Snapshot, flatten, picture
 from jepawm.errors import UserError
+from jepawm.types import Task
 
 _CAMERA = "robot0_leftview"
 _SIZE = 256

@@ -8,11 +8,10 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from jepawm.contracts import Task
 from jepawm.envs.metaworld.render import DEFAULT_VIEW, MetaworldView, draw_metaworld
 from jepawm.envs.metaworld.simulator import ACTION_DIM, MetaworldSimulator, Moment, Scene
 from jepawm.errors import UserError
-from jepawm.types import Observation
+from jepawm.types import Observation, Task
 
 _EXPERT_STEPS = 100
 _PROPRIO_DIM = 4
@@ -21,7 +20,7 @@ _PROPRIO_DIM = 4
 class MetaworldBatch:
     """Step `B` copies of a Metaworld task; proprioception is hand x, y, z (m) and gripper opening.
 
-    Satisfies `protocols.BatchedEnv`. A state is all that MuJoCo needs to go on bit for bit. There
+    Satisfies `contracts.Simulator`. A state is all that MuJoCo needs to go on bit for bit. There
     are no copies before the first `reset`.
     """
 

@@ -6,12 +6,11 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from jepawm.contracts import Task
 from jepawm.envs.pointmaze.dynamics import PAPER_PHYSICS, PointMazePhysics, PointMazeSimulator
 from jepawm.envs.pointmaze.render import DEFAULT_VIEW, PointMazeView, render_pointmaze
 from jepawm.envs.pointmaze.tasks import pointmaze_states, sample_pointmaze_tasks
 from jepawm.errors import UserError
-from jepawm.types import Observation
+from jepawm.types import Observation, Task
 
 _SMALLEST_IMAGE = 32
 
@@ -19,7 +18,7 @@ _SMALLEST_IMAGE = 32
 class PointMazeBatch:
     """Step `B` copies of PointMaze; state and proprioception are (x, y, velocity x, velocity y).
 
-    Satisfies `protocols.BatchedEnv`. Lengths are metres. There are no copies before the first
+    Satisfies `contracts.Simulator`. Lengths are metres. There are no copies before the first
     `reset`.
     """
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from jepawm.contracts import Script, Task
 from jepawm.envs.persistence import persistent
 from jepawm.envs.pointmaze.tasks import start_goal
 from jepawm.errors import UserError
+from jepawm.types import Script, Task
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from jepawm.contracts import Task
 from jepawm.envs.pointmaze.dynamics import PAPER_PHYSICS, PointMazePhysics
 from jepawm.errors import UserError
+from jepawm.types import Task
 
 _LOW, _HIGH = 0.5, 3.1  # of x and y
 _BLOCK_LEFT, _BLOCK_RIGHT, _BLOCK_TOP = 1.1, 2.5, 2.5  # around the wall inside the U

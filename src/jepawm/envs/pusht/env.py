@@ -6,13 +6,12 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from jepawm.contracts import Task
 from jepawm.envs.pusht.dynamics import PAPER_PHYSICS, PushTPhysics, PushTWorld
 from jepawm.envs.pusht.render import CANVAS, render_pusht
 from jepawm.envs.pusht.shape import target_reward
 from jepawm.envs.pusht.tasks import angle_distance, pusht_states, sample_pusht_tasks, solved
 from jepawm.errors import UserError
-from jepawm.types import Observation
+from jepawm.types import Observation, Task
 
 _SMALLEST_IMAGE = 32
 _NATIVE_IMAGE = 224
@@ -22,7 +21,7 @@ _PROPRIO = [0, 1, 5, 6]  # the agent's place and velocity
 class PushTBatch:
     """Step `B` copies of Push-T; a state is (agent x, y, block x, y, angle, velocity x, y).
 
-    Satisfies `protocols.BatchedEnv`. Proprioception is the agent's (x, y, velocity x, y). Lengths
+    Satisfies `contracts.Simulator`. Proprioception is the agent's (x, y, velocity x, y). Lengths
     are pixels of the 512 x 512 world. There are no copies before the first `reset`.
     """
 

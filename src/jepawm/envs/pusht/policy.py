@@ -14,11 +14,11 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from jepawm.contracts import Script, Task
 from jepawm.envs.persistence import persistent
 from jepawm.envs.pusht.dynamics import PushTWorld
 from jepawm.envs.pusht.tasks import replay_pusht_tasks, solved
 from jepawm.errors import UserError
+from jepawm.types import Script, Task
 
 _COLUMNS = {"action": 2, "state": 5}
 _ACTION_SCALE = 100.0  # pixels per unit of action

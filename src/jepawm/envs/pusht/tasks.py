@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float
 
-from jepawm.contracts import Task
 from jepawm.envs.pusht.dynamics import PAPER_PHYSICS, PushTPhysics, PushTWorld
 from jepawm.errors import UserError
+from jepawm.types import Task
 
 STATE_NAMES = ("agent x", "agent y", "block x", "block y", "angle", "velocity x", "velocity y")
 

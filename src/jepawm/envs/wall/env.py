@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from jepawm.contracts import Task
 from jepawm.envs.wall.dynamics import DEFAULT_GEOMETRY, WallGeometry, wall_rollout, wall_step
 from jepawm.envs.wall.render import render_wall
 from jepawm.envs.wall.tasks import (
@@ -17,7 +16,7 @@ from jepawm.envs.wall.tasks import (
     wall_positions,
 )
 from jepawm.errors import UserError
-from jepawm.types import Observation
+from jepawm.types import Observation, Task
 
 _SMALLEST_IMAGE = 16
 
@@ -25,7 +24,7 @@ _SMALLEST_IMAGE = 16
 class WallBatch:
     """Step `B` copies of Wall at once; state and proprioception are the dot's (x, y) in pixels.
 
-    Satisfies `protocols.BatchedEnv`. There are no copies before the first `reset`.
+    Satisfies `contracts.Simulator`. There are no copies before the first `reset`.
     """
 
     action_dim = 2

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from jepawm.contracts import Task
 from jepawm.envs.wall.dynamics import DEFAULT_GEOMETRY, WallGeometry, WallLayout
 from jepawm.errors import UserError
+from jepawm.types import Task
 
 DEFAULT_WALL_X = 32.0
 DEFAULT_DOOR_Y = 30.0
