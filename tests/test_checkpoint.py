@@ -12,14 +12,31 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from jepawm.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
+from jepawm.checkpoint import (
+    Checkpoint,
+    DecoderRecord,
+    ModelRecord,
+    Provenance,
+    find_checkpoint,
+    load_checkpoint,
+    read_record,
+    save_checkpoint,
+)
 from jepawm.errors import UserError
 from jepawm.models.weight_files import load_weights
+from jepawm.normalizer import Normalizer
+
+RECORD = ModelRecord(
+    experiment={"seed": 4, "nested": {"list": [1, 2.5, None]}},
+    action_dim=2,
+    proprio_dim=0,
+    normalizer=Normalizer.from_statistics(action_mean=[0.1, 0.2], action_std=[1.0, 2.0]),
+)
 
 
 def checkpoint_of(value: float = 1.0, *, size: int = 3, training: bool = True) -> Checkpoint:
     return Checkpoint(
-        config={"seed": 4, "nested": {"list": [1, 2.5, None]}},
+        record=RECORD,
         tensors={"a": torch.full((2, size), value), "b": torch.arange(4)},
         training={"step": torch.tensor(7)} if training else None,
     )
@@ -44,13 +61,67 @@ def full_disk(limit: int) -> Iterator[None]:
 
 def test_what_is_saved_comes_back(folder: Path):
     loaded = load_checkpoint(folder, with_training=True)
-    assert loaded.config["seed"] == 4
-    assert loaded.config["nested"] == {"list": [1, 2.5, None]}
+    assert isinstance(loaded.record, ModelRecord)
+    assert loaded.record.experiment == RECORD.experiment
     assert torch.equal(loaded.tensors["a"], torch.ones(2, 3))
     assert torch.equal(loaded.tensors["b"], torch.arange(4))
     assert loaded.training is not None
     assert loaded.training["step"].item() == 7
     assert load_checkpoint(folder).training is None
+
+
+def test_the_record_is_read_without_tensors(folder: Path):
+    (folder / "model.safetensors").unlink()
+    assert read_record(folder).experiment == RECORD.experiment
+    with pytest.raises(UserError, match=r"there is no config\.json"):
+        read_record(folder / "nowhere")
+
+
+FULL = {
+    "experiment": {"seed": 4},
+    "dims": {"action_dim": 2, "proprio_dim": 1},
+    "normalizer": {
+        "action_mean": [0.5, 0.25],
+        "action_std": [1.0, 2.0],
+        "proprio_mean": [3.0],
+        "proprio_std": [1.0],
+    },
+    "step": 7,
+    "versions": {"python": "3.11.7", "torch": "2.13.0"},
+    "commit": None,
+    "num_threads": 2,
+    "encoder": {"name": "dinov2 S", "sha256": "0" * 64},
+    "imported": {"file": "weights.pth"},
+}
+
+
+@pytest.mark.parametrize(
+    "left_out", [(), ("step", "versions", "commit", "num_threads"), ("encoder",)]
+)
+def test_the_file_of_a_record_keeps_its_keys_and_their_order(folder: Path, left_out):
+    """What an earlier version wrote is written again as it was."""
+    path = folder / "config.json"
+    config = {key: value for key, value in FULL.items() if key not in left_out}
+    rest = {key: json.loads(path.read_text())[key] for key in ("format", "sha256")}
+    path.write_text(json.dumps(config | rest, indent=1))
+    before, loaded = path.read_text(), load_checkpoint(folder, with_training=True)
+    record = loaded.record
+    assert isinstance(record, ModelRecord)
+    assert (record.action_dim, record.proprio_dim) == (2, 1)
+    versions = Provenance(versions=FULL["versions"], commit=None, num_threads=2)
+    assert record.provenance == (None if "versions" in left_out else versions)
+    save_checkpoint(folder, loaded)
+    assert path.read_text() == before
+
+
+def test_a_decoder_has_a_record_of_its_own(folder: Path):
+    record = DecoderRecord(decoder={"latent_dim": 384}, imported={"file": "weights.pth"})
+    save_checkpoint(folder, Checkpoint(record=record, tensors={"a": torch.ones(1)}))
+    config = json.loads((folder / "config.json").read_text())
+    assert list(config) == ["decoder", "imported", "format", "sha256"]
+    assert load_checkpoint(folder).record == record
+    with pytest.raises(UserError, match=r"is a decoder, no world model; .*load_decoder"):
+        read_record(folder)
 
 
 def test_saving_replaces_the_whole_folder(folder: Path):
@@ -66,7 +137,7 @@ def test_saving_replaces_the_whole_folder(folder: Path):
 @pytest.mark.parametrize("name_length", range(0, 264, 8))
 def test_no_length_of_the_header_is_taken_for_a_pickle(tmp_path: Path, name_length: int):
     """A safetensors file starts with the length of its header, which may look like a pickle."""
-    checkpoint = Checkpoint(config={}, tensors={"x" * (1 + name_length): torch.ones(1)})
+    checkpoint = Checkpoint(record=RECORD, tensors={"x" * (1 + name_length): torch.ones(1)})
     save_checkpoint(tmp_path / "checkpoint", checkpoint)
     assert load_checkpoint(tmp_path / "checkpoint").tensors.keys() == checkpoint.tensors.keys()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from jepawm.checkpoint import load_checkpoint
+from jepawm.checkpoint import read_record
 from jepawm.cli import main
 from jepawm.errors import UserError
 from jepawm.launch import Launch, read_launch, run_processes
@@ -99,5 +99,5 @@ def test_ctrl_c_on_the_starter_saves_and_stops_all(tmp_path: Path):
     _, messages = process.communicate(timeout=120)
     assert process.returncode == 2
     assert messages.count("stopped; a checkpoint is written, go on with") == 1
-    saved = load_checkpoint(tmp_path / "run" / "checkpoint").config["step"]
+    saved = read_record(tmp_path / "run" / "checkpoint").step
     assert json.loads(metrics.read_text().splitlines()[-1])["step"] == saved

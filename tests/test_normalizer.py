@@ -65,3 +65,11 @@ def test_json_gives_the_same_normalizer_back():
         proprio_std=record["proprio_std"],
     )
     assert again.to_json() == record
+
+
+def test_statistics_come_back_from_json():
+    normalizer = Normalizer.from_json({"action_mean": [1, 2], "action_std": [3.0, 4]}, source="x")
+    assert normalizer.proprio_mean is None
+    assert normalizer.action_std.tolist() == [3, 4]
+    with pytest.raises(UserError, match=r"x: normalizer\.action_mean is not a list of numbers"):
+        Normalizer.from_json({"action_mean": ["1"], "action_std": [1.0]}, source="x")

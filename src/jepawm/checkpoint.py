@@ -1,6 +1,6 @@
 """Checkpoint folders: safetensors and JSON, replaced as a whole, loadable from the folder alone.
 
-    config.json           format, configuration, normaliser, versions, hashes of the other files
+    config.json           the record: configuration, normaliser, versions; hashes of the other files
     model.safetensors     world model (and the probe of physical states, where one was fitted)
     training.safetensors  optimiser moments and training heads; only in runs that can be resumed
 
@@ -11,8 +11,9 @@ a process dies at, `find_checkpoint` finds a complete one. Nothing is ever unpic
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from safetensors import SafetensorError
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from jepawm.errors import UserError
 from jepawm.files import flush_to_disk, hash_file
+from jepawm.normalizer import Normalizer
 
 JsonValue = str | int | float | bool | None | list["JsonValue"] | dict[str, "JsonValue"]
 
@@ -30,23 +32,65 @@ _PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".bin", ".tar")
 
 
 @dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """What a run was computed with."""
+
+    versions: dict[str, str]
+    """Versions of Python, of this library and of what it computes with."""
+    commit: str | None
+    """Commit of this library's source; None outside a repository."""
+    num_threads: int
+    """CPU threads of each process."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRecord:
+    """What a checkpoint says of its world model beside the weights."""
+
+    experiment: dict[str, JsonValue]
+    """The whole configuration as plain JSON; `experiment_from_json` rebuilds it."""
+    action_dim: int
+    """Width of one environment action."""
+    proprio_dim: int
+    """Width of the proprioception; 0 if there is none."""
+    normalizer: Normalizer
+    """Statistics of the training data."""
+    step: int | None = None
+    """Optimiser steps done; None for an imported model."""
+    provenance: Provenance | None = None
+    """What it was trained with; None for an imported model."""
+    encoder: dict[str, JsonValue] | None = None
+    """Identity of the frozen encoder, with the hash of its weights; None where it is learned, and
+    for an imported model, whose file did not hold it."""
+    imported: dict[str, JsonValue] | None = None
+    """File of another project that the weights came from, and what of it was dropped; None if they
+    were trained here."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderRecord:
+    """What a checkpoint says of its decoder of images beside the weights."""
+
+    decoder: dict[str, JsonValue]
+    """Its sizes as plain JSON."""
+    imported: dict[str, JsonValue]
+    """File that the weights came from."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Checkpoint:
     """The content of a checkpoint folder."""
 
-    config: dict[str, JsonValue]
-    """Everything that is needed to rebuild the model: plain JSON."""
+    record: ModelRecord | DecoderRecord
+    """What it is: everything that is needed to rebuild the module."""
     tensors: dict[str, Tensor]
-    """Weights of the model by name."""
+    """Weights by name."""
     training: dict[str, Tensor] | None = None
     """State of the training by name; None in checkpoints that are only for use."""
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
-    """Replace the checkpoint in `folder`; the old one stays until the new one is complete.
-
-    Raises:
-        UserError: if the disk is full or not writable; the old checkpoint is untouched.
-    """
+    """Replace the checkpoint in `folder`; the old one stays until the new one is complete."""
     new = folder.with_name(folder.name + ".new")
     old = folder.with_name(folder.name + ".old")
     try:
@@ -75,19 +119,25 @@ def find_checkpoint(folder: Path) -> Path | None:
     return None
 
 
+def read_record(folder: Path) -> ModelRecord:
+    """Read what a checkpoint says of its world model; no tensor is read."""
+    found = _require_checkpoint(folder)
+    record = _record_from_json(_read_config(found / _CONFIG), source=found / _CONFIG)
+    return require_model(record, source=folder)
+
+
+def require_model(record: ModelRecord | DecoderRecord, *, source: Path | str) -> ModelRecord:
+    """Return the record of a world model; a decoder is refused."""
+    if isinstance(record, DecoderRecord):
+        raise UserError(
+            f"{source} is a decoder, no world model; load it by jepawm.hub.load_decoder"
+        )
+    return record
+
+
 def load_checkpoint(folder: Path, *, with_training: bool = False) -> Checkpoint:
-    """Read and verify a checkpoint.
-
-    Args:
-        folder: the checkpoint folder.
-        with_training: read the training state too.
-
-    Raises:
-        UserError: if it is missing, damaged, a pickle, or holds NaN.
-    """
-    found = find_checkpoint(folder)
-    if found is None:
-        raise UserError(_missing_message(folder))
+    """Read and verify a checkpoint, with the training state if that is wanted."""
+    found = _require_checkpoint(folder)
     config = _read_config(found / _CONFIG)
     hashes = config.get("sha256")
     if not isinstance(hashes, dict):
@@ -106,7 +156,8 @@ def load_checkpoint(folder: Path, *, with_training: bool = False) -> Checkpoint:
             raise UserError(f"{found} has no {_TRAINING}; it can be used but not resumed")
         training = _read_tensors(found / _TRAINING)
         _check_hash(found / _TRAINING, hashes)
-    return Checkpoint(config=config, tensors=tensors, training=training)
+    record = _record_from_json(config, source=found / _CONFIG)
+    return Checkpoint(record=record, tensors=tensors, training=training)
 
 
 def _write_files(folder: Path, checkpoint: Checkpoint) -> None:
@@ -117,7 +168,7 @@ def _write_files(folder: Path, checkpoint: Checkpoint) -> None:
         save_file(training, folder / _TRAINING)
         names.append(_TRAINING)
     hashes: dict[str, JsonValue] = {name: hash_file(folder / name) for name in names}
-    config = {**checkpoint.config, "format": _FORMAT, "sha256": hashes}
+    config = {**_record_to_json(checkpoint.record), "format": _FORMAT, "sha256": hashes}
     (folder / _CONFIG).write_text(json.dumps(config, indent=1, allow_nan=False), encoding="utf-8")
     for name in (*names, _CONFIG):
         flush_to_disk(folder / name)
@@ -131,6 +182,68 @@ def _read_config(path: Path) -> dict[str, JsonValue]:
     if not isinstance(config, dict) or config.get("format") != _FORMAT:
         raise UserError(f"{path} is not a checkpoint of format {_FORMAT} of this library")
     return config
+
+
+def _record_to_json(record: ModelRecord | DecoderRecord) -> dict[str, JsonValue]:
+    if isinstance(record, DecoderRecord):
+        return {"decoder": record.decoder, "imported": record.imported}
+    config: dict[str, JsonValue] = {
+        "experiment": record.experiment,
+        "dims": {"action_dim": record.action_dim, "proprio_dim": record.proprio_dim},
+        "normalizer": cast(JsonValue, record.normalizer.to_json()),
+    }
+    if record.step is not None:
+        config["step"] = record.step
+    if record.provenance is not None:
+        config |= asdict(record.provenance)
+    if record.encoder is not None:
+        config["encoder"] = record.encoder
+    if record.imported is not None:
+        config["imported"] = record.imported
+    return config
+
+
+def _record_from_json(
+    config: Mapping[str, JsonValue], *, source: Path
+) -> ModelRecord | DecoderRecord:
+    imported = _section(config, "imported", source) if "imported" in config else None
+    if "decoder" in config:
+        decoder = _section(config, "decoder", source)
+        return DecoderRecord(decoder=decoder, imported=imported or {})
+    dims = _section(config, "dims", source)
+    return ModelRecord(
+        experiment=_section(config, "experiment", source),
+        action_dim=_count(dims, "dims.action_dim", source),
+        proprio_dim=_count(dims, "dims.proprio_dim", source),
+        normalizer=Normalizer.from_json(_section(config, "normalizer", source), source=str(source)),
+        step=_count(config, "step", source) if "step" in config else None,
+        provenance=_provenance(config, source) if "versions" in config else None,
+        encoder=_section(config, "encoder", source) if "encoder" in config else None,
+        imported=imported,
+    )
+
+
+def _provenance(config: Mapping[str, JsonValue], source: Path) -> Provenance:
+    versions, commit = _section(config, "versions", source), config.get("commit")
+    return Provenance(
+        versions={name: str(version) for name, version in versions.items()},
+        commit=commit if isinstance(commit, str) else None,
+        num_threads=_count(config, "num_threads", source),
+    )
+
+
+def _section(config: Mapping[str, JsonValue], name: str, source: Path) -> dict[str, JsonValue]:
+    section = config.get(name)
+    if not isinstance(section, dict):
+        raise UserError(f"{source} has no {name}; write the checkpoint again")
+    return section
+
+
+def _count(section: Mapping[str, JsonValue], name: str, source: Path) -> int:
+    value = section.get(name.rpartition(".")[2])
+    if not isinstance(value, int) or value < 0:
+        raise UserError(f"{source}: {name} = {value!r} is not a count")
+    return value
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
@@ -155,6 +268,13 @@ def _check_hash(path: Path, hashes: Mapping[str, JsonValue]) -> None:
         raise UserError(
             f"{path} was altered: its hash differs from config.json; copy the checkpoint again"
         )
+
+
+def _require_checkpoint(folder: Path) -> Path:
+    found = find_checkpoint(folder)
+    if found is None:
+        raise UserError(_missing_message(folder))
+    return found
 
 
 def _missing_message(folder: Path) -> str:

@@ -1,6 +1,6 @@
 """Statistics of actions and proprioception, and the only code that applies them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -40,17 +40,29 @@ class Normalizer(TensorStruct):
         proprio_mean: Sequence[float] | None = None,
         proprio_std: Sequence[float] | None = None,
     ) -> "Normalizer":
-        """Build from plain numbers; a standard deviation of 0 (a constant column) becomes 1.
-
-        Raises:
-            UserError: if a statistic is not finite or a standard deviation is negative.
-        """
+        """Build from plain numbers; a standard deviation of 0 (a constant column) becomes 1."""
         return cls(
             action_mean=_finite(action_mean, "action_mean"),
             action_std=_positive(action_std, "action_std"),
             proprio_mean=None if proprio_mean is None else _finite(proprio_mean, "proprio_mean"),
             proprio_std=None if proprio_std is None else _positive(proprio_std, "proprio_std"),
         )
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, object], *, source: str) -> "Normalizer":
+        """Rebuild from what `to_json` returned, read from the file `source`."""
+        statistics: dict[str, list[float]] = {}
+        for name in ("action_mean", "action_std", "proprio_mean", "proprio_std"):
+            value = data.get(name)
+            if name.startswith("proprio") and value is None:
+                continue
+            if not isinstance(value, list):
+                raise UserError(f"{source}: normalizer.{name} is not a list of numbers")
+            numbers = [float(one) for one in value if isinstance(one, int | float)]
+            if len(numbers) < len(value):
+                raise UserError(f"{source}: normalizer.{name} is not a list of numbers")
+            statistics[name] = numbers
+        return cls.from_statistics(**statistics)
 
     @property
     def action_dim(self) -> int:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from jepawm.checkpoint import load_checkpoint, save_checkpoint
+from jepawm.checkpoint import DecoderRecord, load_checkpoint, save_checkpoint
 from jepawm.cli import main
 from jepawm.errors import UserError
 from jepawm.hub import load, load_decoder
@@ -116,9 +116,8 @@ def test_decoders_and_world_models_are_told_apart(tmp_path: Path, tiny_run: Path
         load(out)
     with pytest.raises(UserError, match=r"holds no decoder .*jepawm\.hub\.load"):
         load_decoder(tiny_run / "checkpoint")
-    checkpoint = load_checkpoint(out)
-    config = checkpoint.config | {"decoder": {"magic": 1}}
-    save_checkpoint(out, replace(checkpoint, config=config))
+    record = DecoderRecord(decoder={"magic": 1}, imported={})
+    save_checkpoint(out, replace(load_checkpoint(out), record=record))
     with pytest.raises(UserError, match="is no decoder of this version"):
         load_decoder(out)
     arguments = ["import", "jepa-wms", str(path), "--model", "dinov2_vits_224"]

@@ -9,11 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from jepawm.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from jepawm.checkpoint import Checkpoint, load_checkpoint, read_record, save_checkpoint
 from jepawm.errors import UserError
 from jepawm.experiment import Experiment
 from jepawm.hub import bundled_names, load
-from jepawm.hub.load import load_experiment, normalizer_from_json
+from jepawm.hub.load import load_experiment
 from jepawm.hub.released import released_experiment
 from jepawm.types import Context, Observation
 
@@ -28,9 +28,10 @@ def copied(tiny_run: Path, tmp_path: Path) -> Path:
 
 
 def rewrite(folder: Path, tensors: dict[str, torch.Tensor], **config: object) -> None:
-    """Write a checkpoint with other tensors or configuration and right hashes."""
-    whole = load_checkpoint(folder)
-    save_checkpoint(folder, Checkpoint(config={**whole.config, **config}, tensors=tensors))
+    """Write a checkpoint with other tensors or another record and right hashes."""
+    save_checkpoint(folder, Checkpoint(record=read_record(folder), tensors=tensors))
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | config))
 
 
 def outputs(source: Path) -> list[torch.Tensor]:
@@ -155,7 +156,8 @@ def test_an_altered_file_is_refused(copied: Path):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"experiment": None}, "is not a configuration of this version"),
+        ({"experiment": None}, r"config\.json has no experiment"),
+        ({"experiment": {}, "step": -1}, r"step = -1 is not a count"),
         ({"dims": None}, r"config\.json has no dims"),
         ({"dims": {"action_dim": -2, "proprio_dim": 2}}, r"dims\.action_dim = -2 is not a count"),
         ({"dims": {"action_dim": 2}}, r"dims\.proprio_dim = None is not a count"),
@@ -168,11 +170,3 @@ def test_a_damaged_configuration_is_refused(copied: Path, config, message: str):
     rewrite(copied, dict(load_checkpoint(copied).tensors), **config)
     with pytest.raises(UserError, match=message):
         load(copied)
-
-
-def test_normalizer_without_proprioception():
-    normalizer = normalizer_from_json({"action_mean": [1, 2], "action_std": [3.0, 4]}, source="x")
-    assert normalizer.proprio_mean is None
-    assert normalizer.action_std.tolist() == [3, 4]
-    with pytest.raises(UserError, match=r"x: normalizer\.action_mean is not a list of numbers"):
-        normalizer_from_json({"action_mean": ["1"], "action_std": [1.0]}, source="x")

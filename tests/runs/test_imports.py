@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from jepawm.checkpoint import load_checkpoint
+from jepawm.checkpoint import load_checkpoint, read_record
 from jepawm.cli import main
 from jepawm.hub.load import load
 from jepawm.hub.released import released_experiment
@@ -190,9 +190,8 @@ def test_statistics_can_be_given(pusht_file: Path, tmp_path: Path, capsys):
     path = tmp_path / "statistics.json"
     path.write_text(json.dumps(statistics | {"proprio_std": [3] * 4}))
     assert run_import(pusht_file, tmp_path / "out", "--statistics", str(path)) == 0
-    normalizer = load_checkpoint(tmp_path / "out").config["normalizer"]
-    assert isinstance(normalizer, dict)
-    assert normalizer["proprio_std"] == [3, 3, 3, 3]
+    normalizer = read_record(tmp_path / "out").normalizer
+    assert normalizer.to_json()["proprio_std"] == [3, 3, 3, 3]
     path.write_text(json.dumps(statistics | {"proprio_std": [3] * 2}))
     assert run_import(pusht_file, tmp_path / "other", "--statistics", str(path)) == 2
     assert "proprio_std needs a list of 4 numbers" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from jepawm.checkpoint import load_checkpoint
+from jepawm.checkpoint import load_checkpoint, read_record
 from jepawm.compute import matmul_peak
 from jepawm.errors import UserError
 from jepawm.experiment import Experiment, experiment_to_json
@@ -136,7 +136,7 @@ def test_checkpoints_hold_whole_tensors(curves: Path):
 
 def test_a_signal_to_one_process_stops_all_after_the_same_step(curves: Path):
     stopped = curves / "stopped"
-    assert load_checkpoint(stopped / "checkpoint").config["step"] == 7
+    assert read_record(stopped / "checkpoint").step == 7
     assert "stopped; a checkpoint is written, go on with" in (stopped / "error.txt").read_text()
 
 
@@ -161,7 +161,7 @@ def test_saved_by_two_resumed_by_one_and_back(
     monkeypatch.setattr("jepawm.training.train.set_schedule", signalling)
     with pytest.raises(UserError, match="go on with"):
         train_run(chosen, out=out, data_root=wall_data_root, device="cpu", resume=True)
-    assert load_checkpoint(out / "checkpoint").config["step"] == 14
+    assert read_record(out / "checkpoint").step == 14
     sharded = replace(chosen, compute=ComputeConfig(strategy="fsdp2"))
     last = spec(sharded, out, data_root=wall_data_root, resume=True)
     train_in_two([last], tmp_path, project_root=project_root)

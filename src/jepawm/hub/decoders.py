@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cattrs.errors import BaseValidationError, ForbiddenExtraKeysError
 
-from jepawm.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
+from jepawm.checkpoint import Checkpoint, DecoderRecord, find_checkpoint, load_checkpoint
 from jepawm.errors import UserError
 from jepawm.hub.reference import convert_decoder, flat_names, original_decoder_layout
 from jepawm.hub.released import DECODERS, ReleasedDecoder, fetch_released
@@ -28,13 +28,13 @@ def load_decoder(source: str | Path, *, device: str = "cpu") -> ImageDecoder:
         checkpoint = import_decoder(fetch_released(name), DECODERS[name])
     else:
         checkpoint = load_checkpoint(folder)
-    if "decoder" not in checkpoint.config:
+    if not isinstance(checkpoint.record, DecoderRecord):
         raise UserError(
             f"{source} holds no decoder (released ones: {', '.join(DECODERS)}); world models are "
             "loaded by jepawm.hub.load"
         )
     try:
-        released = strict_converter().structure(checkpoint.config["decoder"], ReleasedDecoder)
+        released = strict_converter().structure(checkpoint.record.decoder, ReleasedDecoder)
     except (BaseValidationError, ForbiddenExtraKeysError) as error:
         raise UserError(f"{source} is no decoder of this version: {problems(error)}") from error
     decoder = _build(released)
@@ -61,7 +61,7 @@ def import_decoder(path: Path, released: ReleasedDecoder) -> Checkpoint:
     if broken:
         raise UserError(f"{path} has NaN or infinite weights in {shorten(broken)}; get it again")
     return Checkpoint(
-        config={"decoder": asdict(released), "imported": {"file": path.name}},
+        record=DecoderRecord(decoder=asdict(released), imported={"file": path.name}),
         tensors={name: value.float() for name, value in convert_decoder(tensors).items()},
     )
 

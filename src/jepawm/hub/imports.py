@@ -9,12 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import isqrt
 from pathlib import Path
-from typing import cast
 
 import torch
 from torch import Tensor
 
-from jepawm.checkpoint import Checkpoint, JsonValue
+from jepawm.checkpoint import Checkpoint, JsonValue, ModelRecord
 from jepawm.errors import UserError
 from jepawm.experiment import Experiment, experiment_to_json, with_encoder_weights
 from jepawm.hub.pickled_modules import read_modules
@@ -56,15 +55,13 @@ class Imported:
         """Return it as a checkpoint of this library."""
         proprio = self.normalizer.proprio_mean
         return Checkpoint(
-            config={
-                "experiment": experiment_to_json(self.experiment),
-                "dims": {
-                    "action_dim": self.normalizer.action_dim,
-                    "proprio_dim": 0 if proprio is None else len(proprio),
-                },
-                "normalizer": cast(JsonValue, self.normalizer.to_json()),
-                "imported": self.origin,
-            },
+            record=ModelRecord(
+                experiment=experiment_to_json(self.experiment),
+                action_dim=self.normalizer.action_dim,
+                proprio_dim=0 if proprio is None else len(proprio),
+                normalizer=self.normalizer,
+                imported=self.origin,
+            ),
             tensors={f"model.{name}": value for name, value in self.weights.items()},
         )
 

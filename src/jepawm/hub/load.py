@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from jepawm.checkpoint import JsonValue, find_checkpoint, load_checkpoint
+from jepawm.checkpoint import find_checkpoint, load_checkpoint, read_record, require_model
 from jepawm.errors import UserError
 from jepawm.experiment import (
     Experiment,
@@ -70,31 +70,21 @@ def load(
         checkpoint = import_jepa_wms(path, str(source)).checkpoint()
     else:
         checkpoint, where = load_checkpoint(folder), str(folder / "config.json")
-    config = checkpoint.config
-    if "decoder" in config:
-        raise UserError(
-            f"{source} is a decoder, no world model; load it by jepawm.hub.load_decoder"
-        )
-    experiment = experiment_from_json(config.get("experiment"), source=where)
+    record = require_model(checkpoint.record, source=source)
+    experiment = experiment_from_json(record.experiment, source=where)
     if encoder_weights is not None:
         experiment = with_encoder_weights(experiment, encoder_weights)
-    dims = _section(config, "dims", where)
-    model = build_model(
-        experiment,
-        action_dim=_count(dims, "action_dim", where),
-        proprio_dim=_count(dims, "proprio_dim", where),
-    )
+    model = build_model(experiment, action_dim=record.action_dim, proprio_dim=record.proprio_dim)
     # An imported checkpoint does not know the hash of its encoder: the file did not hold it.
-    if isinstance(model.encoder, FrozenEncoder) and "imported" not in config:
-        require_same_encoder(model.encoder, config.get("encoder"), source=where)
+    if isinstance(model.encoder, FrozenEncoder) and record.imported is None:
+        require_same_encoder(model.encoder, record.encoder, source=where)
     weights = {k: v for k, v in checkpoint.tensors.items() if not k.startswith(PROBE)}
     load_weights(torch.nn.ModuleDict({"model": model}), weights, source=str(folder))
     probe = _probe({k: v for k, v in checkpoint.tensors.items() if k.startswith(PROBE)}, folder)
-    normalizer = normalizer_from_json(_section(config, "normalizer", where), source=where)
     return LoadedModel(
         name=str(source),
         model=model.eval().requires_grad_(requires_grad=False).to(device),
-        normalizer=normalizer.to(device),
+        normalizer=record.normalizer.to(device),
         experiment=experiment,
         record=folder.parent if folder.name == "checkpoint" else folder,
         probe=None if probe is None else probe.to(device),
@@ -110,8 +100,7 @@ def load_experiment(source: str | Path) -> Experiment:
     folder = _resolve(source)
     if folder is None:
         return released_experiment(str(source))
-    config = load_checkpoint(folder).config
-    return experiment_from_json(config.get("experiment"), source=str(folder / "config.json"))
+    return experiment_from_json(read_record(folder).experiment, source=str(folder / "config.json"))
 
 
 def bundled_names() -> list[str]:
@@ -120,26 +109,6 @@ def bundled_names() -> list[str]:
     if not folder.is_dir():
         return []
     return sorted(item.name for item in folder.iterdir() if (item / "config.json").is_file())
-
-
-def normalizer_from_json(data: Mapping[str, JsonValue], *, source: str) -> Normalizer:
-    """Rebuild a normaliser.
-
-    Raises:
-        UserError: if statistics are missing or not numbers.
-    """
-    statistics: dict[str, list[float]] = {}
-    for name in ("action_mean", "action_std", "proprio_mean", "proprio_std"):
-        value = data.get(name)
-        if name.startswith("proprio") and value is None:
-            continue
-        if not isinstance(value, list):
-            raise UserError(f"{source}: normalizer.{name} is not a list of numbers")
-        numbers = [float(one) for one in value if isinstance(one, int | float)]
-        if len(numbers) < len(value):
-            raise UserError(f"{source}: normalizer.{name} is not a list of numbers")
-        statistics[name] = numbers
-    return Normalizer.from_statistics(**statistics)
 
 
 def _resolve(source: str | Path) -> Path | None:
@@ -175,17 +144,3 @@ def _probe(tensors: Mapping[str, torch.Tensor], folder: Path) -> LinearProbe | N
     probe = LinearProbe(latent_width=weight.shape[1], state_dim=weight.shape[0])
     load_weights(torch.nn.ModuleDict({"probe": probe}), tensors, source=str(folder))
     return probe
-
-
-def _section(config: Mapping[str, JsonValue], name: str, where: str) -> dict[str, JsonValue]:
-    section = config.get(name)
-    if not isinstance(section, dict):
-        raise UserError(f"{where} has no {name}; write the checkpoint again")
-    return section
-
-
-def _count(section: Mapping[str, JsonValue], name: str, where: str) -> int:
-    value = section.get(name)
-    if not isinstance(value, int) or value < 0:
-        raise UserError(f"{where}: dims.{name} = {value!r} is not a count")
-    return value

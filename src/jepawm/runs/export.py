@@ -1,8 +1,9 @@
 """Give a trained model away: its checkpoint without the training state."""
 
+from dataclasses import replace
 from pathlib import Path
 
-from jepawm.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from jepawm.checkpoint import load_checkpoint, save_checkpoint
 from jepawm.runs.evaluate import copy_record
 
 
@@ -12,6 +13,5 @@ def export_run(run: Path, folder: Path) -> None:
     The configuration and the metrics of the training go with it, for reports.
     """
     checkpoint = load_checkpoint(run / "checkpoint")
-    config = {k: v for k, v in checkpoint.config.items() if k not in ("sha256", "format")}
-    save_checkpoint(folder, Checkpoint(config=config, tensors=checkpoint.tensors))
+    save_checkpoint(folder, replace(checkpoint, training=None))
     copy_record(run, folder)

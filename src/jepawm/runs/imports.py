@@ -9,7 +9,6 @@ from jepawm.checkpoint import Checkpoint, find_checkpoint, save_checkpoint
 from jepawm.errors import UserError
 from jepawm.hub.decoders import import_decoder
 from jepawm.hub.imports import Imported, import_dino_wm, import_jepa_wms, import_vjepa2_ac
-from jepawm.hub.load import normalizer_from_json
 from jepawm.hub.released import DECODERS, RELEASED
 from jepawm.normalizer import Normalizer
 
@@ -105,4 +104,4 @@ def _statistics(path: Path, *, like: Normalizer) -> Normalizer:
         given, needed = data.get(name), len(value or ())
         if not isinstance(given, list) or len(given) != needed:
             raise UserError(f"--statistics {path}: {name} needs a list of {needed} numbers")
-    return normalizer_from_json(data, source=str(path))
+    return Normalizer.from_json(data, source=str(path))

@@ -6,13 +6,17 @@ from pathlib import Path
 
 import torch
 
-from jepawm.checkpoint import JsonValue
+from jepawm.checkpoint import Provenance
 from jepawm.evaluation.results import versions
 
 
-def provenance() -> dict[str, JsonValue]:
-    """Return versions, source commit (None outside a repository) and threads."""
-    return {"versions": versions(), "commit": _commit(), "num_threads": torch.get_num_threads()}
+def provenance() -> Provenance:
+    """Return what this process computes with."""
+    return Provenance(
+        versions={name: str(value) for name, value in versions().items()},
+        commit=_commit(),
+        num_threads=torch.get_num_threads(),
+    )
 
 
 @cache

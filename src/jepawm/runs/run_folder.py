@@ -3,7 +3,7 @@
 import json
 import logging
 import shlex
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from jepawm.errors import UserError
@@ -65,7 +65,7 @@ def write_experiment(experiment: Experiment, out: Path) -> None:
     record = {
         "recipe": experiment.name,
         "seed": experiment.seed,
-        **provenance(),
+        **asdict(provenance()),
         "experiment": experiment_to_json(experiment),
     }
     try:

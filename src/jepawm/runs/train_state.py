@@ -6,7 +6,14 @@ from pathlib import Path
 
 import torch
 
-from jepawm.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
+from jepawm.checkpoint import (
+    Checkpoint,
+    ModelRecord,
+    find_checkpoint,
+    load_checkpoint,
+    require_model,
+    save_checkpoint,
+)
 from jepawm.data.episodes import EpisodeStore
 from jepawm.experiment import Experiment, build_model, build_normalizer, experiment_to_json
 from jepawm.hub.load import MODEL, PROBE
@@ -70,19 +77,19 @@ def save_state(
     if probe is not None:
         tensors |= {PROBE + k: v for k, v in probe.state_dict().items()}
     proprio_dim = 0 if store.proprio is None else store.proprio.shape[1]
-    normalizer = build_normalizer(experiment, store).to_json()
-    config = {
-        "experiment": experiment_to_json(experiment),
-        "dims": {"action_dim": store.actions.shape[1], "proprio_dim": proprio_dim},
-        "normalizer": {k: list(v) if v else None for k, v in normalizer.items()},
-        "step": state.step,
-        **provenance(),
-    }
-    if isinstance(model.encoder, FrozenEncoder):
-        config["encoder"] = asdict(model.encoder.identity)
+    encoder = model.encoder
+    record = ModelRecord(
+        experiment=experiment_to_json(experiment),
+        action_dim=store.actions.shape[1],
+        proprio_dim=proprio_dim,
+        normalizer=build_normalizer(experiment, store),
+        step=state.step,
+        provenance=provenance(),
+        encoder=asdict(encoder.identity) if isinstance(encoder, FrozenEncoder) else None,
+    )
     with together():
         if is_first():
-            checkpoint = Checkpoint(config=config, tensors=tensors, training=training)
+            checkpoint = Checkpoint(record=record, tensors=tensors, training=training)
             save_checkpoint(out / "checkpoint", checkpoint)
 
 
@@ -98,7 +105,8 @@ def _load_learner(learner: Learner, saved: Checkpoint, *, source: str) -> None:
     weights = {name: x for name, x in saved.tensors.items() if not name.startswith(PROBE)}
     encoder = learner.model.encoder
     if isinstance(encoder, FrozenEncoder):
-        require_same_encoder(encoder, saved.config.get("encoder"), source=source)
+        record = require_model(saved.record, source=source)
+        require_same_encoder(encoder, record.encoder, source=source)
     load_weights(torch.nn.ModuleDict({"model": learner.model}), weights, source=source)
     assert saved.training is not None
     restore_heads(learner, saved.training)
