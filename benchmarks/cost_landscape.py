@@ -19,10 +19,10 @@ from tasks import command, find_tasks
 from torch import Tensor
 
 from jepawm.contracts import CostFn
+from jepawm.engine.rollout_engine import RolloutEngine
 from jepawm.hub.load import LoadedModel, load
 from jepawm.planning.presets import find_preset
 from jepawm.planning.reference_gradient import ReferenceGD
-from jepawm.planning.rollout_engine import RolloutEngine
 from jepawm.types import Context
 
 ROOT = Path(__file__).parents[1]

@@ -25,6 +25,7 @@ from drawing import write_chart
 from tasks import command, find_tasks
 
 from jepawm.contracts import Planner
+from jepawm.engine.rollout_engine import RolloutEngine
 from jepawm.evaluation.episodes import run_episodes
 from jepawm.evaluation.evaluate import planning_agent
 from jepawm.evaluation.metrics import wilson_interval
@@ -35,7 +36,6 @@ from jepawm.models.predictor import PredictorConfig
 from jepawm.planning.icem import ICEM
 from jepawm.planning.objectives import LatentDistance
 from jepawm.planning.presets import find_preset
-from jepawm.planning.rollout_engine import RolloutEngine
 from jepawm.report.charts import Chart, Series
 from jepawm.runs.evaluate import planning_setup
 from jepawm.types import Context, Observation

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from jepawm.errors import UserError
-from jepawm.models.batch_norm import BatchNorm
+from jepawm.models.encoders import BatchNorm
 from jepawm.processes import any_process, from_first, gather, mean_over_processes, together
 from jepawm.training.regularizers import sigreg, vicreg
 

@@ -15,7 +15,7 @@ from jepawm.golden.case import GoldenCase
 from jepawm.golden.predictors import build_model
 from jepawm.hub.imports import Imported, import_content
 from jepawm.hub.released import released_experiment, released_normalizer
-from jepawm.models.given_tokens import GivenTokens
+from jepawm.models.encoders import GivenTokens
 from jepawm.models.weight_files import load_weights, read_content
 from jepawm.models.world_model import JEPAWorldModel, build_world_model
 from jepawm.types import Latent

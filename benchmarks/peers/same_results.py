@@ -12,8 +12,8 @@ import torch
 from job import JOBS
 from side_jepawm import Jepawm
 
-from jepawm.planning.engine_config import EngineConfig
-from jepawm.planning.rollout_engine import RolloutEngine
+from jepawm.engine.config import EngineConfig
+from jepawm.engine.rollout_engine import RolloutEngine
 from jepawm.types import Context, Latent
 
 sys.path.extend(map(str, Path(__file__).parents[2].glob(".peers/torch-world/lib/*/site-packages")))

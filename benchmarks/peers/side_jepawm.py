@@ -5,12 +5,12 @@ from job import GOAL, START, Job, StoredLatents, picture
 from torch import Tensor
 
 from jepawm.agent import PlanningAgent
+from jepawm.engine.config import EngineConfig
 from jepawm.models.predictor import PredictorConfig
 from jepawm.models.proprio import ProprioConfig
 from jepawm.models.world_model import JEPAWorldModel, build_world_model
 from jepawm.normalizer import Normalizer
 from jepawm.planning.cem import CEM
-from jepawm.planning.engine_config import EngineConfig
 from jepawm.planning.objectives import LatentDistance
 from jepawm.types import Context, Observation
 

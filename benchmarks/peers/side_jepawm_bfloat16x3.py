@@ -2,7 +2,7 @@
 
 from side_jepawm import PACKAGE, Jepawm
 
-from jepawm.planning.engine_config import EngineConfig
+from jepawm.engine.config import EngineConfig
 
 __all__ = ["PACKAGE", "SIDE"]
 

@@ -8,10 +8,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from jepawm.contracts import Bounds, CostFn, Objective, Planner, WorldModel
+from jepawm.engine.config import EngineConfig
+from jepawm.engine.rollout_engine import RolloutEngine
 from jepawm.errors import UserError
 from jepawm.normalizer import Normalizer
-from jepawm.planning.engine_config import EngineConfig
-from jepawm.planning.rollout_engine import RolloutEngine
 from jepawm.types import Context, Latent, Observation, Plan, concatenate
 
 

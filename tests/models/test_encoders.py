@@ -3,9 +3,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from jepawm.errors import UserError
-from jepawm.models.encoders import EncoderConfig, build_encoder
+from jepawm.models.encoders import BatchNorm, EncoderConfig, build_encoder
 
 FAMILIES = ("conv", "vit")
 
@@ -107,3 +108,14 @@ def test_every_field_changes_the_tokens(change):
 def test_sizes_that_do_not_fit_are_refused(fields, message):
     with pytest.raises(UserError, match=message):
         encoder_of(**fields)
+
+
+def test_one_process_is_batch_norm_without_weights():
+    ours, theirs = BatchNorm(3), nn.BatchNorm1d(3, affine=False)
+    assert ours.state_dict().keys() == theirs.state_dict().keys()
+    for step in range(3):
+        x = torch.randn(8, 3, generator=torch.Generator().manual_seed(step))
+        assert torch.equal(ours(x), theirs(x))
+    for name, value in theirs.state_dict().items():
+        assert torch.equal(ours.state_dict()[name], value)
+    assert torch.equal(ours.eval()(x), theirs.eval()(x))

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from jepawm.models.linear import LimitedLinear, PackedWeights, linear
+from jepawm.models.linear import PackedWeights, linear
 
 X, WEIGHT, BIAS = (
     torch.randn(shape, generator=torch.Generator().manual_seed(0))
@@ -44,14 +44,6 @@ def test_gradients_pass():
 def test_autocast_halves_it():
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         assert linear(X, WEIGHT, bias=BIAS).dtype == torch.bfloat16
-
-
-def test_inputs_beyond_the_limit_count_as_the_limit():
-    layer = LimitedLinear(40, 70, limit=0.5)
-    expected = F.linear(X.clamp(-0.5, 0.5), layer.weight, layer.bias)
-    assert torch.equal(layer(X), expected)
-    layer.limit = None
-    assert torch.equal(layer(X), F.linear(X, layer.weight, layer.bias))
 
 
 @torch.no_grad()

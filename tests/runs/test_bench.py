@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from jepawm.engine.config import EngineConfig
 from jepawm.errors import UserError
 from jepawm.models.predictor import PredictorConfig
 from jepawm.models.proprio import ProprioConfig
-from jepawm.planning.engine_config import EngineConfig
 from jepawm.runs.bench import PlanningBench, bench_planning
 from jepawm.runs.bench_sizes import Size, plan_job
 

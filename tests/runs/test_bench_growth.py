@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from jepawm.planning.engine_config import EngineConfig
+from jepawm.engine.config import EngineConfig
 from jepawm.runs.bench_growth import bench_growth, fitted_exponent, render_growth
 from jepawm.runs.bench_sizes import plan_job, sizes
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from jepawm.engine.config import EngineConfig
 from jepawm.errors import UserError
-from jepawm.planning.engine_config import EngineConfig
 from jepawm.runs.bench import PlanningBench
 from jepawm.runs.bench_sizes import plan_job, sizes
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from jepawm.compute import matmul_peak
+from jepawm.engine.config import EngineConfig
 from jepawm.envs.wall.policy import RandomWall
 from jepawm.errors import UserError
 from jepawm.evaluation.tasks import hash_tasks, task_seed
 from jepawm.experiment import Experiment
 from jepawm.hub.load import load
-from jepawm.planning.engine_config import EngineConfig
 from jepawm.planning.gradient import Adam
 from jepawm.planning.presets import find_preset
 from jepawm.planning.random_shooting import RandomShooting

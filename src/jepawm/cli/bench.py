@@ -9,8 +9,8 @@ import tyro
 from jepawm.cli.choices import DeviceName, choose_device
 from jepawm.cli.output import render_fields
 from jepawm.cli.parsing import Command, Outcome, parse
+from jepawm.engine.config import EngineConfig
 from jepawm.errors import UserError
-from jepawm.planning.engine_config import EngineConfig
 
 
 @dataclass(frozen=True, kw_only=True)

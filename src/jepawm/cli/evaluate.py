@@ -9,8 +9,8 @@ import tyro
 from jepawm.cli.choices import DeviceName, choose_device, new_planner, own_device, planner_names
 from jepawm.cli.output import render_evaluation, render_fields, render_offline
 from jepawm.cli.parsing import Command, Outcome, first_name, parse, take_option
+from jepawm.engine.config import Precision
 from jepawm.errors import UserError
-from jepawm.planning.engine_config import Precision
 from jepawm.planning.presets import preset_names
 
 

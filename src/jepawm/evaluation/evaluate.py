@@ -13,6 +13,7 @@ from torch import Tensor
 
 from jepawm.agent import PlanningAgent
 from jepawm.contracts import Agent, Bounds, Objective, Planner, Simulator, WorldModel
+from jepawm.engine.config import EngineConfig
 from jepawm.errors import UserError
 from jepawm.evaluation.baselines import DoNothing, Oracle, RandomActions
 from jepawm.evaluation.episodes import Outcome, join, run_episodes
@@ -20,7 +21,6 @@ from jepawm.evaluation.recording import Probe, Recorder
 from jepawm.evaluation.results import ROWS, Evaluation, JsonValue, describe, summarize, versions
 from jepawm.evaluation.tasks import Split, draw_tasks, hash_tasks
 from jepawm.normalizer import Normalizer
-from jepawm.planning.engine_config import EngineConfig
 from jepawm.planning.objectives import LatentDistance, with_head
 from jepawm.processes import count_processes, gather, is_first, process_rank, together
 from jepawm.protocol import Protocol

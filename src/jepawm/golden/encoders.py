@@ -10,12 +10,7 @@ from jepawm.models.frozen.encoder import (
     FrozenEncoderConfig,
     build_frozen_encoder,
 )
-from jepawm.models.frozen.layouts import (
-    RESAMPLING,
-    ClipResampling,
-    Resampling,
-    convert_encoder,
-)
+from jepawm.models.frozen.weights import RESAMPLING, ClipResampling, Resampling, convert_encoder
 from jepawm.models.weight_files import load_weights
 
 _OUTPUTS = ("x_norm_patchtokens", "x_norm_clstoken", "position_table", "features")

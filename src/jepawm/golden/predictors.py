@@ -17,7 +17,7 @@ from jepawm.hub.reference import (
     flat_names,
     predictor_config,
 )
-from jepawm.models.given_tokens import GivenTokens
+from jepawm.models.encoders import GivenTokens
 from jepawm.models.proprio import ProprioConfig
 from jepawm.models.weight_files import load_weights
 from jepawm.models.world_model import JEPAWorldModel, build_world_model

@@ -25,8 +25,8 @@ from jepawm.hub.reference import (
     original_layout,
 )
 from jepawm.hub.released import RELEASED, find_released, released_experiment, released_normalizer
+from jepawm.models.encoders import GivenTokens
 from jepawm.models.frozen.encoder import FrozenEncoderConfig
-from jepawm.models.given_tokens import GivenTokens
 from jepawm.models.predictor import PredictorConfig
 from jepawm.models.weight_files import list_misfits, only_tensors, read_content, shorten
 from jepawm.models.world_model import build_world_model

@@ -10,9 +10,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from jepawm.errors import UserError
-from jepawm.models.batch_norm import BatchNorm
 from jepawm.models.blocks import Block
 from jepawm.models.positions import frame_grid_sincos
+from jepawm.processes import count_processes, sum_over_processes
 
 _PIXEL_MEAN, _PIXEL_STD = 0.5, 0.5
 _CONV_CHANNELS = {"S": (32, 64, 64), "B": (48, 96, 128), "L": (64, 128, 256)}
@@ -152,3 +152,51 @@ def build_encoder(config: EncoderConfig) -> ImageEncoder:
 
 def _norm(width: int) -> list[nn.Module]:
     return [nn.GroupNorm(4, width), nn.GELU()]
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Normalise features over the global batch, without weights.
+
+    torch's SyncBatchNorm does the same on GPUs only.
+    """
+
+    def __init__(self, dim: int) -> None:
+        """Take the width of the features."""
+        super().__init__(dim, affine=False)
+
+    def forward(self, input: Float[Tensor, "n D"]) -> Float[Tensor, "n D"]:  # noqa: A002
+        """Normalise `[n, D]`, with the moments of all processes while training."""
+        if not self.training or count_processes() == 1:
+            return super().forward(input)
+        x = input.float()
+        count = len(x) * count_processes()  # slices of a batch are equal
+        mean = sum_over_processes(x.sum(0)) / count
+        centered = x - mean
+        variance = sum_over_processes(centered.square().sum(0)) / count
+        self._track(mean.detach(), variance.detach() * count / (count - 1))
+        return (centered * torch.rsqrt(variance + self.eps)).to(input)
+
+    @torch.no_grad()
+    def _track(self, mean: Tensor, variance: Tensor) -> None:
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        assert self.momentum is not None
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(variance, self.momentum)
+        self.num_batches_tracked.add_(1)
+
+
+class GivenTokens(nn.Module):
+    """Stand in the encoder's place where frames are encoded already."""
+
+    def __init__(self, *, dim: int, grid: tuple[int, int]) -> None:
+        """Take the width and the grid of the tokens."""
+        super().__init__()
+        self.dim = dim
+        self.grid = grid
+        self.num_tokens = grid[0] * grid[1]
+
+    def forward(self, pixels: UInt8[Tensor, "*b 3 height width"]) -> Float[Tensor, "*b N D"]:
+        """Refuse images: there is no network here."""
+        raise TypeError(f"this model has no encoder for images {tuple(pixels.shape)}; give tokens")

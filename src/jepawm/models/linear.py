@@ -7,25 +7,9 @@ from contextvars import ContextVar
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from jepawm.kernels.split_products import SplitWeight, is_splitting, split_linear, split_weight
-
-
-class LimitedLinear(nn.Linear):
-    """An affine map that takes numbers beyond a limit as the limit."""
-
-    def __init__(self, in_features: int, out_features: int, *, limit: float | None) -> None:
-        """Take the widths and the largest absolute value of an input; None: no limit."""
-        super().__init__(in_features, out_features)
-        self.limit = limit
-
-    def forward(self, input: Float[Tensor, "*b n_in"]) -> Float[Tensor, "*b n_out"]:  # noqa: A002
-        """Map inputs `[*b, n_in]` to `[*b, n_out]`."""
-        return super().forward(
-            input if self.limit is None else input.clamp(-self.limit, self.limit)
-        )
-
 
 WORTH_PACKING = 16
 """Products with a weight after which arranging it for the processor has paid, whatever their size."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from jepawm.errors import UserError
 from jepawm.models.blocks import Block
 from jepawm.models.conditioning import Conditioning, Layout
-from jepawm.models.linear import LimitedLinear, linear
+from jepawm.models.linear import linear
 from jepawm.models.positions import (
     Positions,
     Rotation,
@@ -19,7 +19,7 @@ from jepawm.models.positions import (
     rotary_angles,
     rotation_by,
 )
-from jepawm.models.proprio import ProprioConfig
+from jepawm.models.proprio import LimitedLinear, ProprioConfig
 from jepawm.types import Latent
 
 

@@ -7,7 +7,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from jepawm.errors import UserError
-from jepawm.models.linear import LimitedLinear
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,3 +37,18 @@ class ProprioEncoder(nn.Module):
     def forward(self, proprio: Float[Tensor, "*b P"]) -> Float[Tensor, "*b 1 code"]:
         """Encode `[*b, P]` into one code per instant `[*b, 1, code]`."""
         return self.proj(proprio).unsqueeze(-2)
+
+
+class LimitedLinear(nn.Linear):
+    """An affine map that takes numbers beyond a limit as the limit."""
+
+    def __init__(self, in_features: int, out_features: int, *, limit: float | None) -> None:
+        """Take the widths and the largest absolute value of an input; None: no limit."""
+        super().__init__(in_features, out_features)
+        self.limit = limit
+
+    def forward(self, input: Float[Tensor, "*b n_in"]) -> Float[Tensor, "*b n_out"]:  # noqa: A002
+        """Map inputs `[*b, n_in]` to `[*b, n_out]`."""
+        return super().forward(
+            input if self.limit is None else input.clamp(-self.limit, self.limit)
+        )

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from jepawm.compute import count_gflop, matmul_peak
+from jepawm.engine.config import EngineConfig
+from jepawm.engine.rollout_engine import RolloutEngine, computing
 from jepawm.golden.predictors import GivenTokens
 from jepawm.models.predictor import Predictor
 from jepawm.models.world_model import JEPAWorldModel
 from jepawm.planning.cem import CEM
-from jepawm.planning.engine_config import EngineConfig
 from jepawm.planning.objectives import LatentDistance
-from jepawm.planning.rollout_engine import RolloutEngine, computing
 from jepawm.runs.bench_sizes import PlanJob, Size
 from jepawm.types import Context, Latent
 

@@ -8,7 +8,7 @@ from time import perf_counter
 
 import torch
 
-from jepawm.planning.engine_config import EngineConfig
+from jepawm.engine.config import EngineConfig
 from jepawm.runs.bench import PlanningBench
 from jepawm.runs.bench_sizes import PlanJob, Size
 

@@ -10,6 +10,7 @@ import torch
 
 from jepawm.compute import count_gflop, matmul_peak
 from jepawm.contracts import Planner, Simulator, TaskSource
+from jepawm.engine.config import Precision
 from jepawm.envs import ENVIRONMENTS, RECORDINGS
 from jepawm.errors import UserError
 from jepawm.evaluation.evaluate import (
@@ -24,7 +25,6 @@ from jepawm.experiment import Experiment
 from jepawm.files import data_root as default_data_root
 from jepawm.hub.load import LoadedModel, load, load_experiment
 from jepawm.planning.cem import CEM
-from jepawm.planning.engine_config import Precision
 from jepawm.planning.presets import find_preset
 from jepawm.processes import from_first, together
 from jepawm.protocol import Protocol

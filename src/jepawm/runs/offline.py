@@ -10,6 +10,7 @@ import torch
 from jepawm.data.episodes import EpisodeStore, open_store
 from jepawm.data.poses import pose_differences
 from jepawm.data.windows import Windows, hold_out, split_episodes
+from jepawm.engine.config import Precision
 from jepawm.errors import UserError
 from jepawm.evaluation.action_score import action_errors, action_score
 from jepawm.evaluation.evaluate import PlanningSetup, planning_agent
@@ -22,7 +23,6 @@ from jepawm.evaluation.offline import (
 from jepawm.evaluation.results import JsonValue, describe, versions, write_results
 from jepawm.hub.load import LoadedModel, load
 from jepawm.normalizer import Normalizer
-from jepawm.planning.engine_config import Precision
 from jepawm.protocol import Protocol
 from jepawm.runs.datasets import store_path
 from jepawm.runs.evaluate import copy_record, default_folder, planning_setup

@@ -13,8 +13,13 @@ from jepawm.golden.case import load_case
 from jepawm.golden.encoders import check_encoder
 from jepawm.models.frozen.backbones import BackboneShape
 from jepawm.models.frozen.encoder import FrozenEncoderConfig, build_frozen_encoder
-from jepawm.models.frozen.layouts import RESAMPLING, convert_encoder
-from jepawm.models.frozen.weights import file_name, hub_name, load_frozen_encoder
+from jepawm.models.frozen.weights import (
+    RESAMPLING,
+    convert_encoder,
+    file_name,
+    hub_name,
+    load_frozen_encoder,
+)
 from jepawm.models.positions import resample_table
 
 transformers = pytest.importorskip("transformers")

@@ -1,7 +1,8 @@
 """Cost and latents of many candidate plans of many problems; where the speed of planning lives."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TypeVar
@@ -11,11 +12,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from jepawm.contracts import CandidateRollout, Objective, SharesContext, WorldModel
+from jepawm.engine.config import CompileMode, EngineConfig
 from jepawm.errors import UserError
 from jepawm.kernels.memory import keep_freed_memory
 from jepawm.kernels.split_products import split_products
-from jepawm.planning.engine_config import CompileMode, EngineConfig
-from jepawm.planning.workers import Workers
 from jepawm.types import Context, Latent, concatenate
 
 WORTH_THREADS = 8e6
@@ -249,3 +249,37 @@ def _roll(rollout: CandidateRollout, actions: Float[Tensor, "b K H A"]) -> Laten
 
 def _compiled(mode: CompileMode) -> Callable[[CandidateRollout, Tensor], Latent]:
     return _roll if mode == "off" else torch.compile(_roll, mode=mode, dynamic=False)
+
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Workers:
+    """Some threads, started when they are first needed; they end with the object.
+
+    Two threads that share each matrix product wait for each other at its end, which costs a little
+    on an idle machine and most of the time on a busy one. Threads with work of their own do not wait.
+    """
+
+    def __init__(self, num_threads: int) -> None:
+        """Take the number of threads."""
+        self._pool = ThreadPoolExecutor(num_threads, initializer=_begin)
+
+    def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+        """Apply a function to every item; an exception in a thread is raised here."""
+
+        def work(item: Item) -> Result:
+            with torch.no_grad():
+                return function(item)
+
+        threads = torch.get_num_threads()
+        try:
+            return list(self._pool.map(work, items))
+        finally:
+            torch.set_num_threads(threads)  # `_begin` changed what later threads would get
+
+
+def _begin() -> None:
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)  # each thread has its own setting

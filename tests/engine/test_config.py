@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from jepawm.engine.config import EngineConfig
+from jepawm.engine.rollout_engine import computing
 from jepawm.errors import UserError
-from jepawm.planning.engine_config import EngineConfig
-from jepawm.planning.rollout_engine import computing
 
 
 def test_only_approximations_are_not_exact():

@@ -3,14 +3,15 @@
 import shutil
 import subprocess
 import sys
+import threading
 
 import pytest
 import torch
 
+from jepawm.engine.config import EngineConfig
+from jepawm.engine.rollout_engine import RolloutEngine, Workers, chunks
 from jepawm.errors import UserError
-from jepawm.planning.engine_config import EngineConfig
 from jepawm.planning.objectives import LatentDistance
-from jepawm.planning.rollout_engine import RolloutEngine, chunks
 from jepawm.types import Context, Latent, concatenate
 
 
@@ -209,7 +210,7 @@ def test_threads_are_chosen_by_the_work_or_by_the_user_and_put_back():
 
 @pytest.mark.parametrize("num_candidates", [4, 5, 12])
 def test_threads_share_candidates_evenly(num_candidates, monkeypatch):
-    monkeypatch.setattr("jepawm.planning.rollout_engine.WORTH_WORKERS", 4)
+    monkeypatch.setattr("jepawm.engine.rollout_engine.WORTH_WORKERS", 4)
     context, actions, goal = _problem(batch=1, candidates=num_candidates)
     alone, shared = SharingModel(), SharingModel()
     config = EngineConfig(num_threads=2, chunk_tokens=4 * 3)  # 3 candidates at a time
@@ -226,7 +227,7 @@ def test_threads_share_candidates_evenly(num_candidates, monkeypatch):
 
 
 def test_threads_share_the_memory(monkeypatch):
-    monkeypatch.setattr("jepawm.planning.rollout_engine.WORTH_WORKERS", 4)
+    monkeypatch.setattr("jepawm.engine.rollout_engine.WORTH_WORKERS", 4)
     context, actions, _ = _problem(batch=1, candidates=8)
     model = SharingModel(bytes_each=100)  # 400 bytes each
     config = EngineConfig(num_threads=2, max_memory_bytes=1700)
@@ -264,8 +265,8 @@ import torch
 from jepawm.models.predictor import Predictor, PredictorConfig
 from jepawm.models.proprio import ProprioConfig
 from jepawm.models.world_model import JEPAWorldModel
-from jepawm.planning.engine_config import EngineConfig
-from jepawm.planning.rollout_engine import RolloutEngine
+from jepawm.engine.config import EngineConfig
+from jepawm.engine.rollout_engine import RolloutEngine
 from jepawm.types import Context, Latent
 config = PredictorConfig(window=2, depth=2, num_heads=2, visual_dim=16)
 predictor = Predictor(config, ProprioConfig(), latent_dim=12, grid=(2, 2), action_dim=3)
@@ -297,3 +298,32 @@ def test_split_products_need_a_shared_context():
     config = EngineConfig(precision="bfloat16x3")
     with pytest.raises(UserError, match=r"share_context.*bfloat16x3"):
         RolloutEngine(WindowedModel(), context, config=config)
+
+
+def test_results_come_in_order_from_several_threads():
+    together = threading.Barrier(2, timeout=10)
+
+    def square(item):
+        together.wait()  # passes only if two compute at a time
+        return item * item
+
+    assert Workers(2).map(square, [1, 2, 3, 4]) == [1, 4, 9, 16]
+
+
+def test_each_has_one_core_and_no_gradients():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        seen = Workers(2).map(lambda _: (torch.get_num_threads(), torch.is_grad_enabled()), [1, 2])
+        assert seen == [(1, False)] * 2
+        assert torch.get_num_threads() == 2
+        assert torch.is_grad_enabled()
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_errors_are_raised_where_the_work_was_asked_for():
+    workers = Workers(2)
+    with pytest.raises(ZeroDivisionError):
+        workers.map(lambda item: 1 / item, [1, 0])
+    assert workers.map(lambda item: item, [3]) == [3]

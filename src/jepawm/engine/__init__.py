@@ -1,0 +1,1 @@
+"""Everything that is only speed: candidates of a plan are rolled out fast, and come out the same."""
