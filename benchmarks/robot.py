@@ -1,6 +1,6 @@
 """Train `robot` on recordings with several seeds, evaluate offline, append rows to results/robot.jsonl.
 
-    python benchmarks/robot.py --data ../shared/data/bimanual_lerobot --seeds 0 1 2 --runs runs/robot
+    python benchmarks/robot.py --data bimanual_lerobot --seeds 0 1 2 --runs runs/robot
 
 The import is part of the first seed's time. Arguments that this script does not know go to
 `jepawm train`.
