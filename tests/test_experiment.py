@@ -9,6 +9,7 @@ import torch
 from jepawm.data.augmentation import AugmentationConfig
 from jepawm.errors import UserError
 from jepawm.experiment import (
+    RETIRED,
     AgentConfig,
     DataConfig,
     Experiment,
@@ -84,6 +85,13 @@ def test_every_field_is_checked(path: str, value: object, message: str):
         experiment_from_json(changed(path, value), source="config.json")
     assert str(caught.value).startswith("config.json is not a configuration of this version")
     assert "unknown error" not in str(caught.value)
+
+
+@pytest.mark.parametrize("path", RETIRED)
+def test_fields_that_are_gone_are_read_at_the_value_that_did_nothing(path: str):
+    assert experiment_from_json(changed(path, RETIRED[path]), source="x") == WALL
+    with pytest.raises(UserError, match=rf"run/experiment\.json sets {path}, which .* no longer"):
+        experiment_from_json(changed(path, "something"), source="run/experiment.json")
 
 
 @pytest.mark.parametrize("data", [None, [], "text", 3])

@@ -1,5 +1,8 @@
 """The whole configuration of a run, what it builds, and its way to JSON and back."""
 
+import json
+from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Annotated, cast, get_args, get_type_hints
@@ -264,11 +267,34 @@ def experiment_from_json(data: object, *, source: str) -> Experiment:
     if not isinstance(data, dict):
         raise UserError(f"{source} is not a configuration of this version: it is no JSON object")
     try:
-        return _CONVERTER.structure(data, Experiment)
+        return _CONVERTER.structure(_without_retired(data, source=source), Experiment)
     except (BaseValidationError, ForbiddenExtraKeysError) as error:
         raise UserError(
             f"{source} is not a configuration of this version: {problems(error)}; mend these fields"
         ) from error
+
+
+RETIRED: dict[str, JsonValue] = {
+    "agent.engine.streaming": False,
+    "agent.engine.keep_tokens": 1.0,
+}
+"""Fields of older versions, with the value at which they did nothing; files that hold it still load."""
+
+
+def _without_retired(data: Mapping[str, object], *, source: str) -> dict[str, object]:
+    """Return a configuration of an older version without the fields that are gone."""
+    kept = deepcopy(dict(data))
+    for path, neutral in RETIRED.items():
+        *parents, name = path.split(".")
+        part: object = kept
+        for parent in parents:
+            part = part.get(parent) if isinstance(part, dict) else None
+        if isinstance(part, dict) and name in part and part.pop(name) != neutral:
+            raise UserError(
+                f"{source} sets {path}, which this version no longer has; set it to "
+                f"{json.dumps(neutral)} or use the version that wrote the file"
+            )
+    return kept
 
 
 def _encoder_from_json(data: object, _kind: object) -> AnyEncoderConfig:
