@@ -54,7 +54,7 @@ ENVIRONMENTS = {
         title="Push-T", page="pusht", paper_title="Push-T", data_minutes=22, oracle_note="†"
     ),
     "metaworld_reach": Environment(
-        title="Metaworld reach", page="metaworld", paper_title="MW-Reach", data_minutes=8
+        title="Metaworld reach", page="metaworld", paper_title="MW-Reach", data_minutes=8, oracle_note="†"
     ),
 }  # fmt: skip
 
