@@ -108,19 +108,3 @@ def test_action_repeat_keeps_the_bounds_of_every_repetition():
     assert (plan.actions >= low).all()
     assert (plan.actions <= high).all()
     assert float(plan.actions[..., 1].max()) == pytest.approx(0.3)
-
-
-def test_screening_rolls_half_of_the_candidates_to_the_end():
-    """The first steps tell as much as all: for fewer steps in total the plan is hardly worse."""
-    steps = 0
-
-    def cost(actions):
-        nonlocal steps
-        steps += actions.shape[1] * actions.shape[2]
-        return _steady(actions)
-
-    screened = _plan(replace(PLAIN, num_samples=48, screen_steps=2), cost)
-    screened_steps, steps = steps, 0
-    full = _plan(replace(PLAIN, num_samples=48), cost)
-    assert screened_steps < 0.9 * steps
-    assert float(screened.cost.mean()) < 1.3 * float(full.cost.mean())

@@ -153,7 +153,7 @@ def test_bad_fields_are_refused(name):
         if hasattr(planner, field):
             with pytest.raises(UserError, match=field):
                 replace(planner, **{field: -1.0})
-    for field in ("num_kept", "patience", "screen_steps", "action_repeat"):
+    for field in ("num_kept", "patience", "action_repeat"):
         if hasattr(planner, field):
             with pytest.raises(UserError, match=rf"planner\.{field} = -1"):
                 replace(planner, **{field: -1})

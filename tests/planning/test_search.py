@@ -5,13 +5,14 @@ import logging
 import pytest
 import torch
 
-from jepawm.planning.search import FIRST_CHUNK, Search
+from jepawm.errors import UserError
+from jepawm.planning.search import FIRST_CHUNK, Limits, Search
 
 INIT = torch.zeros(2, 1, 1)
 
 
 def _search(cost, **limits) -> Search:
-    return Search(cost, INIT, bounds=None, **({"num_iterations": 10} | limits))
+    return Search(cost, INIT, bounds=None, limits=Limits(**({"num_iterations": 10} | limits)))
 
 
 def _values(*rows) -> torch.Tensor:
@@ -120,3 +121,26 @@ def test_chunks_grow_with_what_a_larger_one_is_seen_to_cost(monkeypatch):
         search.evaluate(torch.rand(2, 3000, 1, 1))
     assert clock.chunks[:3] == [1, 4, 16]
     assert sum(clock.chunks) > 0.5 * (0.5 / 0.0005)
+
+
+def test_one_slow_gradient_does_not_end_a_descent(monkeypatch):
+    """What is left of the time is compared with the fastest gradient so far, not with the last."""
+    now, durations = 0.0, iter([1.0, 1.0, 7.0, 1.0, 1.0, 1.0, 1.0])
+    monkeypatch.setattr("jepawm.planning.search.perf_counter", lambda: now)
+
+    def cost(actions):
+        nonlocal now
+        now += next(durations)
+        return _first_entry(actions)
+
+    search = _search(cost, time_budget_s=12.0)
+    for _ in search.iterations():
+        search.gradient(_values([1.0], [1.0]))
+    assert now == 11.0
+    assert len(search.best_plan().history) == 5
+
+
+def test_limits_out_of_range_are_refused():
+    for name, value in (("num_iterations", 0), ("patience", -1), ("time_budget_s", 0.0)):
+        with pytest.raises(UserError, match=rf"planner\.{name} = {value}"):
+            Limits(**({"num_iterations": 1} | {name: value})).check()

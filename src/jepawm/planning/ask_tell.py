@@ -15,7 +15,7 @@ from torch import Tensor
 from jepawm.contracts import Bounds, CostFn
 from jepawm.errors import UserError
 from jepawm.planning.sampling import check_count, check_positive, clamp
-from jepawm.planning.search import Search, check_limits
+from jepawm.planning.search import Limits, Search
 from jepawm.types import Plan
 
 _FAR = 100.0
@@ -42,14 +42,19 @@ class CMAES:
     """Whether the cost must be differentiable."""
 
     def __post_init__(self) -> None:
-        """Check the fields.
-
-        Raises:
-            UserError: if a number is out of range; the message says what is allowed.
-        """
+        """Refuse numbers that are out of range."""
         check_count("num_samples", self.num_samples, least=2)
         check_positive(init_std=self.init_std)
-        check_limits(self.num_iterations, self.patience, time_budget_s=self.time_budget_s)
+        self.limits.check()
+
+    @property
+    def limits(self) -> Limits:
+        """Return what ends the search."""
+        return Limits(
+            num_iterations=self.num_iterations,
+            patience=self.patience,
+            time_budget_s=self.time_budget_s,
+        )
 
     def plan(
         self,
@@ -59,12 +64,7 @@ class CMAES:
         bounds: Bounds | None,
         generator: torch.Generator,
     ) -> Plan:
-        """Plan from the initial guess `init` `[B, H, A]`.
-
-        Raises:
-            UserError: if the package is absent, the horizon is 0, a bound is reversed, or no
-                candidate has a finite cost.
-        """
+        """Plan from the initial guess `init` `[B, H, A]`."""
         cma = _import("cma", extra="cma")
 
         def build(problem: _Problem) -> _Population:
@@ -103,14 +103,19 @@ class Nevergrad:
     """Whether the cost must be differentiable."""
 
     def __post_init__(self) -> None:
-        """Check the fields.
-
-        Raises:
-            UserError: if a number is out of range; the message says what is allowed.
-        """
+        """Refuse numbers that are out of range."""
         check_count("num_samples", self.num_samples, least=2)
         check_positive(init_std=self.init_std)
-        check_limits(self.num_iterations, self.patience, time_budget_s=self.time_budget_s)
+        self.limits.check()
+
+    @property
+    def limits(self) -> Limits:
+        """Return what ends the search."""
+        return Limits(
+            num_iterations=self.num_iterations,
+            patience=self.patience,
+            time_budget_s=self.time_budget_s,
+        )
 
     def plan(
         self,
@@ -120,12 +125,7 @@ class Nevergrad:
         bounds: Bounds | None,
         generator: torch.Generator,
     ) -> Plan:
-        """Plan from the initial guess `init` `[B, H, A]`.
-
-        Raises:
-            UserError: if the package is absent, the horizon is 0, a bound is reversed, or no
-                candidate has a finite cost.
-        """
+        """Plan from the initial guess `init` `[B, H, A]`."""
         nevergrad = _import("nevergrad", extra="nevergrad")
 
         def build(problem: _Problem) -> _Population:
@@ -237,14 +237,7 @@ def _ask_and_tell(
     generator: torch.Generator,
 ) -> Plan:
     """Give every problem an optimiser of its own; their candidates are evaluated as one batch."""
-    search = Search(
-        cost,
-        init,
-        bounds=bounds,
-        num_iterations=settings.num_iterations,
-        patience=settings.patience,
-        time_budget_s=settings.time_budget_s,
-    )
+    search = Search(cost, init, bounds=bounds, limits=settings.limits)
     low, high = _flat_bounds(bounds, horizon=init.shape[1], width=init.shape[2])
     starts = clamp(init[:, None], bounds)[:, 0].flatten(1).cpu().double().numpy()  # [B, H A]
     seeds = torch.randint(2**31, (len(init),), generator=generator, device=generator.device)

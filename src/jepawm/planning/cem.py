@@ -8,8 +8,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from jepawm.contracts import Bounds, CostFn
-from jepawm.planning.gaussian import Gaussian, refit, take
 from jepawm.planning.sampling import (
+    Gaussian,
     check_elites,
     check_not_negative,
     check_part,
@@ -17,8 +17,10 @@ from jepawm.planning.sampling import (
     clamp,
     draw_noise,
     drop_unusable,
+    refit,
+    take,
 )
-from jepawm.planning.search import Search, check_limits
+from jepawm.planning.search import Limits, Search
 from jepawm.types import Plan, TensorStruct
 
 
@@ -62,16 +64,21 @@ class CEM:
     """Whether the cost must be differentiable."""
 
     def __post_init__(self) -> None:
-        """Check the fields.
-
-        Raises:
-            UserError: if a number is out of range; the message says what is allowed.
-        """
+        """Refuse numbers that are out of range."""
         check_elites(self.num_elites, self.num_samples)
         check_positive(init_std=self.init_std)
         check_not_negative(min_std=self.min_std)
         check_part(momentum_mean=self.momentum_mean, momentum_std=self.momentum_std)
-        check_limits(self.num_iterations, self.patience, time_budget_s=self.time_budget_s)
+        self.limits.check()
+
+    @property
+    def limits(self) -> Limits:
+        """Return what ends the search."""
+        return Limits(
+            num_iterations=self.num_iterations,
+            patience=self.patience,
+            time_budget_s=self.time_budget_s,
+        )
 
     def plan(
         self,
@@ -81,19 +88,8 @@ class CEM:
         bounds: Bounds | None,
         generator: torch.Generator,
     ) -> Plan:
-        """Plan from the initial mean `init` `[B, H, A]`.
-
-        Raises:
-            UserError: if the horizon is 0, a bound is reversed, or no candidate has a finite cost.
-        """
-        search = Search(
-            cost,
-            init,
-            bounds=bounds,
-            num_iterations=self.num_iterations,
-            patience=self.patience,
-            time_budget_s=self.time_budget_s,
-        )
+        """Plan from the initial mean `init` `[B, H, A]`."""
+        search = Search(cost, init, bounds=bounds, limits=self.limits)
         state = self.start(clamp(init[:, None], bounds)[:, 0])
         for _ in search.iterations():
             noise = draw_noise(init, self.num_samples, generator=generator)

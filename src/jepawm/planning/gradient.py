@@ -1,6 +1,8 @@
 """Gradient planners: follow the gradient of the cost from several starts at once."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -9,7 +11,6 @@ from torch import Tensor
 
 from jepawm.contracts import Bounds, CostFn
 from jepawm.errors import UserError
-from jepawm.planning.descent import Step, cheapest, descend, half_cosine
 from jepawm.planning.sampling import (
     check_count,
     check_not_negative,
@@ -18,8 +19,11 @@ from jepawm.planning.sampling import (
     clamp,
     draw_noise,
 )
-from jepawm.planning.search import Search, check_limits
+from jepawm.planning.search import Limits, Search
 from jepawm.types import Plan
+
+Step = Callable[[Tensor, int], Tensor]
+"""Make a direction of the gradients `[B, K, H, A]` of an iteration."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,13 +56,18 @@ class Adam:
     """Whether the cost must be differentiable."""
 
     def __post_init__(self) -> None:
-        """Check the fields.
-
-        Raises:
-            UserError: if a number is out of range; the message says what is allowed.
-        """
+        """Refuse numbers that are out of range."""
         _check(self)
         check_part(beta1=self.beta1, beta2=self.beta2)
+
+    @property
+    def limits(self) -> Limits:
+        """Return what ends the search."""
+        return Limits(
+            num_iterations=self.num_iterations,
+            patience=self.patience,
+            time_budget_s=self.time_budget_s,
+        )
 
     def plan(
         self,
@@ -68,12 +77,8 @@ class Adam:
         bounds: Bounds | None,
         generator: torch.Generator,
     ) -> Plan:
-        """Plan from the initial guess `init` `[B, H, A]`.
-
-        Raises:
-            UserError: if the horizon is 0, a bound is reversed, or the cost has no gradient.
-        """
-        lengths = half_cosine(self.num_iterations, first=self.learning_rate, last=0.0)
+        """Plan from the initial guess `init` `[B, H, A]`."""
+        lengths = _half_cosine(self.num_iterations, first=self.learning_rate, last=0.0)
         stages = [(self.num_starts, lengths)]
         return _plan(self, cost, init=init, bounds=bounds, generator=generator, stages=stages)
 
@@ -132,11 +137,7 @@ class GradientDescent:
     """Whether the cost must be differentiable."""
 
     def __post_init__(self) -> None:
-        """Check the fields.
-
-        Raises:
-            UserError: if a number is out of range; the message says what is allowed.
-        """
+        """Refuse numbers that are out of range."""
         _check(self)
         check_part(momentum=self.momentum)
         check_count("num_refined", self.num_refined, least=0)
@@ -149,6 +150,15 @@ class GradientDescent:
                 f"{self.num_starts}; refine fewer or start more"
             )
 
+    @property
+    def limits(self) -> Limits:
+        """Return what ends the search."""
+        return Limits(
+            num_iterations=self.num_iterations,
+            patience=self.patience,
+            time_budget_s=self.time_budget_s,
+        )
+
     def plan(
         self,
         cost: CostFn,
@@ -157,11 +167,7 @@ class GradientDescent:
         bounds: Bounds | None,
         generator: torch.Generator,
     ) -> Plan:
-        """Plan from the initial guess `init` `[B, H, A]`.
-
-        Raises:
-            UserError: if the horizon is 0, a bound is reversed, or the cost has no gradient.
-        """
+        """Plan from the initial guess `init` `[B, H, A]`."""
         return _plan(
             self,
             cost,
@@ -175,10 +181,10 @@ class GradientDescent:
     def _stages(self) -> list[tuple[int, list[float]]]:
         """Return how many descend, and the lengths of their steps, stage by stage."""
         last = self.refine_rate if self.num_refined else 0.0
-        lengths = half_cosine(self.num_iterations, first=self.learning_rate, last=last)
+        lengths = _half_cosine(self.num_iterations, first=self.learning_rate, last=last)
         if not self.num_refined:
             return [(self.num_starts, lengths)]
-        finer = half_cosine(self.refine_iterations, first=self.refine_rate, last=0.0)
+        finer = _half_cosine(self.refine_iterations, first=self.refine_rate, last=0.0)
         return [(self.num_starts, lengths), (self.num_refined, finer)]
 
     def new_step(self) -> Step:
@@ -199,7 +205,7 @@ def _check(planner: Adam | GradientDescent) -> None:
     check_count("num_starts", planner.num_starts, least=1)
     check_positive(learning_rate=planner.learning_rate)
     check_not_negative(init_std=planner.init_std, color=planner.color)
-    check_limits(planner.num_iterations, planner.patience, time_budget_s=planner.time_budget_s)
+    planner.limits.check()
 
 
 def _plan(
@@ -213,23 +219,17 @@ def _plan(
     decay: float = 0.0,
 ) -> Plan:
     """Descend in stages: the number of plans that descend, and the lengths of their steps."""
-    search = Search(
-        cost,
-        init,
-        bounds=bounds,
-        num_iterations=sum(len(lengths) for _, lengths in stages),
-        patience=planner.patience,
-        time_budget_s=planner.time_budget_s,
-    )
+    limits = replace(planner.limits, num_iterations=sum(len(lengths) for _, lengths in stages))
+    search = Search(cost, init, bounds=bounds, limits=limits)
     iterations = search.iterations()
     noise = draw_noise(init, planner.num_starts, generator=generator, color=planner.color)
     noise[:, 0] = 0.0
     plans = clamp(init[:, None] + planner.init_std * noise, bounds)  # [B, K, H, A]
     costs = plans.new_zeros(plans.shape[:2])  # [B, K]
     for num_kept, lengths in stages:
-        plans, costs = descend(
+        plans, costs = _descend(
             search,
-            cheapest(plans, costs, count=num_kept),
+            _cheapest(plans, costs, count=num_kept),
             iterations=iterations,
             lengths=lengths,
             step=planner.new_step(),
@@ -237,3 +237,46 @@ def _plan(
             decay=decay,
         )
     return search.best_plan()
+
+
+def _half_cosine(count: int, *, first: float, last: float) -> list[float]:
+    """Return `count` lengths that fall from `first`; `last` would be the next one."""
+    return [
+        last + (first - last) * 0.5 * (1 + math.cos(math.pi * index / count))
+        for index in range(count)
+    ]
+
+
+def _descend(
+    search: Search,
+    actions: Float[Tensor, "B K H A"],
+    *,
+    iterations: Iterator[int],
+    lengths: Sequence[float],
+    step: Step,
+    bounds: Bounds | None,
+    decay: float = 0.0,
+) -> tuple[Float[Tensor, "B K H A"], Float[Tensor, "B K"]]:
+    """Move plans by what `step` makes of their gradients; return each one's best iterate and cost.
+
+    It ends with the lengths, or with the search's iterations.
+    """
+    best = actions
+    lowest = actions.new_full(actions.shape[:2], float("inf"))  # [B, K]
+    for index, (length, _) in enumerate(zip(lengths, iterations, strict=False)):
+        gradient, cost = search.gradient(actions)
+        better = cost < lowest
+        best = torch.where(better[:, :, None, None], actions, best)
+        lowest = torch.where(better, cost, lowest)
+        direction = step(gradient, index) + decay * actions
+        actions = clamp(actions - length * direction, bounds)
+    return best, lowest
+
+
+def _cheapest(
+    plans: Float[Tensor, "B K H A"], costs: Float[Tensor, "B K"], *, count: int
+) -> Float[Tensor, "B N H A"]:
+    """Return the `count` cheapest of each problem's plans, in their order if costs are equal."""
+    index = costs.argsort(dim=1, stable=True)[:, :count]  # [B, N]
+    rows = torch.arange(len(plans), device=plans.device)[:, None]
+    return plans[rows, index]

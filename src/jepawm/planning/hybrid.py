@@ -11,7 +11,7 @@ from torch import Tensor
 from jepawm.contracts import Bounds, CostFn
 from jepawm.planning.gradient import GradientDescent
 from jepawm.planning.icem import ICEM
-from jepawm.planning.search import check_limits
+from jepawm.planning.search import Limits
 from jepawm.types import Plan
 
 
@@ -31,12 +31,8 @@ class Hybrid:
     """Whether the cost must be differentiable."""
 
     def __post_init__(self) -> None:
-        """Check the fields.
-
-        Raises:
-            UserError: if a number is out of range; the message says what is allowed.
-        """
-        check_limits(1, time_budget_s=self.time_budget_s)
+        """Refuse numbers that are out of range."""
+        Limits(num_iterations=1, time_budget_s=self.time_budget_s).check()
 
     def plan(
         self,
@@ -46,11 +42,7 @@ class Hybrid:
         bounds: Bounds | None,
         generator: torch.Generator,
     ) -> Plan:
-        """Plan from the initial guess `init` `[B, H, A]`.
-
-        Raises:
-            UserError: if the horizon is 0, a bound is reversed, or the cost has no gradient.
-        """
+        """Plan from the initial guess `init` `[B, H, A]`."""
         sampler, refiner, began = self.sampler, self.refiner, perf_counter()
         if self.time_budget_s is not None:
             sampler = replace(sampler, time_budget_s=self.time_budget_s / 2)

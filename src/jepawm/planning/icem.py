@@ -8,9 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from jepawm.contracts import Bounds, CostFn
-from jepawm.planning.action_repeat import plan_repeated
-from jepawm.planning.gaussian import Gaussian, refit, take
+from jepawm.errors import UserError
 from jepawm.planning.sampling import (
+    Gaussian,
     check_count,
     check_elites,
     check_not_negative,
@@ -18,8 +18,10 @@ from jepawm.planning.sampling import (
     check_positive,
     clamp,
     draw_noise,
+    refit,
+    take,
 )
-from jepawm.planning.search import Search, check_limits
+from jepawm.planning.search import Limits, Search
 from jepawm.types import Plan
 
 
@@ -53,9 +55,6 @@ class ICEM:
     """Least standard deviation after a refit."""
     action_repeat: int = 1
     """Environment actions of a block that share one value: 1, or the frameskip."""
-    screen_steps: int = 0
-    """First steps of a plan by whose cost the candidates are halved before the survivors are
-    rolled out to the end; 0: none."""
     patience: int = 0
     """Iterations without a lower cost after which the search ends; 0: never."""
     time_budget_s: float | None = None
@@ -64,11 +63,7 @@ class ICEM:
     """Whether the cost must be differentiable."""
 
     def __post_init__(self) -> None:
-        """Check the fields.
-
-        Raises:
-            UserError: if a number is out of range; the message says what is allowed.
-        """
+        """Refuse numbers that are out of range."""
         check_elites(self.num_elites, self.num_samples)
         check_positive(init_std=self.init_std)
         check_not_negative(color=self.color, min_std=self.min_std)
@@ -76,8 +71,16 @@ class ICEM:
         check_not_negative(**{"decay - 1": self.decay - 1.0})
         check_count("num_kept", self.num_kept, least=0)
         check_count("action_repeat", self.action_repeat, least=1)
-        check_count("screen_steps", self.screen_steps, least=0)
-        check_limits(self.num_iterations, self.patience, time_budget_s=self.time_budget_s)
+        self.limits.check()
+
+    @property
+    def limits(self) -> Limits:
+        """Return what ends the search."""
+        return Limits(
+            num_iterations=self.num_iterations,
+            patience=self.patience,
+            time_budget_s=self.time_budget_s,
+        )
 
     def plan(
         self,
@@ -87,29 +90,10 @@ class ICEM:
         bounds: Bounds | None,
         generator: torch.Generator,
     ) -> Plan:
-        """Plan from the initial mean `init` `[B, H, A]`, which is itself a candidate.
-
-        Raises:
-            UserError: if the horizon is 0, a bound is reversed, or no candidate has a finite cost.
-        """
+        """Plan from the initial mean `init` `[B, H, A]`, which is itself a candidate."""
         if self.action_repeat > 1:
-            planner = replace(self, action_repeat=1)
-            return plan_repeated(
-                planner,
-                cost,
-                init=init,
-                num_repeats=self.action_repeat,
-                bounds=bounds,
-                generator=generator,
-            )
-        search = Search(
-            cost,
-            init,
-            bounds=bounds,
-            num_iterations=self.num_iterations,
-            patience=self.patience,
-            time_budget_s=self.time_budget_s,
-        )
+            return _plan_repeated(self, cost, init=init, bounds=bounds, generator=generator)
+        search = Search(cost, init, bounds=bounds, limits=self.limits)
         state = Gaussian(mean=init, std=torch.full_like(init, self.init_std))
         kept, kept_cost = init[:, None][:, :0], init[:, :0, 0]  # [B, 0, H, A], [B, 0]
         for iteration in search.iterations():
@@ -117,7 +101,7 @@ class ICEM:
             noise = draw_noise(init, count, generator=generator, color=self.color)
             samples = torch.addcmul(state.mean[:, None], state.std[:, None], noise)
             samples[:, 0] = state.mean
-            samples = self._screen(search, clamp(samples, bounds))
+            samples = clamp(samples, bounds)
             values = torch.cat([search.evaluate(samples), kept_cost], dim=1)
             lowest = values.topk(self.num_elites, dim=1, largest=False)
             elites = take(torch.cat([samples, kept], dim=1), lowest.indices)
@@ -132,10 +116,32 @@ class ICEM:
             kept, kept_cost = elites[:, : self.num_kept], lowest.values[:, : self.num_kept]
         return search.best_plan()
 
-    def _screen(self, search: Search, samples: Tensor) -> Tensor:
-        """Return the half of the candidates whose first steps cost least, at least the elites."""
-        if not 0 < self.screen_steps < samples.shape[2]:
-            return samples
-        count = max(samples.shape[1] // 2, self.num_elites)
-        costs = search.screen(samples[:, :, : self.screen_steps])
-        return take(samples, costs.topk(count, dim=1, largest=False).indices)
+
+def _plan_repeated(
+    planner: ICEM,
+    cost: CostFn,
+    *,
+    init: Float[Tensor, "B H A"],
+    bounds: Bounds | None,
+    generator: torch.Generator,
+) -> Plan:
+    """Plan actions `[B, H, A / action_repeat]` and repeat each of them in its block.
+
+    A start that is not so repeated is replaced by its mean; bounds hold for every repetition.
+    """
+    num_repeats, width = planner.action_repeat, init.shape[2]
+    if width % num_repeats:
+        raise UserError(
+            f"planner.action_repeat = {num_repeats} does not divide an action block of width "
+            f"{width}; give 1 or the frameskip"
+        )
+    if bounds is not None:
+        low, high = (bound.unflatten(0, (num_repeats, -1)) for bound in bounds)
+        bounds = (low.amax(0), high.amin(0))
+    plan = replace(planner, action_repeat=1).plan(
+        lambda actions: cost(actions.repeat(1, 1, 1, num_repeats)),
+        init.unflatten(2, (num_repeats, -1)).mean(2),
+        bounds=bounds,
+        generator=generator,
+    )
+    return replace(plan, actions=plan.actions.repeat(1, 1, num_repeats))

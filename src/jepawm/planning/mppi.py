@@ -15,7 +15,7 @@ from jepawm.planning.sampling import (
     clamp,
     draw_noise,
 )
-from jepawm.planning.search import Search, check_limits
+from jepawm.planning.search import Limits, Search
 from jepawm.types import Plan
 
 
@@ -47,17 +47,22 @@ class MPPI:
     """Whether the cost must be differentiable."""
 
     def __post_init__(self) -> None:
-        """Check the fields.
-
-        Raises:
-            UserError: if a number is out of range; the message says what is allowed.
-        """
+        """Refuse numbers that are out of range."""
         check_count("num_samples", self.num_samples, least=2)
         check_positive(
             init_std=self.init_std, temperature=self.temperature, std_decay=self.std_decay
         )
         check_not_negative(**{"1 - std_decay": 1.0 - self.std_decay, "color": self.color})
-        check_limits(self.num_iterations, self.patience, time_budget_s=self.time_budget_s)
+        self.limits.check()
+
+    @property
+    def limits(self) -> Limits:
+        """Return what ends the search."""
+        return Limits(
+            num_iterations=self.num_iterations,
+            patience=self.patience,
+            time_budget_s=self.time_budget_s,
+        )
 
     def plan(
         self,
@@ -67,19 +72,8 @@ class MPPI:
         bounds: Bounds | None,
         generator: torch.Generator,
     ) -> Plan:
-        """Plan from the initial mean `init` `[B, H, A]`.
-
-        Raises:
-            UserError: if the horizon is 0, a bound is reversed, or no candidate has a finite cost.
-        """
-        search = Search(
-            cost,
-            init,
-            bounds=bounds,
-            num_iterations=self.num_iterations,
-            patience=self.patience,
-            time_budget_s=self.time_budget_s,
-        )
+        """Plan from the initial mean `init` `[B, H, A]`."""
+        search = Search(cost, init, bounds=bounds, limits=self.limits)
         mean = clamp(init[:, None], bounds)  # [B, 1, H, A]
         for iteration in search.iterations():
             noise = draw_noise(init, self.num_samples, generator=generator, color=self.color)

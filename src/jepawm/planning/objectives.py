@@ -33,11 +33,7 @@ class LatentDistance:
     (loss.step_distance_weight)."""
 
     def __post_init__(self) -> None:
-        """Check the fields.
-
-        Raises:
-            UserError: if a name is unknown or the weight is negative.
-        """
+        """Refuse numbers that are out of range."""
         if self.metric not in ("l2", "l1", "cos"):
             raise UserError(f"objective.metric = {self.metric!r}; choose l2, l1 or cos")
         if self.reduction not in ("terminal", "sum"):
@@ -103,11 +99,7 @@ class StepDistance:
 
 
 def with_head(distance: LatentDistance, head: StepHead | None) -> LatentDistance | StepDistance:
-    """Return the objective that a distance asks for, given the head of the model, if it has one.
-
-    Raises:
-        UserError: if the distance counts steps and the model has not learned to.
-    """
+    """Return the objective that a distance asks for, given the head of the model, if it has one."""
     if distance.step_weight == 0.0:
         return distance
     if head is None:

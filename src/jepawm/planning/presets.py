@@ -10,11 +10,7 @@ if TYPE_CHECKING:  # at run time each preset imports its own: help lists names w
 
 
 def find_preset(name: str, *, frameskip: int) -> "Planner":
-    """Return the planner of the preset called `name` for blocks of `frameskip` actions.
-
-    Raises:
-        UserError: if there is none; the message lists those there are.
-    """
+    """Return the planner of the preset called `name` for blocks of `frameskip` actions."""
     if name not in _PRESETS:
         raise UserError(f"unknown preset {name!r} (known: {', '.join(preset_names())})")
     return _PRESETS[name](frameskip)

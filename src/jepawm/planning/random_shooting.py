@@ -9,7 +9,7 @@ from torch import Tensor
 
 from jepawm.contracts import Bounds, CostFn
 from jepawm.planning.sampling import check_count, check_positive, clamp, draw_noise
-from jepawm.planning.search import Search, check_limits
+from jepawm.planning.search import Limits, Search
 from jepawm.types import Plan
 
 
@@ -29,14 +29,15 @@ class RandomShooting:
     """Whether the cost must be differentiable."""
 
     def __post_init__(self) -> None:
-        """Check the fields.
-
-        Raises:
-            UserError: if a number is out of range; the message says what is allowed.
-        """
+        """Refuse numbers that are out of range."""
         check_count("num_samples", self.num_samples, least=1)
         check_positive(std=self.std)
-        check_limits(self.num_iterations, time_budget_s=self.time_budget_s)
+        self.limits.check()
+
+    @property
+    def limits(self) -> Limits:
+        """Return what ends the search."""
+        return Limits(num_iterations=self.num_iterations, time_budget_s=self.time_budget_s)
 
     def plan(
         self,
@@ -46,18 +47,8 @@ class RandomShooting:
         bounds: Bounds | None,
         generator: torch.Generator,
     ) -> Plan:
-        """Plan around `init` `[B, H, A]`, which is itself the first candidate of each round.
-
-        Raises:
-            UserError: if the horizon is 0, a bound is reversed, or no candidate has a finite cost.
-        """
-        search = Search(
-            cost,
-            init,
-            bounds=bounds,
-            num_iterations=self.num_iterations,
-            time_budget_s=self.time_budget_s,
-        )
+        """Plan around `init` `[B, H, A]`, which is itself the first candidate of each round."""
+        search = Search(cost, init, bounds=bounds, limits=self.limits)
         for _ in search.iterations():
             noise = draw_noise(init, self.num_samples, generator=generator)
             noise[:, 0] = 0.0

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from jepawm.contracts import Bounds, CostFn
 from jepawm.planning.sampling import check_not_negative, check_positive, clamp, draw_noise
-from jepawm.planning.search import Search, check_limits
+from jepawm.planning.search import Limits, Search
 from jepawm.types import Plan
 
 
@@ -34,14 +34,15 @@ class ReferenceGD:
     """Whether the cost must be differentiable."""
 
     def __post_init__(self) -> None:
-        """Check the fields.
-
-        Raises:
-            UserError: if a number is out of range; the message says what is allowed.
-        """
+        """Refuse numbers that are out of range."""
         check_positive(learning_rate=self.learning_rate)
         check_not_negative(noise_std=self.noise_std, init_std=self.init_std)
-        check_limits(self.num_iterations)
+        self.limits.check()
+
+    @property
+    def limits(self) -> Limits:
+        """Return what ends the search."""
+        return Limits(num_iterations=self.num_iterations)
 
     def plan(
         self,
@@ -51,12 +52,8 @@ class ReferenceGD:
         bounds: Bounds | None,
         generator: torch.Generator,
     ) -> Plan:
-        """Plan from the initial guess `init` `[B, H, A]`.
-
-        Raises:
-            UserError: if the horizon is 0, a bound is reversed, or the cost has no gradient.
-        """
-        search = Search(cost, init, bounds=bounds, num_iterations=self.num_iterations)
+        """Plan from the initial guess `init` `[B, H, A]`."""
+        search = Search(cost, init, bounds=bounds, limits=self.limits)
         noise = draw_noise(init, 1, generator=generator)
         actions = init[:, None] + self.init_std * noise  # [B, 1, H, A]
         for _ in search.iterations():
@@ -84,11 +81,7 @@ class ReferenceAdam:
     """Whether the cost must be differentiable."""
 
     def __post_init__(self) -> None:
-        """Check the fields.
-
-        Raises:
-            UserError: if a number is out of range; the message says what is allowed.
-        """
+        """Refuse numbers that are out of range."""
         self._descent()
 
     def plan(
@@ -99,11 +92,7 @@ class ReferenceAdam:
         bounds: Bounds | None,
         generator: torch.Generator,
     ) -> Plan:
-        """Plan from the initial guess `init` `[B, H, A]`.
-
-        Raises:
-            UserError: if the horizon is 0, a bound is reversed, or the cost has no gradient.
-        """
+        """Plan from the initial guess `init` `[B, H, A]`."""
         return self._descent().plan(cost, init, bounds=bounds, generator=generator)
 
     def _descent(self) -> ReferenceGD:

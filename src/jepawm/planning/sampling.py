@@ -1,19 +1,18 @@
-"""What planners share: checks of their fields and problems, noise, bounds, costs without a number."""
+"""What planners share: checks, noise, bounds, costs without a number, the refit of a Gaussian."""
+
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from jepawm.contracts import Bounds
 from jepawm.errors import UserError
+from jepawm.types import TensorStruct
 
 
 def check_problem(init: Float[Tensor, "B H A"], bounds: Bounds | None) -> None:
-    """Check an initial guess `[B, H, A]` and bounds `[A]`.
-
-    Raises:
-        UserError: if the horizon is 0, or a bound is not a number, too short, or reversed.
-    """
+    """Check an initial guess `[B, H, A]` and bounds `[A]`."""
     if init.shape[1] == 0:
         raise UserError("the planning horizon is 0; give at least 1 step")
     if bounds is None:
@@ -31,21 +30,13 @@ def check_problem(init: Float[Tensor, "B H A"], bounds: Bounds | None) -> None:
 
 
 def check_count(name: str, value: int, *, least: int) -> None:
-    """Check a planner's count.
-
-    Raises:
-        UserError: if `value` is below `least`.
-    """
+    """Check a planner's count."""
     if value < least:
         raise UserError(f"planner.{name} = {value}; give at least {least}")
 
 
 def check_elites(num_elites: int, num_samples: int) -> None:
-    """Check that there are enough candidates for the elites, and enough elites for a variance.
-
-    Raises:
-        UserError: if there are not.
-    """
+    """Check that there are enough candidates for the elites, and enough elites for a variance."""
     check_count("num_samples", num_samples, least=2)
     check_count("num_elites", num_elites, least=2)
     if num_elites > num_samples:
@@ -56,33 +47,21 @@ def check_elites(num_elites: int, num_samples: int) -> None:
 
 
 def check_positive(**fields: float) -> None:
-    """Check planner fields that must be finite numbers above 0.
-
-    Raises:
-        UserError: if one is not.
-    """
+    """Check planner fields that must be finite numbers above 0."""
     for name, value in fields.items():
         if not 0.0 < value < float("inf"):
             raise UserError(f"planner.{name} = {value}; give a number above 0")
 
 
 def check_not_negative(**fields: float) -> None:
-    """Check planner fields that must be finite numbers from 0 up.
-
-    Raises:
-        UserError: if one is not.
-    """
+    """Check planner fields that must be finite numbers from 0 up."""
     for name, value in fields.items():
         if not 0.0 <= value < float("inf"):
             raise UserError(f"planner.{name} = {value}; give 0 or more")
 
 
 def check_part(**fields: float) -> None:
-    """Check planner fields that must be 0 or more and below 1.
-
-    Raises:
-        UserError: if one is not.
-    """
+    """Check planner fields that must be 0 or more and below 1."""
     for name, value in fields.items():
         if not 0.0 <= value < 1.0:
             raise UserError(f"planner.{name} = {value}; give 0 or more, below 1")
@@ -121,11 +100,7 @@ def clamp(actions: Float[Tensor, "B K H A"], bounds: Bounds | None) -> Float[Ten
 
 
 def drop_unusable(cost: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
-    """Give candidates whose cost `[B, K]` is no finite number an infinite one, behind all others.
-
-    Raises:
-        UserError: if a problem has no candidate with a finite cost.
-    """
+    """Give candidates whose cost `[B, K]` is no finite number an infinite one, behind all others."""
     usable = cost.isfinite()
     hopeless = ~usable.any(1)
     if bool(hopeless.any()):
@@ -135,3 +110,39 @@ def drop_unusable(cost: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
             "model's weights, the observation and the goal are finite"
         )
     return cost.masked_fill(~usable, float("inf"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gaussian(TensorStruct):
+    """A normal distribution over plans, independent in every entry."""
+
+    mean: Float[Tensor, "B H A"]
+    """Mean `[B, H, A]`."""
+    std: Float[Tensor, "B H A"]
+    """Standard deviation `[B, H, A]`."""
+
+
+def take(samples: Float[Tensor, "B K H A"], index: Int[Tensor, "B E"]) -> Float[Tensor, "B E H A"]:
+    """Return the candidates `[B, E, H, A]` at indices `[B, E]`."""
+    return samples.gather(1, index[:, :, None, None].expand(-1, -1, *samples.shape[2:]))
+
+
+def refit(
+    old: Gaussian,
+    elites: Float[Tensor, "B E H A"],
+    *,
+    cost: Float[Tensor, "B E"],
+    momentum_mean: float,
+    momentum_std: float,
+    min_std: float,
+) -> Gaussian:
+    """Return the moments of the elites whose cost is finite, mixed with the old ones.
+
+    The variance is the unbiased one; a momentum is the part of the old moment that is kept.
+    """
+    weight = cost.isfinite()[:, :, None, None].to(elites.dtype)  # [B, E, 1, 1]
+    count = weight.sum(1)  # [B, 1, 1]
+    mean = (weight * elites).sum(1) / count
+    variance = (weight * (elites - mean[:, None]).square()).sum(1) / (count - 1).clamp(min=1)
+    std = torch.lerp(variance.sqrt(), old.std, momentum_std)
+    return Gaussian(mean=torch.lerp(mean, old.mean, momentum_mean), std=std.clamp(min=min_std))

@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from time import perf_counter
 
 import torch
@@ -27,18 +28,23 @@ ENOUGH = 64
 distribution that is fitted to fewer narrows around chance. There are fewer iterations then."""
 
 
-def check_limits(
-    num_iterations: int, patience: int = 0, *, time_budget_s: float | None = None
-) -> None:
-    """Check the fields that end a search.
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What ends a search."""
 
-    Raises:
-        UserError: if one is out of range.
-    """
-    check_count("num_iterations", num_iterations, least=1)
-    check_count("patience", patience, least=0)
-    if time_budget_s is not None:
-        check_positive(time_budget_s=time_budget_s)
+    num_iterations: int
+    """Iterations at most."""
+    patience: int = 0
+    """Iterations without a lower cost in any problem that end the search; 0: never."""
+    time_budget_s: float | None = None
+    """Wall seconds after which the search returns what it has; None: no limit."""
+
+    def check(self) -> None:
+        """Refuse numbers that are out of range, by the names of a planner's fields."""
+        check_count("num_iterations", self.num_iterations, least=1)
+        check_count("patience", self.patience, least=0)
+        if self.time_budget_s is not None:
+            check_positive(time_budget_s=self.time_budget_s)
 
 
 class Search:
@@ -50,9 +56,7 @@ class Search:
         init: Float[Tensor, "B H A"],
         *,
         bounds: Bounds | None,
-        num_iterations: int,
-        patience: int = 0,
-        time_budget_s: float | None = None,
+        limits: Limits,
     ) -> None:
         """Take the problem and its limits; the clock starts.
 
@@ -60,36 +64,24 @@ class Search:
             cost: cost of candidates.
             init: initial guess `[B, H, A]`; its horizon, device and dtype are the plan's.
             bounds: lowest and highest action.
-            num_iterations: iterations at most.
-            patience: iterations without a lower cost in any problem that end the search; 0: never.
-            time_budget_s: wall seconds after which the search returns what it has.
-
-        Raises:
-            UserError: if the horizon is 0 or a bound is reversed.
+            limits: what ends the search.
         """
         self._start = perf_counter()
         check_problem(init, bounds)
         self._cost = cost
-        self._num_iterations = num_iterations
-        self._patience = patience
-        self._time_budget_s = time_budget_s
+        self._limits = limits
         self._chunks: list[tuple[int, float]] = []  # size and seconds of the chunks so far
-        self._least_seconds = 0.0  # of any chunk
+        self._least_seconds = 0.0  # of any chunk or gradient
         self._iteration = self._idle = self._num_dropped = self._num_evaluated = 0
         self._history: list[Tensor] = []
         self._lowest = torch.full_like(init[:, 0, 0], float("inf"))  # [B]
         self._best = init
 
-    @property
-    def best(self) -> Float[Tensor, "B H A"]:
-        """Return the best plans `[B, H, A]` so far."""
-        return self._best
-
     def iterations(self) -> Iterator[int]:
         """Count iterations until their number, the time or the patience runs out."""
-        for iteration in range(self._num_iterations):
+        for iteration in range(self._limits.num_iterations):
             out_of_time = self._left(1.0) < RESERVE * self._least_seconds
-            if iteration and (out_of_time or 0 < self._patience <= self._idle):
+            if iteration and (out_of_time or 0 < self._limits.patience <= self._idle):
                 return
             self._iteration = iteration
             yield iteration
@@ -99,32 +91,19 @@ class Search:
 
         Under a time budget an iteration ends with its share of the time: candidates that are left
         over get an infinite cost too.
-
-        Raises:
-            UserError: if a problem has no candidate with a finite cost.
         """
-        cost = self.screen(samples)
-        self.record(samples, cost)
+        if self._limits.time_budget_s is None:
+            cost = self._chunk(samples)
+        else:
+            parts: list[Tensor] = []
+            num_done, num_samples = 0, samples.shape[1]
+            while size := min(self._affordable(num_done), num_samples - num_done):
+                parts.append(self._chunk(samples[:, num_done : num_done + size]))
+                num_done += size
+            rest = samples.new_full((samples.shape[0], num_samples - num_done), float("inf"))
+            cost = torch.cat([*parts, rest], dim=1)
+        self._record(samples, cost)
         return cost
-
-    def screen(self, samples: Float[Tensor, "B K H A"]) -> Float[Tensor, "B K"]:
-        """Return costs as `evaluate` does, without taking a candidate for a plan."""
-        if self._time_budget_s is None:
-            return self._chunk(samples)
-        parts: list[Tensor] = []
-        num_done, num_samples = 0, samples.shape[1]
-        while size := min(self._affordable(num_done), num_samples - num_done):
-            parts.append(self._chunk(samples[:, num_done : num_done + size]))
-            num_done += size
-        rest = samples.new_full((samples.shape[0], num_samples - num_done), float("inf"))
-        return torch.cat([*parts, rest], dim=1)
-
-    def record(self, samples: Float[Tensor, "B K H A"], cost: Float[Tensor, "B K"]) -> None:
-        """Remember the best of candidates with costs `[B, K]`, and the lowest cost in history."""
-        least, better = self._keep_best(samples, cost)
-        self._history.append(least)
-        if self._patience:
-            self._idle = 0 if bool(better.any()) else self._idle + 1
 
     def gradient(
         self, samples: Float[Tensor, "B K H A"]
@@ -132,9 +111,6 @@ class Search:
         """Return the gradient of the cost of candidates, and the cost, as `evaluate` does.
 
         The gradient is 0 where a candidate was dropped or its gradient is no finite number.
-
-        Raises:
-            UserError: if the cost has no gradient, or none of a problem's is a finite number.
         """
         began = perf_counter()
         with torch.enable_grad():
@@ -148,8 +124,8 @@ class Search:
                 )
             (gradient,) = torch.autograd.grad(cost.sum(), actions)
         kept = self._drop(cost.detach())
-        self.record(samples, kept)
-        self._least_seconds = perf_counter() - began
+        self._record(samples, kept)
+        self._note_seconds(began)
         usable = gradient.isfinite().all(-1).all(-1) & cost.detach().isfinite()  # [B, K]
         return torch.where(usable[:, :, None, None], gradient, 0.0), kept
 
@@ -162,7 +138,7 @@ class Search:
 
         Under a time budget there is no time left to compare.
         """
-        if self._time_budget_s is None:
+        if self._limits.time_budget_s is None:
             self._keep_best(
                 actions[:, None], self._cost(actions[:, None]).nan_to_num(nan=float("inf"))
             )
@@ -170,9 +146,16 @@ class Search:
 
     def plan_of(self, actions: Float[Tensor, "B H A"]) -> Plan:
         """Return the plan of these actions; under a time budget the best candidates instead."""
-        if self._time_budget_s is not None:
+        if self._limits.time_budget_s is not None:
             return self.best_plan()
         return self._plan(actions, self._cost(actions[:, None])[:, 0])
+
+    def _record(self, samples: Tensor, cost: Tensor) -> None:
+        """Remember the best of candidates with costs `[B, K]`, and the lowest cost in history."""
+        least, better = self._keep_best(samples, cost)
+        self._history.append(least)
+        if self._limits.patience:
+            self._idle = 0 if bool(better.any()) else self._idle + 1
 
     def _keep_best(self, samples: Tensor, cost: Tensor) -> tuple[Tensor, Tensor]:
         """Return the lowest cost `[B]` and whether it is lower than all before."""
@@ -200,10 +183,14 @@ class Search:
     def _chunk(self, samples: Tensor) -> Tensor:
         began = perf_counter()
         cost = self._drop(self._cost(samples))  # waits for an asynchronous device
-        seconds = perf_counter() - began
-        self._chunks.append((samples.shape[1], seconds))
-        self._least_seconds = min(self._least_seconds or seconds, seconds)
+        self._chunks.append((samples.shape[1], self._note_seconds(began)))
         return cost
+
+    def _note_seconds(self, began: float) -> float:
+        """Return the seconds since `began`, and keep the least of them."""
+        seconds = perf_counter() - began
+        self._least_seconds = min(self._least_seconds or seconds, seconds)
+        return seconds
 
     def _drop(self, cost: Tensor) -> Tensor:
         self._num_evaluated += cost.numel()
@@ -212,9 +199,9 @@ class Search:
 
     def _left(self, part: float) -> float:
         """Return the seconds until `part` of the time budget is used up."""
-        if self._time_budget_s is None:
+        if self._limits.time_budget_s is None:
             return float("inf")
-        return self._start + part * self._time_budget_s - perf_counter()
+        return self._start + part * self._limits.time_budget_s - perf_counter()
 
     def _affordable(self, num_done: int) -> int:
         """Return how many candidates come next in an iteration that has `num_done`; 0: no more.
@@ -224,7 +211,7 @@ class Search:
         if not self._chunks:
             return FIRST_CHUNK
         whole = self._left(1.0) / RESERVE
-        share = min(self._left((self._iteration + 1) / self._num_iterations), whole)
+        share = min(self._left((self._iteration + 1) / self._limits.num_iterations), whole)
         size = max(self._size_within(share), min(self._size_within(whole), ENOUGH - num_done))
         return max(size, FIRST_CHUNK if num_done == 0 else 0)
 
