@@ -12,7 +12,14 @@ import pytest
 from rich.console import Console
 
 from jepawm.errors import UserError
-from jepawm.metrics_log import MetricsLog, TrainingProgress, read_metrics
+from jepawm.metrics_log import (
+    METRICS,
+    MetricsLog,
+    TrainingProgress,
+    find_metric,
+    metrics_table,
+    read_metrics,
+)
 
 
 def write_rows(path: Path, steps: range) -> None:
@@ -174,3 +181,17 @@ def test_terminal_shows_a_bar():
     run_progress(Console(file=out, force_terminal=True, width=120))
     assert "100/100" in out.getvalue()
     assert "loss 0.25" in out.getvalue()
+
+
+def test_a_logged_key_belongs_to_one_metric():
+    found = find_metric("val/prediction_k12")
+    assert found is not None
+    assert found.key == "val/prediction_k{k}"
+    assert find_metric("train/loss_kind") is None
+    assert len({metric.key for metric in METRICS}) == len(METRICS)
+
+
+def test_the_page_of_the_report_shows_the_table(project_root: Path):
+    """The page holds what `metrics_table()` returns, word for word."""
+    page = (project_root / "docs" / "report.md").read_text(encoding="utf-8")
+    assert metrics_table() in page

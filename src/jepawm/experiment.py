@@ -1,8 +1,6 @@
 """The whole configuration of a run, what it builds, and its way to JSON and back."""
 
-import json
-from collections.abc import Mapping
-from copy import deepcopy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Annotated, cast, get_args, get_type_hints
@@ -40,6 +38,14 @@ from jepawm.training.train import LoopConfig
 
 AnyEncoderConfig = EncoderConfig | FrozenEncoderConfig | TimmEncoderConfig
 """A learned or a frozen encoder; their field `family` tells which, in JSON too."""
+
+
+RETIRED_FIELDS: Mapping[str, JsonValue] = {
+    "loss.straightening_weight": 0.0,
+    "planner.screen_steps": 0,
+    "planner.sampler.screen_steps": 0,
+}
+"""Fields of earlier versions, and the value at which each had no effect: so they still load."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +141,6 @@ class Experiment:
             "loss.regularizer": loss.regularizer != "none",
             "loss.inverse_dynamics_weight": loss.inverse_dynamics_weight > 0,
             "loss.temporal_weight": loss.temporal_weight > 0,
-            "loss.straightening_weight": loss.straightening_weight > 0,
             "optim.encoder_steps": self.optim.encoder_steps is not None,
         }
         if not isinstance(self.encoder, EncoderConfig) and any(useless.values()):
@@ -266,34 +271,30 @@ def experiment_from_json(data: object, *, source: str) -> Experiment:
     """
     if not isinstance(data, dict):
         raise UserError(f"{source} is not a configuration of this version: it is no JSON object")
+    for path, neutral in RETIRED_FIELDS.items():
+        data = _without_retired(data, path.split("."), neutral=neutral, source=f"{source}: {path}")
     try:
-        return _CONVERTER.structure(_without_retired(data, source=source), Experiment)
+        return _CONVERTER.structure(data, Experiment)
     except (BaseValidationError, ForbiddenExtraKeysError) as error:
         raise UserError(
             f"{source} is not a configuration of this version: {problems(error)}; mend these fields"
         ) from error
 
 
-RETIRED: dict[str, JsonValue] = {
-    "agent.engine.streaming": False,
-    "agent.engine.keep_tokens": 1.0,
-}
-"""Fields of older versions, with the value at which they did nothing; files that hold it still load."""
-
-
-def _without_retired(data: Mapping[str, object], *, source: str) -> dict[str, object]:
-    """Return a configuration of an older version without the fields that are gone."""
-    kept = deepcopy(dict(data))
-    for path, neutral in RETIRED.items():
-        *parents, name = path.split(".")
-        part: object = kept
-        for parent in parents:
-            part = part.get(parent) if isinstance(part, dict) else None
-        if isinstance(part, dict) and name in part and part.pop(name) != neutral:
-            raise UserError(
-                f"{source} sets {path}, which this version no longer has; set it to "
-                f"{json.dumps(neutral)} or use the version that wrote the file"
-            )
+def _without_retired(
+    data: Mapping[str, object], path: Sequence[str], *, neutral: JsonValue, source: str
+) -> dict[str, object]:
+    """Return the configuration without the field at `path`, which must have no effect there."""
+    first, *rest = path
+    kept = dict(data)
+    inner = kept.get(first)
+    if rest and isinstance(inner, Mapping):
+        kept[first] = _without_retired(inner, rest, neutral=neutral, source=source)
+    elif not rest and kept.pop(first, neutral) != neutral:
+        raise UserError(
+            f"{source} = {inner!r}: this version has no such field, and does only what "
+            f"{neutral!r} did; use the version that wrote it"
+        )
     return kept
 
 

@@ -1,9 +1,10 @@
-"""Write and read `metrics.jsonl`, and show training progress."""
+"""What every logged metric means; write and read `metrics.jsonl`; show training progress."""
 
 import json
 import math
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
@@ -20,6 +21,158 @@ from rich.progress import (
 
 from jepawm.errors import UserError
 from jepawm.files import write_whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """One key of `metrics.jsonl`, and how to read it."""
+
+    key: str
+    """Key in a row; `{k}` stands for any whole number."""
+    title: str
+    """Short name, shown above the curve."""
+    meaning: str
+    """What is measured."""
+    good: str
+    """What a good curve looks like."""
+    suspicious: str = ""
+    """What a bad one looks like, and what it says; empty if nothing."""
+    unit: str = ""
+    """Unit of the value; empty for a plain number."""
+    logarithmic: bool = False
+    """Whether the curve is drawn on a logarithmic axis."""
+
+
+METRICS: tuple[Metric, ...] = (
+    Metric(
+        key="train/loss",
+        title="Total loss",
+        meaning="what the optimiser minimises: the weighted sum of the terms",
+        good="falls fast, then slowly; it may level off while planning still improves",
+        suspicious="rises for long, jumps",
+        logarithmic=True,
+    ),
+    Metric(
+        key="train/prediction",
+        title="Prediction loss",
+        meaning="error of the next latent given the true past (teacher forcing)",
+        good="falls",
+        suspicious="zero from the start: the latent collapsed",
+        logarithmic=True,
+    ),
+    Metric(
+        key="train/rollout",
+        title="Rollout loss",
+        meaning="error of later latents when the predictor is fed its own predictions, as in "
+        "planning",
+        good="ends near `train/prediction`",
+        suspicious="far above it: errors pile up",
+        logarithmic=True,
+    ),
+    Metric(
+        key="train/sigreg",
+        title="SIGReg",
+        meaning="distance of the latents' distribution from a standard normal; only for learned "
+        "encoders",
+        good="early fall, then low",
+        suspicious="stays high: the latents are not spread",
+        logarithmic=True,
+    ),
+    Metric(
+        key="train/vicreg",
+        title="VICReg",
+        meaning="how far the latents' standard deviations are below 1, and their squared "
+        "covariances; only for learned encoders",
+        good="early fall, then low",
+        suspicious="stays near 1: the latents do not spread",
+        logarithmic=True,
+    ),
+    Metric(
+        key="train/temporal",
+        title="Temporal smoothness loss",
+        meaning="squared change of the latents from one step to the next",
+        good="falls, then level",
+        suspicious="near zero: the latents do not show motion",
+        logarithmic=True,
+    ),
+    Metric(
+        key="train/inverse_dynamics",
+        title="Inverse dynamics loss",
+        meaning="squared error of the action read back from two successive latents",
+        good="well below 1",
+        suspicious="near 1: the latents do not show motion",
+        unit="normalised actions, squared",
+        logarithmic=True,
+    ),
+    Metric(
+        key="train/step_distance",
+        title="Step distance loss",
+        meaning="squared error of the learned number of action blocks between two latents of an "
+        "episode",
+        good="well below 1",
+        suspicious="near the variance of the counts: the head learned nothing",
+        unit="action blocks, squared",
+        logarithmic=True,
+    ),
+    Metric(
+        key="val/prediction_k{k}",
+        title="Validation error by rollout step",
+        meaning="error of the latent k model steps ahead on episodes never trained on, relative "
+        "to the latents' variance; one key for each k",
+        good="all fall together; planning needs the last one",
+        suspicious="late steps rise: overfitting, or errors that pile up",
+        logarithmic=True,
+    ),
+    Metric(
+        key="val/effective_rank",
+        title="Effective rank",
+        meaning="number of directions that the latents use: exponential of the entropy of their "
+        "spectrum",
+        good="a good part of the latent width",
+        suspicious="near 1: collapse, everything looks alike to the model",
+        unit="directions",
+    ),
+    Metric(
+        key="val/latent_std",
+        title="Latent spread",
+        meaning="mean standard deviation of the latents' channels",
+        good="about 1 under SIGReg",
+        suspicious="near 0: collapse",
+    ),
+    Metric(
+        key="train/learning_rate",
+        title="Learning rate",
+        meaning="step size of the optimiser, after warm-up and decay",
+        good="as configured",
+    ),
+    Metric(
+        key="train/grad_norm",
+        title="Gradient norm",
+        meaning="length of the gradient before clipping",
+        good="level, with rare spikes",
+        suspicious="steady growth: a NaN loss may follow",
+        logarithmic=True,
+    ),
+)
+"""Everything that a training logs beside `step` and `seconds`, in the order of the report."""
+
+
+def find_metric(key: str) -> Metric | None:
+    """Return the metric that a logged key belongs to; None if this version does not log it."""
+    name, mark, number = key.rpartition("_k")
+    if mark and number.isdigit():
+        key = f"{name}_k{{k}}"
+    return next((metric for metric in METRICS if metric.key == key), None)
+
+
+def metrics_table() -> str:
+    """Return the table of all metrics in Markdown, as docs/report.md shows it."""
+    rows = [
+        f"| `{one.key}` | {one.meaning} | {one.unit} | {one.good} | {one.suspicious} |"
+        for one in METRICS
+    ]
+    head = ["| key | meaning | unit | good | suspicious |", "|---|---|---|---|---|"]
+    return "\n".join([*head, *(row.replace("|  |", "| |") for row in rows)]) + "\n"
 
 
 class MetricsLog:
@@ -39,9 +192,6 @@ class MetricsLog:
         """Write one row: metrics after `step` optimiser steps and `seconds` of training.
 
         NaN and infinity are written as null, which `read_metrics` returns as NaN.
-
-        Raises:
-            UserError: if the disk is full or the file cannot be written.
         """
         row: dict[str, int | float] = {"step": step, "seconds": round(seconds, 3), **metrics}
         finite = {key: value if math.isfinite(value) else None for key, value in row.items()}
@@ -83,11 +233,7 @@ class MetricsLog:
 
 
 def read_metrics(path: Path) -> list[dict[str, int | float]]:
-    """Read all rows of a `metrics.jsonl`; a half-written last line is left out.
-
-    Raises:
-        UserError: if the file is missing or a line is not a row of metrics.
-    """
+    """Read all rows of a `metrics.jsonl`; a half-written last line is left out."""
     return [
         _parse(line, f"{path}:{number}") for number, line in enumerate(_whole_lines(path), start=1)
     ]
@@ -164,7 +310,7 @@ class TrainingProgress:
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-_NOT_LOSSES = {"learning_rate", "grad_norm", "gflops_per_second", "fraction_of_peak"}
+_NOT_LOSSES = {"learning_rate", "grad_norm"}
 
 
 def _losses(metrics: Mapping[str, int | float]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jepawm.metrics_log import MetricsLog
+from jepawm.metrics_log import METRICS, MetricsLog
 from jepawm.report import write_report
 
 VOID = {"meta", "img", "input", "link", "br", "hr"}
@@ -129,23 +129,11 @@ def write_run(
     with MetricsLog(folder / "metrics.jsonl") as log:
         for step in range(10, 4001, 10):
             decay, noise = math.exp(-step / 700), generator.normal(1, 0.05)
-            row = {
-                "train/loss": (decay + 0.05) * noise,
-                "train/prediction": (0.5 * decay + 0.02) * noise,
-                "train/rollout": (0.8 * decay + 0.03) * noise,
-                "train/sigreg": (3 * decay + 0.8) * noise,
-                "train/inverse_dynamics": (0.9 * decay + 0.1) * noise,
-                "train/curvature": (0.7 * decay + 0.3) * noise,
-                "train/step_distance": (2 * decay + 0.3) * noise,
-                "train/learning_rate": 1e-3 * min(1, step / 400),
-                "train/grad_norm": 1.5 * noise,
-                "train/gflops_per_second": 40 * noise,
-                "train/fraction_of_peak": 0.4 * noise,
-            }
-            if step % 200 == 0:
-                row |= {f"val/prediction_k{k}": (decay + 0.01 * k) * noise for k in range(1, 7)}
-                row |= {"val/effective_rank": 20 * (1 - decay), "val/latent_std": 0.95}
-                row |= {"val/probe_error": 8 * decay + 0.6}
+            row: dict[str, float] = {}
+            for number, metric in enumerate(METRICS, start=1):
+                if metric.key.startswith("train/") or step % 200 == 0:
+                    keys = [metric.key.format(k=k) for k in range(1, 7)]  # one where there is no k
+                    row |= dict.fromkeys(keys, (decay + 0.01 * number) * noise)
             log.append(step, row, seconds=step * 0.06)
     return folder
 

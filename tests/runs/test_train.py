@@ -15,7 +15,7 @@ from jepawm.data.writer import EpisodeWriter
 from jepawm.errors import UserError
 from jepawm.experiment import Experiment, experiment_from_json
 from jepawm.hub.load import load
-from jepawm.metrics_log import read_metrics
+from jepawm.metrics_log import METRICS, find_metric, read_metrics
 from jepawm.runs.export import export_run
 from jepawm.runs.train import train_run
 from jepawm.training.train import LoopHooks
@@ -91,6 +91,22 @@ def test_a_run_writes_experiment_metrics_and_checkpoint(
     load_checkpoint(tiny_run / "checkpoint", with_training=True)
     record = read_record(tiny_run / "checkpoint")
     assert (record.step, record.action_dim, record.proprio_dim) == (12, 2, 2)
+
+
+def test_training_logs_what_the_table_of_metrics_describes(
+    tiny_run, tiny_experiment, train_tiny, tmp_path: Path
+):
+    """Every logged key is described, and every described one is logged by some setting."""
+    terms = {"regularizer": "sigreg", "temporal_weight": 0.1, "step_distance_weight": 0.1}
+    train_tiny(tmp_path / "run", loss=replace(tiny_experiment.loss, **terms))
+    rows = [
+        *read_metrics(tiny_run / "metrics.jsonl"),
+        *read_metrics(tmp_path / "run" / "metrics.jsonl"),
+    ]
+    logged = {key for row in rows for key in row} - {"step", "seconds"}
+    found = {key: find_metric(key) for key in logged}
+    assert [key for key, metric in found.items() if metric is None] == []
+    assert {metric.key for metric in METRICS} == {one.key for one in found.values() if one}
 
 
 def test_a_run_returns_what_it_cost(train_tiny, tmp_path: Path):

@@ -7,8 +7,7 @@ import torch
 
 from jepawm.models.proprio import ProprioConfig
 from jepawm.training.losses import LossConfig
-from jepawm.training.path_losses import curvature, step_distance_loss
-from jepawm.training.regularizers import sigreg, vicreg
+from jepawm.training.regularizers import sigreg, step_distance_loss, vicreg
 
 
 def terms_of(make_state, experiment, windows, **loss):
@@ -91,15 +90,13 @@ def test_what_helps_planning_is_added_where_it_is_weighted(make_state, tiny_expe
         make_state,
         tiny_experiment,
         windows,
-        straightening_weight=0.4,
         step_distance_weight=0.6,
     )
     latents = learner.model.encode(batch.obs)
-    torch.testing.assert_close(terms["curvature"], curvature(latents))
     head = learner.model.step_distance
     torch.testing.assert_close(terms["step_distance"], step_distance_loss(head, latents))
     expected = terms["prediction"] / 3 + terms["rollout"] / 2
-    expected = expected + 0.4 * terms["curvature"] + 0.6 * terms["step_distance"]
+    expected = expected + 0.6 * terms["step_distance"]
     torch.testing.assert_close(terms["loss"], expected)
     terms["loss"].backward()
     assert head.count[0].weight.grad is not None

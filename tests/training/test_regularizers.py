@@ -1,10 +1,13 @@
-"""SIGReg, VICReg and effective rank against direct computations."""
+"""SIGReg, VICReg, step distance and effective rank against direct computations."""
 
 import math
 
+import pytest
 import torch
 
-from jepawm.training.regularizers import effective_rank, sigreg, vicreg
+from jepawm.models.heads import StepDistanceHead
+from jepawm.training.regularizers import effective_rank, sigreg, step_distance_loss, vicreg
+from jepawm.types import Latent
 
 
 def randn(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -73,7 +76,7 @@ def test_vicreg_by_hand():
 
 
 def test_vicreg_of_decorrelated_latents_is_zero():
-    signs = torch.tensor([[1.0, 1], [1, -1], [-1, 1], [-1, -1]])[None] * 1.25  # no digit is lost
+    signs = torch.tensor([[1.0, 1], [1, -1], [-1, 1], [-1, -1]])[None] * 1.2
     assert vicreg(signs, covariance_weight=1.0).item() == 0
 
 
@@ -84,3 +87,34 @@ def test_effective_rank_of_isotropic_and_of_rank_one_latents():
     assert math.isclose(effective_rank(line), 1, rel_tol=1e-3)
     assert math.isclose(effective_rank(torch.ones(20, 5)), 1)
     assert 4.9 < effective_rank(randn(2000, 5)) < 5
+
+
+def test_step_distance_counts_all_pairs_and_other_windows():
+    """A head that always says 2: near pairs of 2 steps, far pairs count as 3."""
+    latents = Latent(tokens=torch.randn(4, 3, 1, 5))
+    loss = step_distance_loss(lambda before, after: before.tokens[..., 0, 0] * 0 + 2.0, latents)
+    near = [(2.0 - steps) ** 2 for steps in (0, 1, 2, 0, 1, 0)]
+    assert float(loss) == pytest.approx(sum(near) / 6 + 1.0)
+
+
+def test_the_head_learns_to_count_and_leaves_the_latents_alone():
+    """Points that move by one in every step along a line of random direction."""
+    generator = torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
+    head = StepDistanceHead(latent_dim=2, hidden=32)
+    optimizer = torch.optim.Adam(head.parameters(), lr=5e-3)
+    for _ in range(400):
+        angle = 6.3 * torch.rand(64, 1, generator=generator)
+        time = torch.arange(5.0)
+        start = 10 * torch.randn(64, 1, 2, generator=generator)
+        path = start + torch.stack([angle.cos() * time, angle.sin() * time], -1)
+        latents = Latent(tokens=path[:, :, None].requires_grad_())
+        optimizer.zero_grad()
+        loss = step_distance_loss(head, latents)
+        loss.backward()
+        optimizer.step()
+    assert latents.tokens.grad is None
+    here = Latent(tokens=torch.zeros(1, 1, 2))
+    there = Latent(tokens=torch.tensor([[0.0, 0.0], [2.0, 0.0], [4.0, 0.0]])[:, None])
+    with torch.no_grad():
+        assert head(here, there).tolist() == pytest.approx([0.0, 2.0, 4.0], abs=0.8)

@@ -8,10 +8,9 @@ import torch
 
 from jepawm.data.augmentation import AugmentationConfig
 from jepawm.errors import UserError
+from jepawm.training.cost import gflop_per_step, training_gflop
 from jepawm.training.devices import ComputeConfig, Devices
-from jepawm.training.encoder_stop import stop_encoder
-from jepawm.training.gflop import gflop_per_step, training_gflop
-from jepawm.training.train import LoopConfig, LoopHooks, train
+from jepawm.training.train import LoopConfig, LoopHooks, stop_encoder, train
 
 
 class Recorder:

@@ -96,12 +96,12 @@ def prepare_check(argv: list[str]) -> Command:
     options, _ = parse(CheckOptions, argv, verb="check", description=text, parts={})
 
     def run() -> Outcome:
-        from jepawm.golden import runner
+        from jepawm.golden import runner, table
 
         results = runner.run(options.folder)
         return Outcome(
-            result=runner.to_json(results),
-            text=runner.render(results),
+            result=table.to_json(results),
+            text=table.render(results),
             exit_code=0 if runner.all_passed(results) else 1,
         )
 

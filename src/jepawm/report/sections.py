@@ -6,10 +6,12 @@ from html import escape
 
 import numpy as np
 
+from jepawm.metrics_log import METRICS, Metric, find_metric
 from jepawm.report.charts import Chart, Series, render_chart, thin
 from jepawm.report.inputs import Results, Rollouts, RunFiles, SuccessRow
-from jepawm.report.metric_keys import METRICS, UNKNOWN_METRIC, metric_group
 from jepawm.report.paper import PAPER_ARXIV, PaperNumber, paper_row
+
+UNKNOWN_METRIC = "Not logged by this version; docs/report.md lists the keys that it logs."
 
 ROW_NAMES = {
     "oracle": ("True dynamics", "the same planner on the real simulator: what the planner allows"),
@@ -92,9 +94,10 @@ def curves_section(metrics: Sequence[Mapping[str, int | float]] | None) -> tuple
 def metric_charts(metrics: Sequence[Mapping[str, int | float]]) -> list[Chart]:
     """Return one chart per metric, in the order of `METRICS`, then unknown keys by name."""
     keys = sorted({key for row in metrics for key in row} - {"step", "seconds"}, key=_natural)
-    groups: dict[str, list[str]] = {name: [] for name in METRICS}
+    groups: dict[str, list[str]] = {metric.key: [] for metric in METRICS}
     for key in keys:
-        groups.setdefault(metric_group(key), []).append(key)
+        metric = find_metric(key)
+        groups.setdefault(key if metric is None else metric.key, []).append(key)
     charts: list[Chart] = []
     for group, members in groups.items():
         series = [
@@ -103,7 +106,7 @@ def metric_charts(metrics: Sequence[Mapping[str, int | float]]) -> list[Chart]:
         shown = tuple(one for one in series if len(one.xs))
         if not shown:
             continue
-        known = METRICS.get(group)
+        known = find_metric(group)
         broken = sum(not np.isfinite(row[key]) for row in metrics for key in members if key in row)
         charts.append(
             Chart(
@@ -111,13 +114,22 @@ def metric_charts(metrics: Sequence[Mapping[str, int | float]]) -> list[Chart]:
                 title=known.title if known else group,
                 key=group if known else "",
                 x_label="step",
-                caption=(known.meaning if known else UNKNOWN_METRIC)
+                caption=(_caption(known) if known else UNKNOWN_METRIC)
                 + (f" {broken} values are not finite and not drawn." if broken else ""),
                 series=shown,
                 logarithmic=known is not None and known.logarithmic,
             )
         )
     return charts
+
+
+def _caption(metric: Metric) -> str:
+    """Return what a metric means and how to read it, in sentences."""
+    unit = f" ({metric.unit})" if metric.unit else ""
+    sentences = [metric.meaning + unit, f"Good: {metric.good}"]
+    if metric.suspicious:
+        sentences.append(f"Suspicious: {metric.suspicious}")
+    return " ".join(f"{one[0].upper()}{one[1:]}." for one in sentences).replace("`", "")
 
 
 def rollouts_section(rollouts: Rollouts | None, results: Results | None) -> str:

@@ -21,8 +21,8 @@ from jepawm.runs.features import find_or_compute_features
 from jepawm.runs.interrupt import StopRequest
 from jepawm.runs.run_folder import open_run, resume_command, write_experiment
 from jepawm.runs.train_state import build_state, save_state
+from jepawm.training.cost import training_gflop
 from jepawm.training.devices import Devices
-from jepawm.training.gflop import training_gflop
 from jepawm.training.state import TrainState
 from jepawm.training.train import LoopHooks, train
 from jepawm.training.validation import fit_probe

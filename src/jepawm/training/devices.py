@@ -70,9 +70,6 @@ class Devices:
             device: kind of device, the same for all.
             every_weight_used: whether all weights have a gradient in each step, else ddp looks
                 for those that have none.
-
-        Raises:
-            UserError: if there are fewer devices than processes.
         """
         from lightning_fabric import Fabric
         from lightning_fabric.utilities.exceptions import MisconfigurationException
@@ -124,9 +121,6 @@ class Devices:
         """Return this process's slice of each part of the global batch.
 
         So the parts do not depend on the number of processes.
-
-        Raises:
-            UserError: if the batch does not divide evenly.
         """
         shares = count_processes() * self.config.accumulate
         if len(index) % shares:

@@ -56,8 +56,6 @@ class LossConfig:
     """Weight of the temporal smoothness of latents (PLDM)."""
     inverse_dynamics_weight: float = 0.0
     """Weight of predicting the action between two latents (PLDM)."""
-    straightening_weight: float = 0.0
-    """Weight of the curvature of latent paths: 1 minus the cosine of successive changes."""
     step_distance_weight: float = 0.0
     """Weight of a head that learns how many action blocks lie between two latents, for the
     objective's `step_weight`; it reads the latents without changing them."""
@@ -68,7 +66,7 @@ class LossConfig:
             raise UserError(f"loss.rollout_steps = {self.rollout_steps} must be at least 1")
         if self.num_directions < 1:
             raise UserError(f"loss.num_directions = {self.num_directions} must be at least 1")
-        for name in ("proprio_weight", "straightening_weight", "step_distance_weight"):
+        for name in ("proprio_weight", "step_distance_weight"):
             if not getattr(self, name) >= 0.0:
                 raise UserError(f"loss.{name} = {getattr(self, name)}; give 0 or more")
 
@@ -131,11 +129,7 @@ def prediction_loss(
 
 
 def draw_prefixes(config: LossConfig, num_actions: int, *, generator: torch.Generator) -> list[int]:
-    """Draw the last true times of the rollouts, within `0..T-K`.
-
-    Raises:
-        UserError: if the window holds fewer than `rollout_steps` actions.
-    """
+    """Draw the last true times of the rollouts, within `0..T-K`."""
     choices = num_actions - config.rollout_steps + 1
     if choices < 1:
         raise UserError(

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from jepawm.models.heads import InverseDynamics
 from jepawm.models.world_model import JEPAWorldModel
 from jepawm.training.losses import LossConfig, draw_prefixes, prediction_loss
-from jepawm.training.path_losses import curvature, step_distance_loss
-from jepawm.training.regularizers import sigreg, vicreg
+from jepawm.training.regularizers import sigreg, step_distance_loss, vicreg
 from jepawm.types import Context, EncodedObservation, Latent, Observation, Trajectory
 
 
@@ -85,6 +84,4 @@ class Learner(nn.Module):
             predicted = self.inverse_dynamics(latents[:, :-1], latents[:, 1:])
             value = F.mse_loss(predicted, actions)
             terms.append(("inverse_dynamics", loss.inverse_dynamics_weight, value))
-        if loss.straightening_weight > 0:
-            terms.append(("curvature", loss.straightening_weight, curvature(latents)))
         return terms

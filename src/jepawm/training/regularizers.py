@@ -1,4 +1,6 @@
-"""Terms that keep learned latents from collapsing, and measures of collapse."""
+"""Terms beside the prediction loss: against collapse, and for the step distance; the rank."""
+
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -6,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from jepawm.processes import count_processes, sum_over_processes
+from jepawm.types import Latent, concatenate
 
 _NUM_KNOTS = 17
 _LAST_KNOT = 3.0
@@ -70,6 +73,24 @@ def vicreg(latents: Float[Tensor, "G B D"], *, covariance_weight: float) -> Floa
     variance = F.relu(1 - torch.sqrt(diagonal + 1e-4)).mean()
     off_diagonal = covariance.square().sum((1, 2)) - diagonal.square().sum(1)
     return variance + covariance_weight * off_diagonal.mean() / latents.shape[2]
+
+
+def step_distance_loss(
+    head: Callable[[Latent, Latent], Tensor], latents: Latent
+) -> Float[Tensor, ""]:
+    """Return the mean squared error of the number of steps between latents `[B, T+1]`.
+
+    Every ordered pair within a window is one example, from 0 to T steps; each first latent and the
+    last one of the next window in the batch are another, for pairs that are far apart: T + 1.
+    """
+    seen = latents.detach()
+    length = seen.batch_shape[1]
+    first, last = torch.triu_indices(length, length, device=seen.tokens.device)
+    steps = (last - first).to(seen.tokens.dtype)  # [pairs]
+    near = F.mse_loss(head(seen[:, first], seen[:, last]), steps.expand(len(seen.tokens), -1))
+    others = concatenate([seen[1:, -1], seen[:1, -1]], dim=0)  # [B]
+    apart = head(seen[:, 0], others)
+    return near + F.mse_loss(apart, torch.full_like(apart, float(length)))
 
 
 def effective_rank(latents: Float[Tensor, "n D"]) -> float:

@@ -49,22 +49,14 @@ def training_tensors(state: TrainState) -> dict[str, Tensor]:
 
 
 def restore_heads(learner: Learner, tensors: Mapping[str, Tensor]) -> None:
-    """Put the training heads back, before the learner is sharded.
-
-    Raises:
-        UserError: if the tensors belong to another configuration.
-    """
+    """Put the training heads back, before the learner is sharded."""
     heads = learner.inverse_dynamics
     if heads is not None:
         heads.load_state_dict({n: _take(tensors, _HEADS + n) for n in heads.state_dict()})
 
 
 def restore_training(state: TrainState, tensors: Mapping[str, Tensor]) -> None:
-    """Put optimiser moments and counters back; all weights are loaded before.
-
-    Raises:
-        UserError: if the tensors belong to another configuration.
-    """
+    """Put optimiser moments and counters back; all weights are loaded before."""
     state.step = int(_take(tensors, "step"))
     state.seconds = float(_take(tensors, "seconds"))
     if state.step == 0:

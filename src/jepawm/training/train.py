@@ -4,22 +4,32 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
+from typing import cast
 
+import numpy as np
 import torch
 from jaxtyping import Int64
-from torch import Tensor
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.nn.utils import clip_grad_norm_
 
 from jepawm.data.augmentation import AugmentationConfig, augment
+from jepawm.data.episodes import EpisodeStore
+from jepawm.data.features import KeptTokens
 from jepawm.data.windows import Windows
 from jepawm.errors import UserError
-from jepawm.processes import mean_over_processes, process_rank, together
+from jepawm.processes import is_first, mean_over_processes, process_rank, together
 from jepawm.training.devices import Devices, hold_gradients
-from jepawm.training.encoder_stop import stop_encoder
+from jepawm.training.objective import Learner
 from jepawm.training.optim import OptimConfig, batch_indices, set_schedule, step_generator
 from jepawm.training.state import TrainState
 from jepawm.training.validation import validate
+from jepawm.types import Observation
+
+_FRAMES_AT_A_TIME = 256
+"""Frames that are encoded at a time where the encoder stops learning."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +82,6 @@ def train(
     uninterrupted one bit for bit on a CPU with the same number of threads. The batch of a step and
     the draws do not depend on the number of processes, each of which takes its slice; all call
     this together. Only dropout's masks differ from process to process.
-
-    Raises:
-        UserError: if the loss is not finite; the last checkpoint stays.
     """
     learner = state.learner.train()
     start = perf_counter() - state.seconds
@@ -116,6 +123,37 @@ def train(
             hooks.save()
         if stopped and not last:
             return
+
+
+def stop_encoder(learner: Learner, store: EpisodeStore, *, device: torch.device) -> KeptTokens:
+    """Freeze the encoder and return its tokens of all frames of the store, as planning sees them.
+
+    With several processes all call this, and each keeps all tokens.
+    """
+    learner.eval()
+    tokens = _encode_frames(learner, store, device=device)
+    learner.train()
+    cast(nn.Module, learner.model.encoder).requires_grad_(requires_grad=False)
+    return tokens
+
+
+@torch.no_grad()
+def _encode_frames(learner: Learner, store: EpisodeStore, *, device: torch.device) -> KeptTokens:
+    """Encode every frame of a store, in its order; tokens stay in memory, float32."""
+    num_frames = store.manifest.num_frames
+    parts = []
+    for start in track(
+        range(0, num_frames, _FRAMES_AT_A_TIME),
+        description="encoding all frames",
+        console=Console(stderr=True, quiet=not is_first()),
+    ):
+        rows = np.arange(start, min(start + _FRAMES_AT_A_TIME, num_frames))
+        pixels = torch.from_numpy(store.frames(rows)).to(device)
+        proprio = None  # tokens do not depend on it, models with proprioception ask for it
+        if store.proprio is not None:
+            proprio = torch.from_numpy(store.proprio[rows]).to(device)
+        parts.append(learner.encode(Observation(pixels=pixels, proprio=proprio)).tokens.cpu())
+    return KeptTokens(array=torch.cat(parts))
 
 
 def _backward(

@@ -32,6 +32,7 @@ from jepawm.data.formats.hdf5 import (
     read_frames,
     rows_of,
 )
+from jepawm.data.poses import euler_angles, quaternion_matrices
 from jepawm.data.recording import (
     Episode,
     Format,
@@ -39,8 +40,6 @@ from jepawm.data.recording import (
     Recording,
     Source,
     choose_camera,
-    euler_angles,
-    quaternion_matrices,
 )
 from jepawm.errors import UserError
 
