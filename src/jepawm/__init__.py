@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # for type checkers; at run time `__getattr__` imports on fir
     from jepawm.planning.random_shooting import RandomShooting
     from jepawm.types import Context, Latent, Observation, Plan, Task, Trajectory
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Where each public name lives; `import jepawm` itself is quick.
 _HOMES = {
