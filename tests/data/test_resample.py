@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from jepawm.data.poses import pose_differences
-from jepawm.data.recording import Recording
+from jepawm.data.recording import Recording, pose_differences
 from jepawm.data.resample import frame_step, square_frame, square_frames, subsample
 from jepawm.errors import UserError
 

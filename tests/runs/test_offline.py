@@ -12,8 +12,7 @@ from jepawm.agent import PlanningAgent
 from jepawm.data.checking import Requirements
 from jepawm.data.formats import open_source
 from jepawm.data.importing import ImportOptions, import_source
-from jepawm.data.poses import pose_differences
-from jepawm.data.recording import ReadOptions
+from jepawm.data.recording import ReadOptions, pose_differences
 from jepawm.data.windows import Windows
 from jepawm.errors import UserError
 from jepawm.evaluation.action_score import action_errors

@@ -96,12 +96,12 @@ def prepare_check(argv: list[str]) -> Command:
     options, _ = parse(CheckOptions, argv, verb="check", description=text, parts={})
 
     def run() -> Outcome:
-        from jepawm.golden import runner, table
+        from jepawm.golden import runner
 
         results = runner.run(options.folder)
         return Outcome(
-            result=table.to_json(results),
-            text=table.render(results),
+            result=runner.to_json(results),
+            text=runner.render(results),
             exit_code=0 if runner.all_passed(results) else 1,
         )
 

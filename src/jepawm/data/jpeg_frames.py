@@ -1,4 +1,4 @@
-"""Frames as JPEG pictures, one after the other in one array, each readable on its own."""
+"""Frames as pictures: those of a store, JPEG, one after the other in one array; PNG of others."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -85,3 +85,22 @@ def encode_frames(
         pictures = list(pool.map(encode, frames))
     sizes = np.array([len(picture) for picture in pictures], dtype=np.int64)
     return np.frombuffer(b"".join(pictures), dtype=np.uint8), sizes
+
+
+def decode_picture(content: bytes, *, name: str) -> UInt8[np.ndarray, "height width 3"]:
+    """Decode a picture as RGB.
+
+    Raises:
+        UserError: if the picture, called `name` in messages, is damaged.
+    """
+    try:
+        return np.asarray(Image.open(BytesIO(content)).convert("RGB"))
+    except (OSError, UnidentifiedImageError) as error:
+        raise UserError(f"a picture of {name} is damaged ({error}); copy it again") from error
+
+
+def encode_png(frame: UInt8[np.ndarray, "height width 3"]) -> bytes:
+    """Encode a frame as PNG, which loses nothing."""
+    buffer = BytesIO()
+    Image.fromarray(frame).save(buffer, format="PNG")
+    return buffer.getvalue()

@@ -1,5 +1,11 @@
-"""`manifest.json` of an episode store: counts, statistics, provenance and the hash of each file."""
+"""`manifest.json` of an episode store: counts, statistics, provenance and the hash of each file.
 
+It carries the hash of its own content too (a sealed file), so that an altered one is noticed.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import cast
@@ -7,11 +13,11 @@ from typing import cast
 import numpy as np
 from jaxtyping import Float
 
-from jepawm.data.sealed_json import SealedKind, read_sealed, sealed_text
 from jepawm.errors import UserError
 from jepawm.files import hash_file
 
 MANIFEST_NAME = "manifest.json"
+_REMEDY = "copy the store again or collect it anew"
 _HASHED_WHEN_OPENED = 2 * 2**30
 
 
@@ -93,6 +99,64 @@ class Manifest:
         return sealed_text(asdict(self), kind=_kind())
 
 
+@dataclass(frozen=True, kw_only=True)
+class SealedKind:
+    """One kind of sealed file, and what messages say about it."""
+
+    format: str
+    """Name of the format, the field `format`."""
+    version: int
+    """Version of the format, the field `version`."""
+    folder: str
+    """What the folder of the file is, with its article: `an episode store`."""
+    names: frozenset[str]
+    """Names of the other fields."""
+    later: frozenset[str] = frozenset()
+    """Those of them that the first files did not have."""
+    remedy: str
+    """What to do about a damaged file."""
+
+
+def sealed_text(content: Mapping[str, object], *, kind: SealedKind) -> str:
+    """Return the JSON text of a file, closed by the hash of its own content."""
+    sealed = {"format": kind.format, "version": kind.version, **content}
+    sealed["sha256"] = content_hash(sealed)
+    return json.dumps(sealed, indent=2, allow_nan=False) + "\n"
+
+
+def read_sealed(path: Path, *, kind: SealedKind) -> dict[str, object]:
+    """Read a sealed file and check it; returns its fields without format, version and hash.
+
+    Raises:
+        UserError: if it is missing, truncated, altered, or of another format or version.
+    """
+    if not path.is_file():
+        raise UserError(f"{path.parent} is not {kind.folder}: it has no {path.name}")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is truncated or altered ({error}); {kind.remedy}") from error
+    if not isinstance(content, dict) or content.get("format") != kind.format:
+        raise UserError(f"{path} is not the manifest of {kind.folder}; check the folder")
+    if content.get("version") != kind.version:
+        raise UserError(
+            f"{path} has format version {content.get('version')!r}, this jepawm reads "
+            f"{kind.version}; use the jepawm that wrote it, or {kind.remedy}"
+        )
+    expected = content.pop("sha256", None)
+    found = set(content) - {"format", "version"}
+    if content_hash(content) != expected or not kind.names - kind.later <= found <= kind.names:
+        raise UserError(f"{path} was altered: its own hash does not match; {kind.remedy}")
+    del content["format"], content["version"]
+    return content
+
+
+def content_hash(content: Mapping[str, object]) -> str:
+    """Return the SHA-256 of JSON values, whatever the order of their names."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def _kind() -> SealedKind:
     return SealedKind(
         format="jepawm-episodes",
@@ -169,6 +233,3 @@ def column_statistics(rows: Float[np.ndarray, "n d"]) -> tuple[list[float], list
         std = rows.std(axis=0, dtype=np.float64, ddof=1)
     constant = (rows == rows[0]).all(axis=0)  # rounding of the mean would leave about 1e-17
     return mean.tolist(), np.where(constant, 0.0, std).tolist()
-
-
-_REMEDY = "copy the store again or collect it anew"

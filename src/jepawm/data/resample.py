@@ -9,8 +9,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from jepawm.data.poses import pose_differences
-from jepawm.data.recording import Recording
+from jepawm.data.recording import Recording, pose_differences
 from jepawm.errors import UserError
 
 Fit = Literal["crop", "stretch"]

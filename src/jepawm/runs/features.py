@@ -8,7 +8,7 @@ import torch
 
 from jepawm.data.episodes import EpisodeStore, open_store
 from jepawm.data.features import FeatureStore, compute_features, open_features
-from jepawm.data.sealed_json import content_hash
+from jepawm.data.manifest import content_hash
 from jepawm.errors import UserError
 from jepawm.experiment import AnyEncoderConfig, Experiment
 from jepawm.files import alone

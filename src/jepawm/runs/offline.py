@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from jepawm.data.episodes import EpisodeStore, open_store
-from jepawm.data.poses import pose_differences
+from jepawm.data.recording import pose_differences
 from jepawm.data.windows import Windows, hold_out, split_episodes
 from jepawm.engine.config import Precision
 from jepawm.errors import UserError

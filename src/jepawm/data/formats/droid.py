@@ -17,7 +17,6 @@ import numpy as np
 from jaxtyping import Float
 
 from jepawm.data.formats.hdf5 import group_of, opened, rows_of
-from jepawm.data.poses import pose_differences
 from jepawm.data.recording import (
     Episode,
     Format,
@@ -26,6 +25,7 @@ from jepawm.data.recording import (
     Source,
     all_files,
     choose_camera,
+    pose_differences,
     read_any,
     refuse_keys,
 )

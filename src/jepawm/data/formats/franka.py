@@ -11,7 +11,6 @@ from pathlib import Path
 
 from jepawm.data.formats.droid import read_poses
 from jepawm.data.formats.hdf5 import cameras_in, dataset_of, group_of, opened, read_frames
-from jepawm.data.poses import pose_differences
 from jepawm.data.recording import (
     Episode,
     Format,
@@ -19,6 +18,7 @@ from jepawm.data.recording import (
     Recording,
     Source,
     choose_camera,
+    pose_differences,
     read_any,
     refuse_keys,
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Shaped, UInt8
 
-from jepawm.data.formats.pictures import decode_picture
+from jepawm.data.jpeg_frames import decode_picture
 from jepawm.errors import UserError
 
 if TYPE_CHECKING:

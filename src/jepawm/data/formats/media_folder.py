@@ -21,8 +21,8 @@ import pyarrow.csv as pc
 import pyarrow.parquet as pq
 from jaxtyping import Shaped, UInt8
 
-from jepawm.data.formats.pictures import decode_picture
 from jepawm.data.formats.tables import matrix
+from jepawm.data.jpeg_frames import decode_picture
 from jepawm.data.recording import (
     Episode,
     Format,

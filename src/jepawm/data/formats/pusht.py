@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Shaped
 
-from jepawm.data.formats.torch_files import load_array, load_counts, rows_of_episode
+from jepawm.data.formats.padded_tensors import load_array, load_counts, rows_of_episode
 from jepawm.data.recording import (
     Episode,
     Format,

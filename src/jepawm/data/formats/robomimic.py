@@ -32,7 +32,6 @@ from jepawm.data.formats.hdf5 import (
     read_frames,
     rows_of,
 )
-from jepawm.data.poses import euler_angles, quaternion_matrices
 from jepawm.data.recording import (
     Episode,
     Format,
@@ -40,6 +39,8 @@ from jepawm.data.recording import (
     Recording,
     Source,
     choose_camera,
+    euler_angles,
+    quaternion_matrices,
 )
 from jepawm.errors import UserError
 

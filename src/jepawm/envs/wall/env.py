@@ -1,11 +1,13 @@
-"""The Wall environment: a dot crosses a wall through its door. Many copies step in lockstep."""
+"""Wall: a dot crosses a wall through its door. Many copies in lockstep, and for Gymnasium."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
+from jepawm.envs.gymnasium.adapter import GymEnv, GymVectorEnv
 from jepawm.envs.wall.dynamics import DEFAULT_GEOMETRY, WallGeometry, wall_rollout, wall_step
 from jepawm.envs.wall.render import render_wall
 from jepawm.envs.wall.tasks import (
@@ -140,3 +142,35 @@ class WallBatch:
             )
         if not np.isfinite(actions).all():
             raise UserError("actions for the Wall environment are not finite; check the policy")
+
+
+class WallEnv(GymEnv):
+    """One copy of Wall; state and proprioception are the dot's (x, y) in pixels of a 65 px world."""
+
+    def __init__(
+        self,
+        image_size: int = 64,
+        *,
+        wall_x: float = DEFAULT_WALL_X,
+        door_y: float = DEFAULT_DOOR_Y,
+        render_mode: Literal["rgb_array"] | None = None,
+    ) -> None:
+        """Take the side of the images in pixels and the layout of sampled tasks."""
+        super().__init__(
+            WallBatch(image_size, wall_x=wall_x, door_y=door_y), render_mode=render_mode
+        )
+
+
+class WallVectorEnv(GymVectorEnv):
+    """Many copies of Wall in lockstep, stepped by a few array operations."""
+
+    def __init__(
+        self,
+        num_envs: int,
+        *,
+        image_size: int = 64,
+        wall_x: float = DEFAULT_WALL_X,
+        door_y: float = DEFAULT_DOOR_Y,
+    ) -> None:
+        """Take the number of copies, the side of the images and the layout of sampled tasks."""
+        super().__init__(WallBatch(image_size, wall_x=wall_x, door_y=door_y), num_envs)

@@ -10,7 +10,7 @@ from jaxtyping import Shaped
 
 from jepawm.data.episodes import EpisodeStore
 from jepawm.data.exporting import ExportOptions, StoredEpisode, export_rate, stored_episodes
-from jepawm.data.formats.pictures import encode_png
+from jepawm.data.jpeg_frames import encode_png
 from jepawm.data.video import VideoWriter
 
 EPISODES_PER_CHUNK = 1000

@@ -25,8 +25,8 @@ from jepawm.data.formats.lerobot.meta import (
     read_table,
     require_file,
 )
-from jepawm.data.formats.pictures import decode_picture
 from jepawm.data.formats.tables import matrix
+from jepawm.data.jpeg_frames import decode_picture
 from jepawm.data.recording import (
     Episode,
     Format,

@@ -3,9 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jepawm.data.poses import (
+from jepawm.data.recording import (
     euler_angles,
-    integrate_poses,
     pose_differences,
     quaternion_matrices,
     rotation_matrices,
@@ -42,23 +41,3 @@ def test_quaternions_are_w_first():
     assert euler_angles(quarter_about) == pytest.approx(
         np.array([[np.pi / 2, 0, 0], [0, 0, np.pi / 2]])
     )
-
-
-def test_integrating_differences_gives_the_poses_back():
-    poses = np.random.default_rng(0).uniform(-1, 1, (9, 7))
-    poses[:, 6] = np.linspace(0, 1, 9)
-    integrated = integrate_poses(poses[:1], pose_differences(poses)[None])
-    assert integrated[0] == pytest.approx(poses[1:])
-
-
-def test_integrated_grippers_stay_within_0_and_1():
-    actions = np.zeros((1, 2, 7))
-    actions[0, :, 6] = [2.0, -0.25]
-    assert integrate_poses(np.zeros((1, 7)), actions)[0, :, 6].tolist() == [1.0, 0.75]
-
-
-def test_integrating_a_real_clip(shared_data: Path):
-    clip = np.load(shared_data / "franka_clip.npz")
-    poses = clip["poses_sequence"][0].astype(np.float64)
-    integrated = integrate_poses(poses[:1], clip["actions"].astype(np.float64))
-    assert integrated[0] == pytest.approx(poses[1:4], abs=1e-5)

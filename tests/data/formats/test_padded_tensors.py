@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from jepawm.data.formats.torch_files import load_array, load_counts, rows_of_episode
+from jepawm.data.formats.padded_tensors import load_array, load_counts, rows_of_episode
 from jepawm.errors import UserError
 
 
