@@ -92,14 +92,8 @@ class SharesContext(Protocol):
         context: Context,
         *,
         window: int | None = None,
-        streaming: bool = False,
-        keep_tokens: float = 1.0,
     ) -> CandidateRollout:
-        """Prepare contexts `[B]`; what comes out of it equals `WorldModel.rollout`.
-
-        Not so with `streaming` (frames keep what slid out of the window) or `keep_tokens` below 1
-        (the part of the tokens that is imagined).
-        """
+        """Prepare contexts `[B]`; what comes out of it equals `WorldModel.rollout`."""
         ...
 
 

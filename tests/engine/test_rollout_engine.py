@@ -60,8 +60,8 @@ class SharingModel(WindowedModel):
         self.threads: list[int] = []
         self.halved: list[bool] = []
 
-    def share_context(self, context, *, window=None, streaming=False, keep_tokens=1.0):
-        self.asked = {"window": window, "streaming": streaming, "keep_tokens": keep_tokens}
+    def share_context(self, context, *, window=None):
+        self.asked = {"window": window}
         return SharedContext(self, context)
 
 
@@ -166,18 +166,11 @@ def test_too_little_memory_names_the_least_that_works():
     assert least.cost(actions, objective=LatentDistance(), goal=goal).shape == (3, 5)
 
 
-def test_approximations_reach_the_model():
+def test_the_window_reaches_the_model():
     context, _, _ = _problem()
     model = SharingModel()
-    RolloutEngine(model, context, window=2, config=EngineConfig(streaming=True, keep_tokens=0.5))
-    assert model.asked == {"window": 2, "streaming": True, "keep_tokens": 0.5}
-
-
-@pytest.mark.parametrize("change", [{"streaming": True}, {"keep_tokens": 0.5}])
-def test_a_model_without_shared_contexts_refuses_approximations(change):
-    context, _, _ = _problem()
-    with pytest.raises(UserError, match="share_context"):
-        RolloutEngine(WindowedModel(), context, config=EngineConfig(**change))
+    RolloutEngine(model, context, window=2)
+    assert model.asked == {"window": 2}
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from jepawm.compute import count_gflop
-from jepawm.errors import UserError
 from jepawm.kernels.split_products import split_products
 from jepawm.models.frame_cache import repeat
 from jepawm.models.predictor import Predictor, PredictorConfig
@@ -195,58 +194,6 @@ def test_gradients_are_those_of_plain_rollouts():
     got = gradient(model.share_context(context))
     expected = gradient(lambda leaf: plain(model, context, leaf))
     assert (got - expected).abs().max() <= 1e-4 * expected.abs().max()
-
-
-@torch.no_grad()
-def test_streaming_is_exact_until_the_window_slides_and_differs_then():
-    model = model_of(window=3, positions="rope")
-    context, actions = problem(model, length=1)
-    got = model.share_context(context, streaming=True)(actions)
-    expected = plain(model, context, actions)
-    assert_same(got[:, :, :3], expected[:, :, :3])
-    assert (got.tokens[:, :, 3] - expected.tokens[:, :, 3]).abs().max() > 1e-3
-
-
-@torch.no_grad()
-def test_streaming_is_exact_for_one_layer_of_rotary_attention():
-    """Keys of the first layer depend on their own frame alone, and scores on differences."""
-    model = model_of(window=2, positions="rope", depth=1)
-    context, actions = problem(model, length=2)
-    got = model.share_context(context, streaming=True)(actions)
-    assert_same(got, plain(model, context, actions))
-
-
-@torch.no_grad()
-def test_kept_tokens_are_predicted_from_kept_tokens_and_the_others_stay():
-    model = model_of("feature", window=2, grid=(2, 4), conditioning="sequence", positions="rope")
-    context, actions = problem(model, length=2)
-    got = model.share_context(context, keep_tokens=0.5)(actions)
-    kept = torch.tensor([1, 3, 5, 7])
-    stay = torch.tensor([0, 2, 4, 6])
-    last = context.latents[:, -1]
-    assert got.proprio is not None
-    assert last.proprio is not None
-    for part, source in ((got.tokens, last.tokens), (got.proprio, last.proprio)):
-        assert torch.equal(
-            part[..., stay, :], source[:, None, None, stay].expand(-1, 3, HORIZON, -1, -1)
-        )
-        assert (part[..., kept, :] - source[:, None, None, kept]).abs().min() > 0
-    moved = context.latents.map(lambda part: part.clone())
-    moved.tokens[:, :, stay] += 1.0  # dropped tokens are not seen
-    again = model.share_context(Context(latents=moved, actions=context.actions), keep_tokens=0.5)(
-        actions
-    )
-    assert torch.equal(again.tokens[..., kept, :], got.tokens[..., kept, :])
-
-
-def test_what_cannot_be_approximated_is_refused():
-    model = model_of(positions="sincos")
-    context, _ = problem(model, length=1)
-    with pytest.raises(UserError, match=r"engine\.streaming .* 'sincos'"):
-        model.share_context(context, streaming=True)
-    for part in (0.0, 0.1, 1.5):
-        with pytest.raises(UserError, match=r"engine\.keep_tokens"):
-            model.share_context(context, keep_tokens=part)
 
 
 @torch.no_grad()

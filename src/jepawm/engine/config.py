@@ -11,7 +11,7 @@ CompileMode = Literal["off", "default", "reduce-overhead", "max-autotune"]
 
 @dataclass(frozen=True, kw_only=True)
 class EngineConfig:
-    """How candidates are rolled out; only `streaming` and `keep_tokens` change what comes out."""
+    """How candidates are rolled out; what comes out is that of plain rollouts."""
 
     max_memory_bytes: int = 2 * 2**30
     """Memory in bytes that the candidates of one chunk may take, beside the model itself."""
@@ -25,18 +25,9 @@ class EngineConfig:
     compile: CompileMode = "off"
     """Compile whole rollouts with this mode of `torch.compile`; `reduce-overhead` records CUDA
     graphs. Takes a minute at first and pays for long searches."""
-    streaming: bool = False
-    """Approximate: each frame passes the layers once, and keys and values keep what frames that
-    slid out of the window left in them. Rotary positions only."""
-    keep_tokens: float = 1.0
-    """Approximate below 1: imagine this part of the tokens, evenly spaced; the others stay."""
 
     def __post_init__(self) -> None:
-        """Check the fields.
-
-        Raises:
-            UserError: if a number is out of range.
-        """
+        """Check the ranges, and that precision and compilation go together."""
         for name, least in (("max_memory_bytes", 1), ("chunk_tokens", 1), ("num_threads", 0)):
             if getattr(self, name) < least:
                 raise UserError(f"engine.{name} = {getattr(self, name)}; give at least {least}")
@@ -45,10 +36,3 @@ class EngineConfig:
                 f"engine.compile = {self.compile} does not know the kernels of engine.precision = "
                 "bfloat16x3; leave one of them"
             )
-        if not 0.0 < self.keep_tokens <= 1.0:
-            raise UserError(f"engine.keep_tokens = {self.keep_tokens}; give more than 0, at most 1")
-
-    @property
-    def is_exact(self) -> bool:
-        """Return whether latents are those of plain rollouts."""
-        return not self.streaming and self.keep_tokens == 1.0

@@ -47,9 +47,6 @@ class RolloutEngine:
 
         A model that shares contexts (`SharesContext`) computes nothing twice; any other model is
         rolled out plainly, from contexts that are repeated.
-
-        Raises:
-            UserError: if an approximation is asked for that the model does not offer.
         """
         self._config = config or EngineConfig()
         window = window or model.window
@@ -62,11 +59,7 @@ class RolloutEngine:
         self._workers: Workers | None = None
 
     def latents(self, actions: Float[Tensor, "B K H A"]) -> Latent:
-        """Return predicted latents `[B, K, H]`, equal to plain rollouts unless approximate.
-
-        Raises:
-            UserError: if not even one candidate fits into the memory.
-        """
+        """Return predicted latents `[B, K, H]`, equal to plain rollouts."""
         pieces = self._each(
             actions, lambda piece: self._chunk(actions, piece).map(lambda part: part.flatten(0, 1))
         )
@@ -76,11 +69,7 @@ class RolloutEngine:
     def cost(
         self, actions: Float[Tensor, "B K H A"], *, objective: Objective, goal: Latent
     ) -> Float[Tensor, "B K"]:
-        """Return costs `[B, K]` for goals `[B]`; the latents of one chunk are kept at a time.
-
-        Raises:
-            UserError: if not even one candidate fits into the memory.
-        """
+        """Return costs `[B, K]` for goals `[B]`; the latents of one chunk are kept at a time."""
 
         def one(piece: Piece) -> Tensor:
             predicted = self._chunk(actions, piece)
@@ -140,11 +129,7 @@ class RolloutEngine:
 
 @contextmanager
 def computing(config: EngineConfig, device: torch.device, *, flop: float) -> Iterator[None]:
-    """Compute products of `flop` with the threads and precision of `config`, then as before.
-
-    Raises:
-        UserError: if the device does not have the precision.
-    """
+    """Compute products of `flop` with the threads and precision of `config`, then as before."""
     if config.precision == "bfloat16x3" and device.type != "cpu":
         raise UserError(
             f"engine.precision = bfloat16x3 is for CPUs; on {device.type} take tf32 or bfloat16"
@@ -169,11 +154,7 @@ def computing(config: EngineConfig, device: torch.device, *, flop: float) -> Ite
 def chunks(
     num_problems: int, num_candidates: int, *, max_candidates: int
 ) -> Iterator[tuple[slice, slice]]:
-    """Yield slices of problems and candidates that cover all in order, evenly and within the cap.
-
-    Raises:
-        ValueError: if `max_candidates` is below 1.
-    """
+    """Yield slices of problems and candidates that cover all in order, evenly and within the cap."""
     if max_candidates < 1:
         raise ValueError(f"max_candidates = {max_candidates}; give at least 1")
     if num_candidates <= max_candidates:
@@ -196,14 +177,11 @@ def _share(
     model: WorldModel, context: Context, *, window: int, config: EngineConfig
 ) -> CandidateRollout:
     if isinstance(model, SharesContext):
-        return model.share_context(
-            context, window=window, streaming=config.streaming, keep_tokens=config.keep_tokens
-        )
-    if not config.is_exact or config.precision == "bfloat16x3":
+        return model.share_context(context, window=window)
+    if config.precision == "bfloat16x3":
         raise UserError(
-            f"{type(model).__name__} has no method share_context, which engine.streaming, "
-            "engine.keep_tokens and engine.precision = bfloat16x3 need; leave them at False, 1 and "
-            "float32"
+            f"{type(model).__name__} has no method share_context, which engine.precision = "
+            "bfloat16x3 needs; take float32"
         )
     return PlainRollout(model, context, window=window)
 

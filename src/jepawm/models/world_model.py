@@ -109,23 +109,9 @@ class JEPAWorldModel(nn.Module):
         context: Context,
         *,
         window: int | None = None,
-        streaming: bool = False,
-        keep_tokens: float = 1.0,
     ) -> CandidateRollout:
-        """Prepare contexts `[B]` for many candidates; what rolls them out equals `rollout`.
-
-        `streaming` and `keep_tokens` below 1 trade exactness for speed (see `candidate_rollout.share_context`).
-
-        Raises:
-            UserError: if the positions do not allow streaming, or no token would be kept.
-        """
-        return share_context(
-            self.predictor,
-            context,
-            window=window or self.window,
-            streaming=streaming,
-            keep_tokens=keep_tokens,
-        )
+        """Prepare contexts `[B]` for many candidates; what rolls them out equals `rollout`."""
+        return share_context(self.predictor, context, window=window or self.window)
 
 
 def build_world_model(
