@@ -76,7 +76,7 @@ def test_vicreg_by_hand():
 
 
 def test_vicreg_of_decorrelated_latents_is_zero():
-    signs = torch.tensor([[1.0, 1], [1, -1], [-1, 1], [-1, -1]])[None] * 1.2
+    signs = torch.tensor([[1.0, 1], [1, -1], [-1, 1], [-1, -1]])[None] * 1.25  # no digit is lost
     assert vicreg(signs, covariance_weight=1.0).item() == 0
 
 
