@@ -40,7 +40,7 @@ def test_bfloat16_is_near_and_keeps_weights_in_float32(make_state, tiny_experime
     coarse = gradients(state, windows, ComputeConfig(precision="bfloat16"))
     assert {p.dtype for p in state.learner.parameters()} == {torch.float32}
     difference = (coarse - plain).norm() / plain.norm()
-    assert 1e-5 < difference < 0.2
+    assert 1e-5 < difference < 0.5  # 1.4 if they had nothing in common
 
 
 def test_accumulation_has_the_gradients_of_a_loss_without_statistics(
