@@ -22,12 +22,11 @@ from drawing import write_chart
 from tasks import command, find_tasks
 from torch import Tensor
 
-from jepawm.contracts import Agent, Planner
+from jepawm.contracts import Agent, Planner, Reseedable
 from jepawm.evaluation.episodes import run_episodes
-from jepawm.evaluation.evaluate import planning_agent, row_agents
+from jepawm.evaluation.evaluate import row_agents, row_seed
 from jepawm.evaluation.metrics import paired_difference, wilson_interval
-from jepawm.evaluation.results import describe
-from jepawm.evaluation.tasks import hash_tasks
+from jepawm.evaluation.results import MODEL, describe
 from jepawm.hub.load import LoadedModel, load
 from jepawm.planning.ask_tell import CMAES, Nevergrad
 from jepawm.planning.cem import CEM
@@ -38,8 +37,9 @@ from jepawm.planning.mppi import MPPI
 from jepawm.planning.presets import find_preset, preset_names
 from jepawm.planning.random_shooting import RandomShooting
 from jepawm.planning.reference_gradient import ReferenceGD
+from jepawm.protocol import hash_tasks
 from jepawm.report.charts import Chart, Series
-from jepawm.runs.evaluate import gflop_per_plan, planning_setup
+from jepawm.runs.evaluate import gflop_per_plan
 from jepawm.types import Observation
 
 ROOT = Path(__file__).parents[1]
@@ -134,7 +134,8 @@ def run(
 ) -> tuple[dict[str, object], np.ndarray]:
     """Evaluate one planner or baseline; returns its row and the outcome of each task."""
     protocol = loaded.experiment.protocol(options.protocol)
-    setup = planning_setup(loaded, protocol, planner=planner)
+    plans = name not in BASELINES
+    planning = loaded.agent(protocol=protocol, planner=planner, seed=options.seed)
     env, tasks = find_tasks(
         loaded,
         protocol=protocol,
@@ -143,21 +144,22 @@ def run(
         split=options.split,
         data_root=options.data_root,
     )
-    baselines = row_agents(env, setup, protocol=protocol, seed=options.seed, batch=0)
-    generator = torch.Generator().manual_seed(options.seed)
-    plans = name not in BASELINES
-    agent = planning_agent(setup, protocol, generator=generator) if plans else baselines[name]
+    agent = planning
+    if not plans:
+        agent = row_agents(env, {MODEL: planning}, agent=planning, protocol=protocol)[name]
+    if not plans and isinstance(agent, Reseedable):
+        agent.reseed(row_seed(name, seed=options.seed, batch=0))
     timed = Timed(agent)
-    outcome = run_episodes(env, tasks, agent=timed, protocol=protocol, on_block=lambda: None)
+    outcome = run_episodes(env, tasks, agent=timed, protocol=protocol)
     success = outcome.success(protocol)
     row: dict[str, object] = {
         "source": Path(options.source).name,
         "protocol": options.protocol,
-        "planner": describe(planner) if plans or name == "oracle" else None,
+        "planner": describe(planner).to_json() if plans or name == "oracle" else None,
         "tasks": {"split": options.split, "seed": options.seed, "sha256": hash_tasks(tasks)},
         "success": float(success.mean()),
         "ci95": wilson_interval(int(success.sum()), len(success)),
-        "gflop_per_plan": gflop_per_plan(loaded, setup, protocol=protocol) if plans else 0.0,
+        "gflop_per_plan": gflop_per_plan(loaded, planning) if plans else 0.0,
         "seconds_per_plan": outcome.seconds_per_plan(protocol),
         "cpu_seconds_per_plan": timed.cpu_seconds / (len(tasks) * protocol.num_plans),
         "outcomes": "".join(str(int(one)) for one in success),

@@ -3,11 +3,11 @@
 import sys
 from pathlib import Path
 
-from jepawm.contracts import Simulator
-from jepawm.evaluation.tasks import Split, draw_tasks
+from jepawm.contracts import Env
 from jepawm.hub.load import LoadedModel
-from jepawm.protocol import Protocol
-from jepawm.runs.evaluate import build_env, recorded_tasks
+from jepawm.protocol import Protocol, Split
+from jepawm.runs.evaluate import TaskRules
+from jepawm.runs.evaluate import find_tasks as draw
 from jepawm.types import Task
 
 
@@ -19,25 +19,11 @@ def find_tasks(
     seed: int,
     split: Split,
     data_root: Path | None,
-) -> tuple[Simulator, list[Task]]:
-    """Return a model's environment, and tasks of it: of recorded behaviour where it has any.
-
-    Raises:
-        UserError: if the recordings are not below the data root (None: the default one).
-    """
-    experiment = loaded.experiment
-    env = build_env(experiment.env, image_size=experiment.data.image_size)
-    recorded = recorded_tasks(
-        experiment,
-        protocol=protocol,
-        num_tasks=num_tasks,
-        seed=seed,
-        split=split,
-        data_root=data_root,
-    )
-    if recorded is not None:
-        return env, recorded
-    return env, draw_tasks(env, num_tasks=num_tasks, seed=seed, split=split)
+) -> tuple[Env, list[Task]]:
+    """Return a model's environment, and tasks of it: of recorded behaviour where it has any."""
+    env = loaded.make_env()
+    rules = TaskRules(num_tasks=num_tasks, seed=seed, split=split, data_root=data_root)
+    return env, draw(loaded.experiment, env, protocol=protocol, rules=rules)
 
 
 def command() -> str:

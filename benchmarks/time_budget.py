@@ -27,7 +27,6 @@ from tasks import command, find_tasks
 from jepawm.contracts import Planner
 from jepawm.engine.rollout_engine import RolloutEngine
 from jepawm.evaluation.episodes import run_episodes
-from jepawm.evaluation.evaluate import planning_agent
 from jepawm.evaluation.metrics import wilson_interval
 from jepawm.experiment import Experiment, build_model
 from jepawm.hub.load import load
@@ -37,7 +36,6 @@ from jepawm.planning.icem import ICEM
 from jepawm.planning.objectives import LatentDistance
 from jepawm.planning.presets import find_preset
 from jepawm.report.charts import Chart, Series
-from jepawm.runs.evaluate import planning_setup
 from jepawm.types import Context, Observation
 
 ROOT = Path(__file__).parents[1]
@@ -131,11 +129,10 @@ def success(options: argparse.Namespace, planner: Planner) -> dict[str, object]:
         split=options.split,
         data_root=options.data_root,
     )
-    setup = planning_setup(loaded, protocol, planner=planner)
-    agent = planning_agent(setup, protocol, generator=torch.Generator().manual_seed(0))
+    agent = loaded.agent(protocol=protocol, planner=planner)
     reached, times = [], []
     for task in tasks:
-        outcome = run_episodes(env, [task], agent=agent, protocol=protocol, on_block=lambda: None)
+        outcome = run_episodes(env, [task], agent=agent, protocol=protocol)
         reached.append(bool(outcome.success(protocol)[0]))
         times.append(1e3 * outcome.seconds_per_plan(protocol))
     return {

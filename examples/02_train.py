@@ -10,7 +10,7 @@ from pathlib import Path
 
 from jepawm.planning.cem import CEM
 from jepawm.recipes.wall import WALL
-from jepawm.runs import evaluate_run, train_run
+from jepawm.runs import TaskRules, evaluate_run, train_run
 
 num_steps = int(sys.argv[1]) if len(sys.argv) > 1 else 20
 data = replace(WALL.data, num_episodes=1920 if num_steps > 100 else 64)
@@ -28,13 +28,9 @@ with tempfile.TemporaryDirectory() as folder:
     print(f"{figures['steps']} steps, linear probe off by {figures['probe_error']:.1f} px")
     results = evaluate_run(
         str(run),
-        protocol="paper",
-        num_tasks=8,
-        seed=0,
-        split="val",
-        out=None,
-        device="cpu",
+        TaskRules(num_tasks=8, split="val"),
         planner=CEM(num_samples=64, num_elites=8, num_iterations=4),
-    )
-    for row in ("success", "baselines", "seconds_per_plan"):
-        print(row, results[row])
+    ).results
+    for name, row in results.rows.items():
+        print(name, row.success)
+    print("seconds per plan", results.seconds_per_plan)

@@ -1,5 +1,7 @@
 """The agent on a point mass that its world model knows exactly."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -9,6 +11,7 @@ from jepawm.normalizer import Normalizer
 from jepawm.planning.cem import CEM
 from jepawm.planning.gradient import GradientDescent
 from jepawm.planning.objectives import LatentDistance
+from jepawm.protocol import Protocol
 from jepawm.types import Latent, Observation, Plan
 
 FRAMESKIP = 2
@@ -44,18 +47,19 @@ def _observe(position: torch.Tensor) -> Observation:
     return Observation(pixels=pixels, proprio=position)
 
 
-def _agent(model=None, **fields) -> PlanningAgent:
+PROTOCOL = Protocol(name="test", frameskip=FRAMESKIP)
+ONE_FRAME = AgentConfig(window=1)
+
+
+def _agent(model=None, *, config=ONE_FRAME, **fields) -> PlanningAgent:
+    rules = {name: fields.pop(name) for name in ("horizon", "num_action_steps") if name in fields}
     settings = {
         "objective": LatentDistance(),
         "planner": CEM(num_samples=100, num_iterations=12),
         "normalizer": NORMALIZER,
-        "frameskip": FRAMESKIP,
-        "horizon": 6,
-        "num_action_steps": 6,
-        "window": 1,
-        "generator": torch.Generator().manual_seed(0),
+        "protocol": replace(PROTOCOL, **rules),
     }
-    return PlanningAgent(model=model or PointMass(), **(settings | fields))
+    return PlanningAgent(model or PointMass(), config=config, **(settings | fields))
 
 
 GOAL = torch.tensor([[6.0, -3.0], [-4.0, 8.0], [0.0, 5.0]])
@@ -114,7 +118,7 @@ def test_imagined_latents_start_at_the_observation_and_follow_the_plan():
 
 def test_context_holds_the_last_window_of_latents_and_actions():
     model = PointMass()
-    agent = _agent(model, window=2, num_action_steps=1)
+    agent = _agent(model, config=AgentConfig(), num_action_steps=1)
     agent.reset(_observe(GOAL), 3)
     positions = [torch.full((3, 2), float(step)) for step in range(3)]
     blocks = [agent.act(_observe(position)) for position in positions]
@@ -133,7 +137,7 @@ def test_encodes_only_what_a_plan_will_see():
     _run(_agent(model), 6, announced=6)
     assert model.encoded == 2  # the goal and the start of the only plan
     model = PointMass()
-    _run(_agent(model, num_action_steps=3, window=2), 6, announced=6)
+    _run(_agent(model, config=AgentConfig(), num_action_steps=3), 6, announced=6)
     assert model.encoded == 4  # goal, start, and the two before the second plan
 
 
@@ -152,7 +156,8 @@ def test_warm_start_begins_at_the_rest_of_the_last_plan():
 
     for warm, expected in ((True, [3.0, 4.0, 0.0]), (False, [0.0, 0.0, 0.0])):
         planner = Echo()
-        agent = _agent(planner=planner, horizon=4, num_action_steps=2, warm_start=warm)
+        config = AgentConfig(window=1, warm_start=warm)
+        agent = _agent(planner=planner, horizon=4, num_action_steps=2, config=config)
         agent.reset(_observe(GOAL), 5)
         for _ in range(3):
             agent.act(_observe(torch.zeros(3, 2)))
@@ -160,8 +165,7 @@ def test_warm_start_begins_at_the_rest_of_the_last_plan():
 
 
 def test_bounds_hold_for_normalised_actions():
-    bounds = (torch.full((4,), -0.5), torch.full((4,), 0.5))
-    agent = _agent(bounds=bounds)
+    agent = _agent(config=AgentConfig(window=1, action_bounds=(0.5,)))
     agent.reset(_observe(GOAL), 6)
     block = NORMALIZER.normalize_action(agent.act(_observe(torch.zeros(3, 2))))
     assert block.abs().max() <= 0.5 + 1e-5
@@ -174,9 +178,13 @@ def test_plans_without_gradients():
     assert not any(model.grad_modes)
 
 
-def test_same_generator_same_actions():
-    first, second = _run(_agent(), 6, announced=6), _run(_agent(), 6, announced=6)
+def test_same_seed_same_actions():
+    agent = _agent(seed=3)
+    first, second = _run(agent, 6, announced=6), _run(_agent(seed=3), 6, announced=6)
     assert torch.equal(first, second)
+    assert not torch.equal(first, _run(agent, 6, announced=6))  # its random numbers go on
+    agent.reseed(3)
+    assert torch.equal(first, _run(agent, 6, announced=6))
 
 
 def test_dropped_candidates_are_counted_per_episode():
@@ -209,12 +217,13 @@ def test_misuse_is_explained():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"window": 3}, "window = 3; the model allows 1 to 2"),
-        ({"window": 0}, "window = 0"),
+        ({"config": AgentConfig(window=3)}, "window = 3; the model allows 1 to 2"),
+        ({"config": AgentConfig(window=0)}, "window = 0"),
+        ({"objective": LatentDistance(step_weight=5.0)}, r"objective\.step_weight = 5\.0 needs"),
         ({"horizon": 0}, r"protocol\.horizon = 0"),
         (
             {"num_action_steps": 7},
-            r"protocol\.num_action_steps = 7; give 1 to protocol\.horizon = 6",
+            r"protocol\.num_action_steps = 7 is more than protocol\.horizon = 6",
         ),
         ({"num_action_steps": 0}, "num_action_steps = 0"),
     ],
@@ -231,20 +240,23 @@ def test_receding_horizon_knows_when_no_plan_follows():
         def plan(self, cost, init, *, bounds, generator):
             return Plan(actions=init, cost=torch.zeros(1), history=torch.zeros(1, 1))
 
-    horizon = RecedingHorizon(
-        planner=Zeros(), horizon=3, num_action_steps=2, action_dim=1, generator=torch.Generator()
+    replanning = RecedingHorizon(
+        Zeros(),
+        protocol=Protocol(name="x", horizon=3, num_action_steps=2, frameskip=1),
+        config=AgentConfig(),
+        normalizer=Normalizer.from_statistics(action_mean=[0.0], action_std=[1.0]),
     )
-    horizon.reset(3)
+    replanning.reset(3)
     waits = []
     for _ in range(3):
-        if horizon.steps_to_plan == 0:
-            horizon.plan(lambda actions: actions.sum((-2, -1)), like=torch.zeros(1, 0, 1))
-        horizon.pop()
-        waits.append(horizon.steps_to_plan)
+        if replanning.steps_to_plan == 0:
+            replanning.plan(lambda actions: actions.sum((-2, -1)), like=torch.zeros(1, 0, 1))
+        replanning.pop()
+        waits.append(replanning.steps_to_plan)
     assert waits == [1, 0, 0]
-    horizon.reset(2)
-    horizon.plan(lambda actions: actions.sum((-2, -1)), like=torch.zeros(1, 0, 1))
-    assert horizon.steps_to_plan == float("inf")
+    replanning.reset(2)
+    replanning.plan(lambda actions: actions.sum((-2, -1)), like=torch.zeros(1, 0, 1))
+    assert replanning.steps_to_plan == float("inf")
 
 
 def test_gradients_flow_through_model_and_objective_though_acting_needs_none():

@@ -4,7 +4,7 @@ import torch
 from job import GOAL, START, Job, StoredLatents, picture
 from torch import Tensor
 
-from jepawm.agent import PlanningAgent
+from jepawm.agent import AgentConfig, PlanningAgent
 from jepawm.engine.config import EngineConfig
 from jepawm.models.predictor import PredictorConfig
 from jepawm.models.proprio import ProprioConfig
@@ -12,6 +12,7 @@ from jepawm.models.world_model import JEPAWorldModel, build_world_model
 from jepawm.normalizer import Normalizer
 from jepawm.planning.cem import CEM
 from jepawm.planning.objectives import LatentDistance
+from jepawm.protocol import Protocol
 from jepawm.types import Context, Observation
 
 PACKAGE = "jepawm"
@@ -37,16 +38,14 @@ class Jepawm:
         """Make one plan `[1, H, A]`."""
         elites = min(self._job.num_elites, num_samples)
         agent = PlanningAgent(
-            model=self.model,
+            self.model,
             objective=LatentDistance(),
             planner=CEM(num_samples=num_samples, num_iterations=num_iterations, num_elites=elites),
             normalizer=self._normalizer,
-            frameskip=1,
-            horizon=self._job.horizon,
-            num_action_steps=1,
-            window=self._job.window,
-            engine=self.engine,
-            generator=torch.Generator().manual_seed(0),
+            protocol=Protocol(
+                name="job", frameskip=1, horizon=self._job.horizon, num_action_steps=1
+            ),
+            config=AgentConfig(window=self._job.window, engine=self.engine),
         )
         agent.reset(self._observation(GOAL))
         agent.act(self._observation(START))

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # for type checkers; at run time `__getattr__` imports on first use
     from jepawm.agent import PlanningAgent
     from jepawm.errors import UserError
+    from jepawm.evaluation.evaluate import evaluate
+    from jepawm.evaluation.results import Results
     from jepawm.experiment import Experiment
     from jepawm.hub import load
     from jepawm.models.world_model import JEPAWorldModel
@@ -30,9 +32,11 @@ _HOMES = {
     "Plan": "jepawm.types",
     "PlanningAgent": "jepawm.agent",
     "RandomShooting": "jepawm.planning.random_shooting",
+    "Results": "jepawm.evaluation.results",
     "Task": "jepawm.types",
     "Trajectory": "jepawm.types",
     "UserError": "jepawm.errors",
+    "evaluate": "jepawm.evaluation.evaluate",
     "load": "jepawm.hub",
 }
 
@@ -48,9 +52,11 @@ __all__ = [
     "Plan",
     "PlanningAgent",
     "RandomShooting",
+    "Results",
     "Task",
     "Trajectory",
     "UserError",
+    "evaluate",
     "load",
 ]
 

@@ -12,6 +12,8 @@ from jepawm.engine.config import EngineConfig
 from jepawm.engine.rollout_engine import RolloutEngine
 from jepawm.errors import UserError
 from jepawm.normalizer import Normalizer
+from jepawm.planning.objectives import with_head
+from jepawm.protocol import Protocol
 from jepawm.types import Context, Latent, Observation, Plan, concatenate
 
 
@@ -30,11 +32,7 @@ class AgentConfig:
     """How candidates are rolled out."""
 
     def __post_init__(self) -> None:
-        """Check the bounds.
-
-        Raises:
-            UserError: if one is not above 0.
-        """
+        """Refuse bounds that leave nothing to do."""
         if not all(bound > 0.0 for bound in self.action_bounds):
             raise UserError(
                 f"agent.action_bounds = {self.action_bounds}; give numbers above 0, or none"
@@ -43,11 +41,7 @@ class AgentConfig:
     def bounds(
         self, *, action_dim: int, frameskip: int, device: torch.device | None = None
     ) -> Bounds | None:
-        """Return the bounds of a block of `frameskip` environment actions; None if it is free.
-
-        Raises:
-            UserError: if there are neither one number nor as many as the action has.
-        """
+        """Return the bounds of a block of `frameskip` environment actions; None if it is free."""
         given = self.action_bounds
         if not given:
             return None
@@ -69,58 +63,50 @@ class PlanningAgent:
 
     def __init__(
         self,
-        *,
         model: WorldModel,
+        *,
         objective: Objective,
         planner: Planner,
         normalizer: Normalizer,
-        frameskip: int,
-        horizon: int,
-        num_action_steps: int,
-        window: int,
-        generator: torch.Generator,
-        bounds: Bounds | None = None,
-        warm_start: bool = False,
-        engine: EngineConfig | None = None,
+        protocol: Protocol,
+        config: AgentConfig = AgentConfig(),
+        seed: int = 0,
     ) -> None:
-        """Take the parts.
-
-        `window` is the plan context: the number of observations that a plan starts from, and of
-        latents that each prediction sees. `engine` says how candidates are rolled out.
-
-        Raises:
-            UserError: if the window or the number of executed steps does not fit.
-        """
-        if not 1 <= window <= model.window:
-            raise UserError(f"agent.window = {window}; the model allows 1 to {model.window}")
-        action_dim = frameskip * normalizer.action_dim
-        self._horizon = RecedingHorizon(
-            planner=planner,
-            horizon=horizon,
-            num_action_steps=num_action_steps,
-            action_dim=action_dim,
-            generator=generator,
-            bounds=bounds,
-            warm_start=warm_start,
-        )
+        """Take the parts, and how far to plan and how often (`protocol`)."""
+        if not 1 <= config.window <= model.window:
+            raise UserError(f"agent.window = {config.window}; the model allows 1 to {model.window}")
+        self.planner = planner
+        self.objective = objective
+        self.normalizer = normalizer
+        self.protocol = protocol
+        self.config = config
         self._model = model
-        self._objective = objective
-        self._normalizer = normalizer
-        self._window = window
-        self._engine = engine or EngineConfig()
-        self._history = History(window, action_dim)
+        self._distance = with_head(objective, getattr(model, "step_distance", None))
+        self._replanning = RecedingHorizon(
+            planner, protocol=protocol, config=config, normalizer=normalizer, seed=seed
+        )
+        self._history = History(config.window, self._replanning.action_dim)
         self._goal: Latent | None = None
         self._planned_from: Context | None = None
 
     @property
+    def bounds(self) -> Bounds | None:
+        """Return the lowest and highest normalised action block; None if actions are free."""
+        return self._replanning.bounds
+
+    @property
     def last_plan(self) -> Plan | None:
         """Return the plan in execution; None before the first one."""
-        return self._horizon.last_plan
+        return self._replanning.last_plan
 
     @property
     def num_dropped(self) -> int:
         """Return how many candidates of this episode had no finite cost and were dropped."""
-        return self._horizon.num_dropped
+        return self._replanning.num_dropped
+
+    def reseed(self, seed: int) -> None:
+        """Start the random numbers of the planner anew."""
+        self._replanning.reseed(seed)
 
     @torch.no_grad()
     def reset(self, goal: Observation, num_steps: int | None = None) -> None:
@@ -130,52 +116,45 @@ class PlanningAgent:
         None means that there is no end.
         """
         self._goal = self._encode(goal)
-        self._horizon.reset(num_steps)
+        self._replanning.reset(num_steps)
         self._history.clear()
         self._planned_from = None
 
     # Not inference_mode: a planner that follows gradients turns them on again for itself.
     @torch.no_grad()
     def act(self, obs: Observation) -> Float[Tensor, "B A"]:
-        """Return the next action blocks `[B, A]`, in environment units, for observations `[B]`.
-
-        Raises:
-            UserError: if there is no goal yet, or the episode is over.
-        """
+        """Return the next action blocks `[B, A]`, in environment units, for observations `[B]`."""
         if self._goal is None:
             raise UserError("the agent has no goal; call reset(goal) before act(obs)")
-        if self._horizon.steps_to_plan < self._window:
+        if self._replanning.steps_to_plan < self.config.window:
             self._history.append(self._encode(obs))
-        if self._horizon.steps_to_plan == 0:
+        if self._replanning.steps_to_plan == 0:
             context = self._history.context()
-            self._horizon.plan(self._cost(context, self._goal), like=context.actions)
+            self._replanning.plan(self._cost(context, self._goal), like=context.actions)
             self._planned_from = context
-        action = self._horizon.pop()
+        action = self._replanning.pop()
         self._history.append_action(action)
-        return self._normalizer.unnormalize_action(action)
+        return self.normalizer.unnormalize_action(action)
 
     @torch.no_grad()
     def imagined(self) -> Latent:
-        """Return latents `[B, H+1]` of the plan in execution: the observed one, then predictions.
-
-        Raises:
-            UserError: if there is no plan yet.
-        """
+        """Return latents `[B, H+1]` of the plan in execution: the observed one, then predictions."""
         context, plan = self._planned_from, self.last_plan
         if context is None or plan is None:
             raise UserError("the agent has imagined nothing yet; call act(obs) first")
-        predicted = self._model.rollout(context, plan.actions, window=self._window)
+        predicted = self._model.rollout(context, plan.actions, window=self.config.window)
         return concatenate([context.latents[:, -1:], predicted], dim=1)
 
     def _encode(self, obs: Observation) -> Latent:
-        device = self._normalizer.action_mean.device
-        return self._model.encode(self._normalizer.observation(obs.to(device)))
+        device = self.normalizer.action_mean.device
+        return self._model.encode(self.normalizer.observation(obs.to(device)))
 
     def _cost(self, context: Context, goal: Latent) -> CostFn:
-        engine = RolloutEngine(self._model, context, window=self._window, config=self._engine)
+        config = self.config
+        engine = RolloutEngine(self._model, context, window=config.window, config=config.engine)
 
         def cost(actions: Float[Tensor, "B K H A"]) -> Float[Tensor, "B K"]:
-            return engine.cost(actions, objective=self._objective, goal=goal)
+            return engine.cost(actions, objective=self._distance, goal=goal)
 
         return cost
 
@@ -185,37 +164,33 @@ class RecedingHorizon:
 
     def __init__(
         self,
-        *,
         planner: Planner,
-        horizon: int,
-        num_action_steps: int,
-        action_dim: int,
-        generator: torch.Generator,
-        bounds: Bounds | None = None,
-        warm_start: bool = False,
+        *,
+        protocol: Protocol,
+        config: AgentConfig,
+        normalizer: Normalizer,
+        seed: int = 0,
     ) -> None:
-        """Plan `horizon` blocks of width `action_dim` and execute `num_action_steps` of them.
+        """Plan `protocol.horizon` blocks of actions and execute `protocol.num_action_steps`.
 
-        With `warm_start` a plan begins at what is left of the one before; the paper begins at 0.
-
-        Raises:
-            UserError: if the horizon is below 1 or more steps are executed than planned.
+        With `config.warm_start` a plan begins at what is left of the one before, else at 0.
         """
-        if horizon < 1:
-            raise UserError(f"protocol.horizon = {horizon}; give at least 1")
-        if not 1 <= num_action_steps <= horizon:
-            raise UserError(
-                f"protocol.num_action_steps = {num_action_steps}; give 1 to protocol.horizon = "
-                f"{horizon}"
-            )
         self._planner = planner
-        self._max_length = horizon
-        self._num_action_steps = num_action_steps
-        self._action_dim = action_dim
-        self._generator = generator
-        self._bounds = bounds
-        self._warm_start = warm_start
+        self._protocol = protocol
+        self._warm_start = config.warm_start
+        self.action_dim = protocol.frameskip * normalizer.action_dim
+        self.bounds = config.bounds(
+            action_dim=normalizer.action_dim,
+            frameskip=protocol.frameskip,
+            device=normalizer.action_mean.device,
+        )
+        self._generator = torch.Generator()
+        self.reseed(seed)
         self.reset(None)
+
+    def reseed(self, seed: int) -> None:
+        """Start the random numbers anew."""
+        self._generator.manual_seed(seed)
 
     def reset(self, num_steps: int | None) -> None:
         """Start an episode of `num_steps` blocks; None means that it has no end."""
@@ -233,22 +208,19 @@ class RecedingHorizon:
         return float(waiting)
 
     def plan(self, cost: CostFn, *, like: Float[Tensor, "B _ A"]) -> Plan:
-        """Minimise `cost` on the problems, device and dtype of `like`; queue the first steps.
-
-        Raises:
-            UserError: if the episode is over.
-        """
+        """Minimise `cost` on the problems, device and dtype of `like`; queue the first steps."""
         if self._steps_left is not None and self._steps_left < 1:
             raise UserError("the episode is over; call reset(goal, num_steps) to start another")
-        length = plan_length(self._max_length, self._steps_left)
-        init = like.new_zeros(like.shape[0], length, self._action_dim)
+        length = plan_length(self._protocol.horizon, self._steps_left)
+        num_executed = self._protocol.num_action_steps
+        init = like.new_zeros(like.shape[0], length, self.action_dim)
         if self._warm_start and self.last_plan is not None:
-            rest = self.last_plan.actions[:, self._num_action_steps :][:, :length]
+            rest = self.last_plan.actions[:, num_executed:][:, :length]
             init[:, : rest.shape[1]] = rest
-        plan = self._planner.plan(cost, init, bounds=self._bounds, generator=self._generator)
+        plan = self._planner.plan(cost, init, bounds=self.bounds, generator=self._generator)
         self.last_plan = plan
         self.num_dropped += plan.num_dropped
-        self._queue.extend(plan.actions[:, : self._num_action_steps].unbind(1))
+        self._queue.extend(plan.actions[:, :num_executed].unbind(1))
         return plan
 
     def pop(self) -> Float[Tensor, "B A"]:

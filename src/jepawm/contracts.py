@@ -141,6 +141,18 @@ class Agent(Protocol):
 
 
 @runtime_checkable
+class Reseedable(Protocol):
+    """An agent with random numbers of its own (optional)."""
+
+    def reseed(self, seed: int) -> None:
+        """Start the random numbers anew, so that what follows depends on `seed` alone.
+
+        An evaluation does so before each batch of tasks: nothing depends on the batches before.
+        """
+        ...
+
+
+@runtime_checkable
 class Env(Protocol):
     """Many copies of an environment stepped in lockstep; what a robot can satisfy (with one copy).
 

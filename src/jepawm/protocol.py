@@ -1,9 +1,20 @@
-"""How an evaluation is run: the numbers that make two success rates comparable."""
+"""How an evaluation is run: its numbers and its tasks, which make two success rates comparable."""
 
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Literal
 
+import numpy as np
+
+from jepawm.contracts import Env
 from jepawm.errors import UserError
+from jepawm.types import Task
+
+Split = Literal["val", "test"]
+
+_SPLITS: dict[Split, int] = {"val": 0, "test": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,3 +85,31 @@ PROTOCOLS = {
     "mpc": Protocol(name="mpc", num_action_steps=1, max_env_steps=60, num_iterations=10),
 }
 """Protocols by name: the paper's single open-loop plan of 30 steps, and replanning every block."""
+
+
+def draw_tasks(env: Env, *, num_tasks: int, seed: int, split: Split) -> list[Task]:
+    """Draw the tasks of a split; the same numbers give the same list."""
+    if num_tasks < 1:
+        raise UserError(f"number of episodes = {num_tasks}; give at least 1")
+    return env.sample_tasks(task_seed(seed, split), num_tasks=num_tasks)
+
+
+def task_seed(seed: int, split: Split) -> int:
+    """Return the environment's seed for a split: below 2**31 for `val`, from there for `test`.
+
+    So no two seeds make the two splits coincide.
+    """
+    if seed < 0:
+        raise UserError(f"seed = {seed}; give 0 or more")
+    if split not in _SPLITS:
+        raise UserError(f"unknown split {split!r}; choose val or test")
+    word = int(np.random.SeedSequence([seed, _SPLITS[split]]).generate_state(1)[0])
+    return (word >> 1) | (_SPLITS[split] << 31)
+
+
+def hash_tasks(tasks: Sequence[Task]) -> str:
+    """Return the SHA-256 of the tasks' canonical JSON: sorted keys, no spaces, full precision."""
+    text = json.dumps(
+        [asdict(task) for task in tasks], sort_keys=True, separators=(",", ":"), allow_nan=False
+    )
+    return hashlib.sha256(text.encode()).hexdigest()

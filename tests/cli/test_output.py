@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from jepawm.cli.output import print_json, render_evaluation, render_fields
+from jepawm.evaluation.results import Results, Row
 
 
 def test_json_has_no_paths_and_no_numbers_that_json_lacks(capsys: pytest.CaptureFixture[str]):
@@ -25,20 +26,20 @@ def test_json_refuses_what_it_cannot_hold():
 
 
 def test_evaluation_shows_every_row_with_its_interval():
-    text = render_evaluation(
-        {
-            "env": "wall",
-            "protocol": "paper",
-            "episodes": 96,
-            "seed": 3,
-            "success": 0.9375,
-            "ci95": [0.87, 0.97],
-            "baselines": {"do_nothing": 0.0, "random": 0.052, "oracle": 0.92},
-            "baselines_ci95": {"oracle": [0.85, 0.96]},
-            "seconds_per_plan": 0.1234567,
-            "written": Path("a/results.json"),
-        }
+    results = Results(
+        env="wall",
+        protocol="paper",
+        num_tasks=96,
+        seed=3,
+        rows={
+            "do_nothing": Row(success=0.0),
+            "random": Row(success=0.052),
+            "oracle": Row(success=0.92, interval=(0.85, 0.96)),
+            "model": Row(success=0.9375, interval=(0.87, 0.97)),
+        },
+        seconds_per_plan=0.1234567,
     )
+    text = render_evaluation(results, Path("a/results.json"))
     lines = text.splitlines()
     assert lines[0] == "wall, protocol paper, 96 tasks, seed 3"
     assert [line.split("%")[0].split()[-1] for line in lines[1:5]] == ["0.0", "5.2", "92.0", "93.8"]

@@ -7,34 +7,50 @@ import pytest
 
 from jepawm.cli import prepare
 from jepawm.envs.wall.policy import RandomWall
-from jepawm.evaluation.evaluate import DEFAULT_TASKS_PER_BATCH
+from jepawm.evaluation.metrics import Difference
+from jepawm.evaluation.offline import ActionDistances, OfflineResults, PredictionStep
+from jepawm.evaluation.results import Part, Results, Row
 from jepawm.planning.cem import CEM
 from jepawm.planning.presets import preset_names
 from jepawm.planning.random_shooting import RandomShooting
 from jepawm.recipes.wall import WALL
-from jepawm.runs import OfflineRules
+from jepawm.runs import OfflineRules, TaskRules
+from jepawm.runs.evaluate import ExecutedPlan, WrittenResults
+from jepawm.runs.offline import OfflineEvaluation
 
 Call = tuple[object, dict[str, object]]
 
-EVALUATION: dict[str, object] = {
-    "env": "wall",
-    "protocol": "mpc",
-    "episodes": 4,
-    "seed": 2,
-    "success": 1.0,
-    "ci95": [0.5, 1.0],
-    "baselines": {},
-    "seconds_per_plan": 0.1,
-}
+EVALUATION = WrittenResults(
+    results=Results(
+        env="wall",
+        protocol="mpc",
+        num_tasks=4,
+        seed=2,
+        rows={"model": Row(success=1.0)},
+        seconds_per_plan=0.1,
+    ),
+    written=Path("results.json"),
+)
+PLAN = ExecutedPlan(
+    env="wall",
+    protocol="paper",
+    seed=4,
+    success=True,
+    final_distance=0.5,
+    seconds_per_plan=0.1,
+    animation=Path("plan.gif"),
+    report=Path("report.html"),
+)
+ANSWERS = {"evaluate_run": EVALUATION, "plan_run": PLAN}
 
 
 def call(monkeypatch: pytest.MonkeyPatch, function: str, *argv: str) -> Call:
     """Run a verb with its function replaced; returns the function's arguments."""
     calls: list[Call] = []
 
-    def record(first: object, **arguments: object) -> dict[str, object]:
-        calls.append((first, arguments))
-        return EVALUATION
+    def record(first: object, *others: object, **arguments: object) -> object:
+        calls.append((first, dict(zip(("rules",), others, strict=False)) | arguments))
+        return ANSWERS.get(function, {"steps": 1})
 
     monkeypatch.setattr(f"jepawm.runs.{function}", record)
     prepare(argv[0], argv[1:]).run()
@@ -91,18 +107,13 @@ def test_eval_hands_over_the_protocol_and_the_planner(monkeypatch: pytest.Monkey
     source, arguments = call(monkeypatch, "evaluate_run", *argv)
     assert source == "wall"
     assert arguments == {
-        "protocol": "mpc",
-        "num_tasks": 4,
-        "seed": 2,
-        "split": "test",
+        "rules": TaskRules(protocol="mpc", num_tasks=4, seed=2),
         "out": None,
         "precision": "bfloat16",
         "device": "cpu",
         "planner": None,
         "overwrite": False,
         "encoder_weights": None,
-        "tasks_per_batch": DEFAULT_TASKS_PER_BATCH,
-        "data_root": None,
     }
     argv += ["--planner", "cem", "--planner.num-iterations", "2", "--out", "x", "--overwrite"]
     _, arguments = call(monkeypatch, "evaluate_run", *argv)
@@ -127,16 +138,28 @@ def test_eval_starts_from_the_planner_of_the_run(monkeypatch: pytest.MonkeyPatch
 
 
 def test_models_of_recordings_are_evaluated_offline(monkeypatch: pytest.MonkeyPatch):
-    figures = {
-        "data": "arm",
-        "episodes": [4, 5],
-        "seed": 1,
-        "prediction": {"tokens": [{"ratio": 0.5}]},
-        "clips": 8,
-        "horizon": 2,
-        "actions": {"model": {"l1": 0.25, "l1_ci95": [0.2, 0.3]}},
-        "written": "offline.json",
-    }
+    none = Difference(difference=0.0, ci95=(0.0, 0.0))
+    step = PredictionStep(k=1, model=1.0, copy=2.0, ratio=0.5, model_minus_copy=none)
+    results = OfflineResults(
+        env="recordings",
+        data="arm",
+        split="test",
+        episodes=(4, 5),
+        seed=1,
+        prediction_windows=8,
+        prediction={"tokens": (step,)},
+        clips=8,
+        horizon=2,
+        frameskip=1,
+        varying_columns=7,
+        actions={"model": ActionDistances(l1=0.25, l1_ci95=(0.2, 0.3), l2=0.5, l2_ci95=(0.4, 0.6))},
+        seconds_per_plan=0.1,
+        planner=Part(type="CEM", settings={}),
+        objective=Part(type="LatentDistance", settings={}),
+        agent={"window": 1},
+        versions={},
+    )
+    figures = OfflineEvaluation(results=results, written=Path("offline.json"))
     calls = []
     monkeypatch.setattr("jepawm.runs.has_simulator", lambda source: source == "wall")
     monkeypatch.setattr(

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from jepawm.evaluation.evaluate import PlanningSetup
+from jepawm.agent import PlanningAgent
 from jepawm.normalizer import Normalizer
 from jepawm.planning.cem import CEM
 from jepawm.planning.objectives import LatentDistance
+from jepawm.protocol import PROTOCOLS
 from jepawm.types import Latent, Observation, Task
 
 NORMALIZER = Normalizer.from_statistics(action_mean=[0.05, -0.05], action_std=[0.3, 0.4])
@@ -86,15 +87,14 @@ class PointMassModel:
         return Latent(tokens=context.latents.tokens[:, -1:] + moved)
 
 
-def _setup(model=None, **fields) -> PlanningSetup:
+def _agent(model=None, **fields) -> PlanningAgent:
     settings = {
-        "model": model or PointMassModel(),
         "normalizer": NORMALIZER,
         "objective": LatentDistance(),
         "planner": CEM(num_samples=60, num_elites=6, num_iterations=12),
-        "window": 2,
+        "protocol": PROTOCOLS["paper"],
     }
-    return PlanningSetup(**(settings | fields))
+    return PlanningAgent(model or PointMassModel(), **(settings | fields))
 
 
 @pytest.fixture
@@ -103,9 +103,9 @@ def env() -> PointMassEnv:
 
 
 @pytest.fixture
-def make_setup():
-    """Return a function that builds a planning setup; its model is perfect unless given."""
-    return _setup
+def make_agent():
+    """Return a function that builds an agent; its model is perfect unless given."""
+    return _agent
 
 
 @pytest.fixture

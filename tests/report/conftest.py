@@ -105,7 +105,7 @@ def results_object() -> dict[str, object]:
             "random": [0.0163, 0.1023],
             "oracle": [0.8571, 0.9643],
         },
-        "planner": {"name": "cem"},
+        "planner": {"type": "CEM"},
         "seconds_per_plan": 0.123,
         "state_to_pixel": SCALE,
         "versions": {"torch": "2.13.0"},

@@ -9,32 +9,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jepawm.agent import AgentConfig
 from jepawm.compute import matmul_peak
 from jepawm.engine.config import EngineConfig
+from jepawm.envs.wall.env import WallBatch
 from jepawm.envs.wall.policy import RandomWall
 from jepawm.errors import UserError
-from jepawm.evaluation.tasks import hash_tasks, task_seed
+from jepawm.evaluation.result_files import read_results
 from jepawm.experiment import Experiment
 from jepawm.hub.load import load
 from jepawm.planning.gradient import Adam
 from jepawm.planning.presets import find_preset
 from jepawm.planning.random_shooting import RandomShooting
-from jepawm.protocol import Protocol
+from jepawm.protocol import Protocol, hash_tasks, task_seed
 from jepawm.report import write_report
-from jepawm.runs import default_planner, evaluate_run, plan_run, preset_planner
-from jepawm.runs.evaluate import (
-    default_folder,
-    gflop_per_plan,
-    planning_setup,
-    recorded_tasks,
-    unused_folder,
-)
+from jepawm.runs import TaskRules, default_planner, evaluate_run, plan_run, preset_planner
+from jepawm.runs.evaluate import default_folder, find_tasks, gflop_per_plan, unused_folder
 from jepawm.types import Task
 
 KEYS = {
     *("env", "protocol", "episodes", "seed", "tasks_sha256", "success", "ci95", "baselines"),
     *("planner", "seconds_per_plan", "versions"),
 }
+
+
+RULES = TaskRules(num_tasks=3, seed=5)
 
 
 @pytest.fixture(autouse=True)
@@ -49,22 +48,14 @@ def run_copy(tiny_run: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_run, tmp_path / "run"))
 
 
-def evaluate_tiny(source: Path, **changes):
-    settings = {
-        "protocol": "paper",
-        "num_tasks": 3,
-        "seed": 5,
-        "split": "test",
-        "out": None,
-        "device": "cpu",
-        "planner": None,
-    }
-    return evaluate_run(str(source), **(settings | changes))
+def evaluate_tiny(source: Path, *, rules: TaskRules = RULES, **options):
+    return evaluate_run(str(source), rules, **options).results
 
 
 def test_results_hold_all_keys_and_the_report_shows_them(run_copy: Path):
-    result = evaluate_tiny(run_copy)
-    assert result["written"] == run_copy / "results.json"
+    done = evaluate_run(str(run_copy), RULES)
+    assert done.written == run_copy / "results.json"
+    assert read_results(done.written) == done.results
     written = json.loads((run_copy / "results.json").read_text())
     assert written.keys() >= KEYS
     assert written["baselines"].keys() == {"do_nothing", "random", "oracle"}
@@ -85,16 +76,16 @@ def test_results_hold_all_keys_and_the_report_shows_them(run_copy: Path):
 def test_the_precision_of_planning_is_chosen_and_recorded(run_copy: Path, tmp_path: Path):
     exact = evaluate_tiny(run_copy, out=tmp_path / "exact")
     halved = evaluate_tiny(run_copy, out=tmp_path / "halved", precision="bfloat16")
-    assert [result["engine"]["precision"] for result in (exact, halved)] == ["float32", "bfloat16"]
+    assert [result.engine["precision"] for result in (exact, halved)] == ["float32", "bfloat16"]
 
 
 def test_the_same_seed_gives_the_same_tasks_and_success(run_copy: Path, tmp_path: Path):
     results = [
-        evaluate_tiny(run_copy, out=tmp_path / str(number), seed=seed)
+        evaluate_tiny(run_copy, rules=replace(RULES, seed=seed), out=tmp_path / str(number))
         for number, seed in enumerate((5, 5, 6))
     ]
-    assert results[0]["tasks_sha256"] == results[1]["tasks_sha256"] != results[2]["tasks_sha256"]
-    assert results[0]["success"] == results[1]["success"]
+    assert results[0].tasks_sha256 == results[1].tasks_sha256 != results[2].tasks_sha256
+    assert results[0].model == results[1].model
     first, again = (np.load(tmp_path / name / "rollouts.npz")["states"] for name in ("0", "1"))
     np.testing.assert_array_equal(first, again)
 
@@ -104,21 +95,28 @@ def test_gflop_of_a_plan_count_iterations_and_shorter_plans(run_copy: Path, tmp_
 
     But for the context, which is projected once per plan whatever the number of candidates.
     """
-    planner, once = RandomShooting(num_samples=8, num_iterations=1), {"num_tasks": 1}
-    paper = evaluate_tiny(run_copy, out=tmp_path / "paper", planner=planner, **once)
-    mpc = evaluate_tiny(run_copy, out=tmp_path / "mpc", protocol="mpc", planner=planner, **once)
-    assert mpc["gflop_per_plan"] == pytest.approx(paper["gflop_per_plan"] * 57 / 72, rel=1e-3)
-    cem = evaluate_tiny(run_copy, out=tmp_path / "cem", **once)  # 2 x 8 samples, then the mean
-    assert cem["gflop_per_plan"] == pytest.approx(17 / 8 * paper["gflop_per_plan"], rel=1e-3)
+    planner = RandomShooting(num_samples=8, num_iterations=1)
+
+    def gflop(name: str, **options) -> float:
+        rules = TaskRules(num_tasks=1, protocol="mpc" if name == "mpc" else "paper")
+        results = evaluate_tiny(run_copy, rules=rules, out=tmp_path / name, **options)
+        assert results.efficiency is not None
+        return results.efficiency.gflop_per_plan
+
+    paper = gflop("paper", planner=planner)
+    assert gflop("mpc", planner=planner) == pytest.approx(paper * 57 / 72, rel=1e-3)
+    assert gflop("cem") == pytest.approx(17 / 8 * paper, rel=1e-3)  # 2 x 8 samples, then the mean
 
 
 def test_gflop_of_all_threads_are_counted(run_copy: Path):
     loaded = load(str(run_copy))
-    protocol = loaded.experiment.protocol("paper")
-    setup = planning_setup(loaded, protocol, planner=RandomShooting(num_samples=512))
     counts = [
         gflop_per_plan(
-            loaded, replace(setup, engine=EngineConfig(num_threads=threads)), protocol=protocol
+            loaded,
+            loaded.agent(
+                planner=RandomShooting(num_samples=512),
+                config=AgentConfig(engine=EngineConfig(num_threads=threads)),
+            ),
         )
         for threads in (1, 2)
     ]
@@ -127,10 +125,13 @@ def test_gflop_of_all_threads_are_counted(run_copy: Path):
 
 def test_a_planner_that_follows_gradients_leaves_the_oracle_to_cem(run_copy: Path):
     planner = Adam(num_starts=2, num_iterations=3)
-    result = evaluate_tiny(run_copy, planner=planner, num_tasks=1)
-    assert result["planner"]["type"] == "Adam"
-    assert result["oracle_planner"]["type"] == "CEM"
-    assert result["gflop_per_plan"] > 0
+    result = evaluate_tiny(run_copy, rules=TaskRules(num_tasks=1), planner=planner)
+    assert result.planner is not None
+    assert result.planner.type == "Adam"
+    assert result.oracle_planner is not None
+    assert result.oracle_planner.type == "CEM"
+    assert result.efficiency is not None
+    assert result.efficiency.gflop_per_plan > 0
 
 
 def test_a_preset_knows_the_blocks_of_the_run(tiny_run: Path):
@@ -145,7 +146,7 @@ def test_results_are_not_overwritten_unasked(run_copy: Path):
     with pytest.raises(UserError, match=r"already holds results\.json"):
         evaluate_tiny(run_copy)
     assert (run_copy / "results.json").read_text() == "precious"
-    evaluate_tiny(run_copy, overwrite=True, num_tasks=1)
+    evaluate_tiny(run_copy, rules=TaskRules(num_tasks=1), overwrite=True)
     assert json.loads((run_copy / "results.json").read_text())["episodes"] == 1
 
 
@@ -159,18 +160,17 @@ def test_results_are_not_overwritten_unasked(run_copy: Path):
 )
 def test_unknown_names_are_refused(tiny_run: Path, tmp_path: Path, change, message: str):
     with pytest.raises(UserError, match=message):
-        evaluate_tiny(tiny_run, out=tmp_path / "out", **change)
+        evaluate_tiny(tiny_run, rules=replace(RULES, **change), out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_a_plan_is_executed_and_shown(tiny_run: Path, tmp_path: Path):
     result = plan_run(str(tiny_run), seed=2, out=tmp_path / "plan", device="cpu", protocol="paper")
-    assert {"success", "final_distance", "seconds_per_plan", "report"} <= result.keys()
     names = {path.name for path in (tmp_path / "plan").iterdir()}
     assert {"results.json", "rollouts.npz", "plan.gif", "report.html"} <= names
     with np.load(tmp_path / "plan" / "rollouts.npz") as rollouts:
         distance = np.linalg.norm(rollouts["states"][0, -1] - rollouts["goal_states"][0])
-    assert result["final_distance"] == pytest.approx(distance)
+    assert result.final_distance == pytest.approx(distance)
     with pytest.raises(UserError, match="already holds files; choose another --out"):
         plan_run(str(tiny_run), seed=2, out=tmp_path / "plan", device="cpu", protocol="paper")
 
@@ -201,9 +201,9 @@ def test_recorded_behaviour_gives_the_tasks_and_is_sought_in_the_data_root(
         return [Task(start=(20.0, 20.0), goal=(25.0, 20.0))] * num_tasks
 
     monkeypatch.setattr(RandomWall, "draw_tasks", draw_tasks, raising=False)
-    result = evaluate_tiny(run_copy, data_root=tmp_path / "recordings")
+    result = evaluate_tiny(run_copy, rules=replace(RULES, data_root=tmp_path / "recordings"))
     assert asked == [(task_seed(5, "test"), 3, 30, "test", tmp_path / "recordings")]
-    assert result["tasks_sha256"] == hash_tasks([Task(start=(20.0, 20.0), goal=(25.0, 20.0))] * 3)
+    assert result.tasks_sha256 == hash_tasks([Task(start=(20.0, 20.0), goal=(25.0, 20.0))] * 3)
     plan_run(
         str(run_copy),
         seed=1,
@@ -224,12 +224,6 @@ def test_a_protocol_says_how_far_away_recorded_goals_are(
     )
     for goal_steps in (None, 25):
         protocol = Protocol(name="anytime", max_env_steps=50, goal_steps=goal_steps, success="any")
-        recorded_tasks(
-            tiny_experiment,
-            protocol=protocol,
-            num_tasks=1,
-            seed=0,
-            split="test",
-            data_root=tmp_path,
-        )
+        rules = TaskRules(num_tasks=1, data_root=tmp_path)
+        find_tasks(tiny_experiment, WallBatch(), protocol=protocol, rules=rules)
     assert asked == [50, 25]

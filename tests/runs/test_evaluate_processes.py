@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jepawm.evaluation.results import MEASURED
-from jepawm.runs import evaluate_run
+from jepawm.runs import TaskRules, evaluate_run
 
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
 
@@ -38,14 +38,8 @@ def alone(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("alone")
     evaluate_run(
         str(tiny_run),
-        protocol="mpc",
-        num_tasks=7,
-        seed=5,
-        split="test",
+        TaskRules(protocol="mpc", num_tasks=7, seed=5, tasks_per_batch=2),
         out=out,
-        device="cpu",
-        planner=None,
-        tasks_per_batch=2,
     )
     return out
 

@@ -15,8 +15,7 @@ from jepawm.data.importing import ImportOptions, import_source
 from jepawm.data.recording import ReadOptions, pose_differences
 from jepawm.data.windows import Windows
 from jepawm.errors import UserError
-from jepawm.evaluation.action_score import action_errors
-from jepawm.evaluation.offline import plan_clips
+from jepawm.evaluation.offline import action_errors, plan_clips
 from jepawm.experiment import Experiment, build_normalizer, build_windows
 from jepawm.hub.released import released_experiment
 from jepawm.models.encoders import EncoderConfig, build_encoder
@@ -24,6 +23,7 @@ from jepawm.models.world_model import build_world_model
 from jepawm.planning.cem import CEM
 from jepawm.planning.gradient import GradientDescent
 from jepawm.planning.objectives import LatentDistance
+from jepawm.protocol import Protocol
 from jepawm.recipes import RECIPES
 from jepawm.runs.datasets import find_or_collect
 from jepawm.runs.offline import OfflineRules, evaluate_offline, has_pose_actions
@@ -83,27 +83,35 @@ def evaluate(run: Path, **changes):
         "device": "cpu",
         "planner": None,
     }
-    return evaluate_offline(str(run), **settings | changes)
+    return evaluate_offline(str(run), **settings | changes).results
 
 
 def test_from_recordings_to_figures(robot: Experiment, tmp_path: Path):
     source = write_recordings(tmp_path / "arm")
     run = train(robot, source, tmp_path)
     results = evaluate(run)
-    assert results["episodes"] == [4, 5]
-    assert (results["clips"], results["prediction_windows"]) == (8, 8)
-    assert [step["k"] for step in results["prediction"]["proprio"]] == [1, 2, 3, 4, 5, 6]
-    assert set(results["actions"]) == {"model", "zero", "mean", "random", "previous"}
-    assert results["poses"]["model"]["action_score"] >= 0  # actions are differences of poses
-    assert json.loads((run / "offline.json").read_text())["actions"] == results["actions"]
+    assert results.episodes == (4, 5)
+    assert (results.clips, results.prediction_windows) == (8, 8)
+    assert [step.k for step in results.prediction["proprio"]] == [1, 2, 3, 4, 5, 6]
+    assert set(results.actions) == {"model", "zero", "mean", "random", "previous"}
+    assert results.poses["model"].action_score >= 0  # actions are differences of poses
+    written = json.loads((run / "offline.json").read_text())
+    assert written == results.to_json()
+    assert list(written)[:8] == [
+        *("env", "protocol", "data", "split", "episodes", "seed"),
+        *("prediction_windows", "prediction"),
+    ]
+    assert written["planner"]["time_budget_s"] is None
+    assert list(written["actions"]["model"]) == ["l1", "l1_ci95", "l2", "l2_ci95"]
+    assert "model_minus_l1" in written["actions"]["zero"]
     with pytest.raises(UserError, match="already holds"):
         evaluate(run)
     again = evaluate(run, overwrite=True)
-    assert again["actions"] == results["actions"]
+    assert again.actions == results.actions
     val = evaluate(run, rules=replace(RULES, split="val"), out=tmp_path / "val")
-    assert set(val["episodes"]) <= {0, 1, 2, 3}
+    assert set(val.episodes) <= {0, 1, 2, 3}
     others = evaluate(run, data=write_recordings(tmp_path / "new"), out=tmp_path / "others")
-    assert others["episodes"] == [0, 1, 2, 3, 4, 5]
+    assert others.episodes == (0, 1, 2, 3, 4, 5)
 
 
 def test_held_out_episodes_count_nowhere(robot: Experiment, tmp_path: Path):
@@ -162,15 +170,11 @@ def test_an_untrained_action_token_model_plans_a_real_clip(shared_data: Path, tm
     normalizer = store.normalizer().identity()
     clips = Windows(store, episodes=[0], num_steps=3, frameskip=1, normalizer=normalizer)
     agent = PlanningAgent(
-        model=model,
+        model,
         objective=LatentDistance(),
         planner=CEM(num_samples=8, num_elites=2, num_iterations=2, init_std=0.05),
         normalizer=normalizer,
-        frameskip=1,
-        horizon=2,
-        num_action_steps=2,
-        window=2,
-        generator=torch.Generator().manual_seed(0),
+        protocol=Protocol(name="clip", frameskip=1, horizon=2, num_action_steps=2),
     )
     plans = plan_clips(
         agent, clips, num_clips=1, normalizer=normalizer, generator=torch.Generator().manual_seed(0)

@@ -1,8 +1,8 @@
 """`jepawm eval` and `jepawm plan`: act with a trained model."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import tyro
 
@@ -12,6 +12,9 @@ from jepawm.cli.parsing import Command, Outcome, first_name, parse, take_option
 from jepawm.engine.config import Precision
 from jepawm.errors import UserError
 from jepawm.planning.presets import preset_names
+
+if TYPE_CHECKING:  # at run time it is imported when needed: help does not wait for torch
+    from jepawm.contracts import Planner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,26 +75,32 @@ def prepare_eval(argv: list[str]) -> Command:
     )
 
     def run() -> Outcome:
-        from jepawm.runs import evaluate_run, has_simulator
+        from jepawm.runs import TaskRules, evaluate_run, has_simulator
 
+        planner = parsed.get("planner")
         if options.offline or options.data is not None or not has_simulator(options.source):
-            return _run_offline(options, parsed.get("planner"))
-        result = evaluate_run(
+            return _run_offline(options, planner)
+        done = evaluate_run(
             options.source,
-            protocol=options.protocol,
-            num_tasks=options.num_tasks,
-            seed=options.seed,
-            split=options.split,
-            out=options.out,
-            device=own_device(choose_device(options.device)),
-            planner=parsed.get("planner"),
+            TaskRules(
+                protocol=options.protocol,
+                num_tasks=options.num_tasks,
+                seed=options.seed,
+                split=options.split,
+                tasks_per_batch=options.tasks_per_batch,
+                data_root=options.data_root,
+            ),
+            planner=cast("Planner | None", planner),
             precision=options.precision,
+            out=options.out,
             overwrite=options.overwrite,
+            device=own_device(choose_device(options.device)),
             encoder_weights=options.encoder_weights,
-            tasks_per_batch=options.tasks_per_batch,
-            data_root=options.data_root,
         )
-        return Outcome(result=result, text=render_evaluation(result))
+        return Outcome(
+            result={**done.results.to_json(), "written": done.written},
+            text=render_evaluation(done.results, done.written),
+        )
 
     return Command(run=run, as_json=options.json, processes=options.processes)
 
@@ -100,7 +109,7 @@ def _run_offline(options: EvalOptions, planner: object | None) -> Outcome:
     from jepawm.files import data_root
     from jepawm.runs import OfflineRules, evaluate_offline
 
-    result = evaluate_offline(
+    done = evaluate_offline(
         options.source,
         rules=OfflineRules(
             horizon=options.horizon,
@@ -112,12 +121,15 @@ def _run_offline(options: EvalOptions, planner: object | None) -> Outcome:
         data_root=data_root(options.data_root),
         out=options.out,
         device=own_device(choose_device(options.device)),
-        planner=planner,
+        planner=cast("Planner | None", planner),
         precision=options.precision,
         overwrite=options.overwrite,
         encoder_weights=options.encoder_weights,
     )
-    return Outcome(result=result, text=render_offline(result))
+    return Outcome(
+        result={**done.results.to_json(), "written": done.written},
+        text=render_offline(done.results, done.written),
+    )
 
 
 def _take_planner(argv: list[str]) -> tuple[dict[str, object], list[str]]:
@@ -175,7 +187,7 @@ def prepare_plan(argv: list[str]) -> Command:
     def run() -> Outcome:
         from jepawm.runs import plan_run
 
-        result = plan_run(
+        done = plan_run(
             options.source,
             seed=options.seed,
             out=options.out,
@@ -184,6 +196,7 @@ def prepare_plan(argv: list[str]) -> Command:
             encoder_weights=options.encoder_weights,
             data_root=options.data_root,
         )
+        result = asdict(done)
         return Outcome(result=result, text=render_fields(result))
 
     return Command(run=run, as_json=options.json)

@@ -3,16 +3,15 @@
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # at run time results are there only after torch
+    from jepawm.evaluation.offline import OfflineResults
+    from jepawm.evaluation.results import Results
 
 Result = Mapping[str, object]
-
-ROW_NAMES = {
-    "do_nothing": "do nothing",
-    "random": "random actions",
-    "oracle": "oracle (same planner, true dynamics)",
-    "model": "model",
-}
 
 
 def print_json(result: Result) -> None:
@@ -41,41 +40,38 @@ def render_fields(result: Result) -> str:
     return "\n".join(f"{key:<{width}}  {_text(value)}" for key, value in result.items())
 
 
-def render_evaluation(result: Result) -> str:
+def render_evaluation(results: "Results", written: Path) -> str:
     """Render success of every row with its 95 % interval."""
-    values = _mapping(result["baselines"]) | {"model": result["success"]}
-    intervals = {"model": result["ci95"]}
-    if "baselines_ci95" in result:
-        intervals = _mapping(result["baselines_ci95"]) | intervals
+    from jepawm.evaluation.results import NO_ORACLE, row_text
+
     lines = [
-        f"{result['env']}, protocol {result['protocol']}, {result['episodes']} tasks, "
-        f"seed {result['seed']}"
+        f"{results.env}, protocol {results.protocol}, {results.num_tasks} tasks, "
+        f"seed {results.seed}"
     ]
-    for key, title in ROW_NAMES.items():
-        if key in values:
-            interval = f"  [{_percents(intervals[key])}]" if key in intervals else ""
-            lines.append(f"  {title:<38}{_percent(values[key]):>6} %{interval}")
-    figures = ("seconds_per_plan", "gflop_per_plan", "fraction_of_peak", "written")
-    lines += [
-        f"  {key.replace('_', ' ')}: {_text(result[key])}" for key in figures if key in result
-    ]
-    return "\n".join(lines)
+    for name, row in results.rows.items():
+        interval = "" if row.interval is None else f"  [{_percents(row.interval)}]"
+        lines.append(f"  {row_text(name).line:<38}{_percent(row.success):>6} %{interval}")
+    if "oracle" not in results.rows:
+        lines.append(f"  {NO_ORACLE}")
+    lines.append(f"  seconds per plan: {_text(results.seconds_per_plan)}")
+    if results.efficiency is not None:
+        lines.append(f"  gflop per plan: {_text(results.efficiency.gflop_per_plan)}")
+        lines.append(f"  fraction of peak: {_text(results.efficiency.fraction_of_peak)}")
+    return "\n".join([*lines, f"  written: {written}"])
 
 
-def render_offline(result: Result) -> str:
+def render_offline(results: "OfflineResults", written: Path) -> str:
     """Render predictions against copies, and distances of actions, with 95 % intervals."""
-    lines = [f"{result['data']}, episodes {_text(result['episodes'])}, seed {result['seed']}"]
-    for name, steps in _mapping(result["prediction"]).items():
-        ratios = [_text(_mapping(step)["ratio"]) for step in _list(steps)]
-        lines.append(f"  error / copying the last, {name}, k = 1...: {', '.join(ratios)}")
-    lines.append(f"  {result['clips']} plans of {result['horizon']} blocks: L1 to recorded actions")
-    for name, row in _mapping(result["actions"]).items():
-        fields = _mapping(row)
-        lines.append(f"    {name:<10}{_text(fields['l1']):>8}  [{_text(fields['l1_ci95'])}]")
-    for name, row in _mapping(result.get("poses", {})).items():
-        lines.append(f"  {name}: {_text(row)}")
-    lines.append(f"  written: {result['written']}")
-    return "\n".join(lines)
+    lines = [f"{results.data}, episodes {_text(results.episodes)}, seed {results.seed}"]
+    for name, steps in results.prediction.items():
+        ratios = ", ".join(_text(step.ratio) for step in steps)
+        lines.append(f"  error / copying the last, {name}, k = 1...: {ratios}")
+    lines.append(f"  {results.clips} plans of {results.horizon} blocks: L1 to recorded actions")
+    for name, row in results.actions.items():
+        lines.append(f"    {name:<10}{_text(row.l1):>8}  [{_text(row.l1_ci95)}]")
+    for name, errors in (results.poses or {}).items():
+        lines.append(f"  {name}: {_text(asdict(errors))}")
+    return "\n".join([*lines, f"  written: {written}"])
 
 
 def _text(value: object) -> str:
@@ -88,23 +84,9 @@ def _text(value: object) -> str:
     return str(value)
 
 
-def _mapping(value: object) -> dict[str, object]:
-    if not isinstance(value, Mapping):
-        raise TypeError(f"{value!r} is no mapping")
-    return dict(value)
+def _percent(rate: float) -> str:
+    return f"{100 * rate:.1f}"
 
 
-def _list(value: object) -> list[object]:
-    if not isinstance(value, list):
-        raise TypeError(f"{value!r} is no list")
-    return value
-
-
-def _percent(value: object) -> str:
-    return f"{100 * float(str(value)):.1f}"
-
-
-def _percents(values: object) -> str:
-    if not isinstance(values, list | tuple):
-        raise TypeError(f"{values!r} is no interval")
-    return ", ".join(_percent(value) for value in values)
+def _percents(rates: tuple[float, float]) -> str:
+    return ", ".join(_percent(rate) for rate in rates)

@@ -1,6 +1,12 @@
 """Environments and the names under which the command line finds them."""
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
+
 from jepawm.registry import Registry
+
+if TYPE_CHECKING:  # at run time it is not needed: lists of names do not wait for torch
+    from jepawm.contracts import Env
 
 RECORDINGS = "recordings"
 """Stands for an environment where there are recordings and no simulator."""
@@ -33,3 +39,9 @@ POLICIES = Registry(
 )
 """How each environment is explored, by the name of the environment: classes that satisfy
 `contracts.CollectionPolicy`, built with their settings."""
+
+
+def build_env(name: str, *, image_size: int) -> "Env":
+    """Build the environment called `name`, whose images have `image_size` pixels to a side."""
+    build = cast("Callable[..., Env]", ENVIRONMENTS.get(name))
+    return build(image_size=image_size)

@@ -1,14 +1,17 @@
 """Agents that a world model is measured against; all act on the same tasks."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from jepawm.agent import RecedingHorizon
-from jepawm.contracts import Bounds, CostFn, Planner, Simulator
+from jepawm.agent import AgentConfig, RecedingHorizon
+from jepawm.contracts import CostFn, Planner, Simulator
 from jepawm.errors import UserError
 from jepawm.normalizer import Normalizer
+from jepawm.planning.cem import CEM
 from jepawm.protocol import Protocol
 from jepawm.types import Observation
 
@@ -31,13 +34,15 @@ class DoNothing:
 class RandomActions:
     """Draw normal actions with the mean and the standard deviation of the training data."""
 
-    def __init__(
-        self, *, normalizer: Normalizer, frameskip: int, generator: torch.Generator
-    ) -> None:
+    def __init__(self, *, normalizer: Normalizer, frameskip: int, seed: int = 0) -> None:
         """Take the statistics of the data."""
         self._normalizer = normalizer
         self._action_dim = frameskip * normalizer.action_dim
-        self._generator = generator
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def reseed(self, seed: int) -> None:
+        """Start the random numbers anew."""
+        self._generator.manual_seed(seed)
 
     def reset(self, goal: Observation, num_steps: int | None = None) -> None:
         """Take goals `[B]`, which do not matter."""
@@ -61,43 +66,39 @@ class Oracle:
         planner: Planner,
         normalizer: Normalizer,
         protocol: Protocol,
-        generator: torch.Generator,
-        bounds: Bounds | None = None,
-        warm_start: bool = False,
+        config: AgentConfig,
+        seed: int = 0,
     ) -> None:
-        """Take the environment that the actions will be applied to."""
+        """Take the simulator that the actions will be applied to, and the model's planner."""
         self._env = env
         self._normalizer = normalizer
-        self._action_dim = protocol.frameskip * normalizer.action_dim
-        self._horizon = RecedingHorizon(
-            planner=planner,
-            horizon=protocol.horizon,
-            num_action_steps=protocol.num_action_steps,
-            action_dim=self._action_dim,
-            generator=generator,
-            bounds=bounds,
-            warm_start=warm_start,
+        self._replanning = RecedingHorizon(
+            _with_numbers(oracle_planner(planner), protocol),
+            protocol=protocol,
+            config=config,
+            normalizer=normalizer,
+            seed=seed,
         )
 
-    def reset(self, goal: Observation, num_steps: int | None = None) -> None:
-        """Start an episode; the goals are those that the environment holds.
+    def reseed(self, seed: int) -> None:
+        """Start the random numbers of the planner anew."""
+        self._replanning.reseed(seed)
 
-        Raises:
-            UserError: if the environment holds another number of tasks than there are goals.
-        """
+    def reset(self, goal: Observation, num_steps: int | None = None) -> None:
+        """Start an episode; the goals are those that the environment holds."""
         num_tasks = len(self._env.states())
         if goal.batch_shape != (num_tasks,):
             raise UserError(f"{tuple(goal.batch_shape)} goals for {num_tasks} tasks")
-        self._horizon.reset(num_steps)
+        self._replanning.reset(num_steps)
 
     @torch.no_grad()
     def act(self, obs: Observation) -> Float[Tensor, "B A"]:
         """Return the next action blocks `[B, A]`, in environment units."""
-        if self._horizon.steps_to_plan == 0:
+        if self._replanning.steps_to_plan == 0:
             device = self._normalizer.action_mean.device
-            like = torch.zeros(*obs.batch_shape, 0, self._action_dim, device=device)
-            self._horizon.plan(self._cost(), like=like)
-        return self._normalizer.unnormalize_action(self._horizon.pop())
+            like = torch.zeros(*obs.batch_shape, 0, self._replanning.action_dim, device=device)
+            self._replanning.plan(self._cost(), like=like)
+        return self._normalizer.unnormalize_action(self._replanning.pop())
 
     def _cost(self) -> CostFn:
         def cost(actions: Float[Tensor, "B K H A"]) -> Float[Tensor, "B K"]:
@@ -108,3 +109,27 @@ class Oracle:
             return torch.from_numpy(distance).to(actions)
 
         return cost
+
+
+def oracle_planner(planner: Planner) -> Planner:
+    """Return the planner of the oracle: the model's, or CEM where that follows gradients.
+
+    Simulators have no gradients.
+    """
+    return CEM() if planner.needs_gradients else planner
+
+
+def _with_numbers(planner: Planner, protocol: Protocol) -> Planner:
+    """Return the planner with the protocol's numbers for the oracle."""
+    numbers = {
+        "num_samples": protocol.oracle_samples,
+        "num_iterations": protocol.oracle_iterations,
+    }
+    given = {name: number for name, number in numbers.items() if number is not None}
+    missing = [name for name in given if not hasattr(planner, name)]
+    if missing:
+        raise UserError(
+            f"protocol {protocol.name} sets {' and '.join(missing)} of the oracle's planner, which "
+            f"{type(planner).__name__} does not have; choose another planner or protocol"
+        )
+    return replace(planner, **given) if given else planner  # pyright: ignore[reportArgumentType]

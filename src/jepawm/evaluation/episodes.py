@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Bool
 
 from jepawm.agent import PlanningAgent
-from jepawm.contracts import Agent, Simulator
-from jepawm.evaluation.recording import Recorder
+from jepawm.contracts import Agent, Env
+from jepawm.evaluation.rollouts import Recorder
 from jepawm.protocol import Protocol
 from jepawm.types import Task
 
@@ -47,12 +47,12 @@ def join(outcomes: Sequence[Outcome]) -> Outcome:
 
 
 def run_episodes(
-    env: Simulator,
+    env: Env,
     tasks: Sequence[Task],
     *,
     agent: Agent,
     protocol: Protocol,
-    on_block: Callable[[], None],
+    on_block: Callable[[], None] = lambda: None,
     recorder: Recorder | None = None,
 ) -> Outcome:
     """Run the agent from the start of each task to the end of the episode.
@@ -63,7 +63,7 @@ def run_episodes(
     goal = env.goal_observation()
     agent.reset(goal, protocol.num_steps)
     if recorder is not None:
-        recorder.record_goal(goal)
+        recorder.start(tasks, goal, frameskip=protocol.frameskip)
         recorder.record_step(obs, env)
     at_any_time = np.zeros(len(tasks), dtype=np.bool_)
     planning_seconds = 0.0
@@ -79,9 +79,12 @@ def run_episodes(
             if recorder is not None:
                 recorder.record_step(obs, env)
         on_block()
-    return Outcome(
+    outcome = Outcome(
         at_end=env.success(),
         at_any_time=at_any_time,
         planning_seconds=planning_seconds,
         num_dropped=agent.num_dropped if isinstance(agent, PlanningAgent) else 0,
     )
+    if recorder is not None:
+        recorder.finish(outcome.success(protocol))
+    return outcome

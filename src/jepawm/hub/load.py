@@ -1,13 +1,16 @@
 """Load a trained model from a run or a checkpoint folder, or by bundled or released name."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
 import torch
 
+from jepawm.agent import AgentConfig, PlanningAgent
 from jepawm.checkpoint import find_checkpoint, load_checkpoint, read_record, require_model
+from jepawm.contracts import Env, Objective, Planner
+from jepawm.envs import RECORDINGS, build_env
 from jepawm.errors import UserError
 from jepawm.experiment import (
     Experiment,
@@ -23,6 +26,7 @@ from jepawm.models.heads import LinearProbe
 from jepawm.models.weight_files import load_weights
 from jepawm.models.world_model import JEPAWorldModel
 from jepawm.normalizer import Normalizer
+from jepawm.protocol import Protocol
 
 MODEL, PROBE = "model.", "probe."
 """Prefixes of the world model's and the probe's tensors in a checkpoint."""
@@ -44,6 +48,52 @@ class LoadedModel:
     """Folder that holds `experiment.json` and `metrics.jsonl` of its training, where they exist."""
     probe: LinearProbe | None
     """Linear map from latents to simulator states; None if the data had none."""
+
+    def make_env(self) -> Env:
+        """Build the environment that the model was trained for, with images of its size."""
+        if self.experiment.env == RECORDINGS:
+            raise UserError(
+                f"{self.name} was trained on recordings, there is no environment to build; build "
+                "your own and act in it, or measure the model by `jepawm eval --offline`"
+            )
+        return build_env(self.experiment.env, image_size=self.experiment.data.image_size)
+
+    def agent(
+        self,
+        *,
+        protocol: str | Protocol = "paper",
+        planner: Planner | None = None,
+        objective: Objective | None = None,
+        config: AgentConfig | None = None,
+        seed: int = 0,
+    ) -> PlanningAgent:
+        """Return an agent that plans with this model.
+
+        Args:
+            protocol: how far it plans and how often: a protocol, or the name of one of the
+                experiment's.
+            planner: search; None: the experiment's, with the protocol's number of iterations.
+            objective: what plans minimise; None: the experiment's.
+            config: use of the model; None: the experiment's.
+            seed: seed of the planner's random numbers.
+        """
+        rules = self.experiment.protocol(protocol) if isinstance(protocol, str) else protocol
+        return PlanningAgent(
+            self.model,
+            objective=objective or self.experiment.objective,
+            planner=planner or _own_planner(self.experiment.planner, rules),
+            normalizer=self.normalizer,
+            protocol=rules,
+            config=config or self.experiment.agent,
+            seed=seed,
+        )
+
+
+def _own_planner(planner: Planner, protocol: Protocol) -> Planner:
+    """Return the planner with the protocol's number of iterations, where both have one."""
+    if protocol.num_iterations is None or not hasattr(planner, "num_iterations"):
+        return planner
+    return replace(planner, num_iterations=protocol.num_iterations)  # pyright: ignore[reportArgumentType]
 
 
 def load(
@@ -92,11 +142,7 @@ def load(
 
 
 def load_experiment(source: str | Path) -> Experiment:
-    """Return the configuration of a model, by folder or name, without building it.
-
-    Raises:
-        UserError: if there is no such model or its files are damaged.
-    """
+    """Return the configuration of a model, by folder or name; its weights are not read."""
     folder = _resolve(source)
     if folder is None:
         return released_experiment(str(source))

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
+from jepawm.contracts import Objective
 from jepawm.errors import UserError
 from jepawm.types import Latent
 
@@ -98,13 +99,13 @@ class StepDistance:
         return cost + self._weight * steps.sum(2)
 
 
-def with_head(distance: LatentDistance, head: StepHead | None) -> LatentDistance | StepDistance:
-    """Return the objective that a distance asks for, given the head of the model, if it has one."""
-    if distance.step_weight == 0.0:
-        return distance
+def with_head(objective: Objective, head: StepHead | None) -> Objective:
+    """Return what an objective asks for, given the model's head that tells steps, if it has one."""
+    if not isinstance(objective, LatentDistance) or objective.step_weight == 0.0:
+        return objective
     if head is None:
         raise UserError(
-            f"objective.step_weight = {distance.step_weight} needs a model that learned the number "
+            f"objective.step_weight = {objective.step_weight} needs a model that learned the number "
             "of steps; train with loss.step_distance_weight above 0"
         )
-    return StepDistance(distance, head)
+    return StepDistance(objective, head)

@@ -1,14 +1,17 @@
-"""Executed plans as picture sheets and paths that the page's script plays."""
+"""Executed plans in motion: picture sheets and paths that the page's script plays, and GIFs."""
 
 import base64
 import io
 import math
+from pathlib import Path
 
+import imageio.v3 as iio
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from jepawm.report.inputs import Rollouts
+from jepawm.errors import UserError
+from jepawm.evaluation.rollouts import Rollouts
 
 MAX_SIDE = 128
 """Longest side of a stored frame in pixels; larger ones are scaled down to keep the page light."""
@@ -17,6 +20,10 @@ MAX_PIXELS = 4_000_000
 """Pixels of all stored frames together; beyond it frames are scaled down further."""
 
 Points = list[list[float]]
+
+_LEAST_SIDE = 192
+_FRAME_MILLISECONDS = 100
+_GAP = 4
 
 
 def task_payloads(rollouts: Rollouts, state_to_pixel: float | None) -> list[dict[str, object]]:
@@ -65,6 +72,21 @@ def path_fractions(
         return []
     places = (states[:, :2] + 0.5) * state_to_pixel / np.array([width, height])
     return [[round(float(x), 4), round(float(y), 4)] for x, y in places]
+
+
+def write_animation(rollouts: Rollouts, path: Path, *, index: int = 0) -> Path:
+    """Write a GIF of episode `index`: what happened on the left, the goal on the right."""
+    frames = rollouts.frames[index]  # [T+1, 3, h, w]
+    goal = np.broadcast_to(rollouts.goal_frames[index], frames.shape)
+    gap = np.full((*frames.shape[:-1], _GAP), 128, dtype=np.uint8)
+    film = np.concatenate([frames, gap, goal], axis=-1).transpose(0, 2, 3, 1)  # [T+1, h, w, 3]
+    zoom = -(-_LEAST_SIDE // film.shape[1])
+    film = film.repeat(zoom, axis=1).repeat(zoom, axis=2)
+    try:
+        iio.imwrite(path, film, duration=_FRAME_MILLISECONDS, loop=0, extension=".gif")
+    except OSError as error:
+        raise UserError(f"cannot write {path} ({error}); choose another --out") from error
+    return path
 
 
 def _picture(frame: UInt8[np.ndarray, "3 height width"], size: tuple[int, int]) -> Image.Image:

@@ -6,30 +6,28 @@ from html import escape
 
 import numpy as np
 
+from jepawm.evaluation.results import MODEL, NO_ORACLE, Results, Row, row_text
+from jepawm.evaluation.rollouts import Rollouts
 from jepawm.metrics_log import METRICS, Metric, find_metric
 from jepawm.report.charts import Chart, Series, render_chart, thin
-from jepawm.report.inputs import Results, Rollouts, RunFiles, SuccessRow
+from jepawm.report.inputs import RunFiles
 from jepawm.report.paper import PAPER_ARXIV, PaperNumber, paper_row
 
 UNKNOWN_METRIC = "Not logged by this version; docs/report.md lists the keys that it logs."
-
-ROW_NAMES = {
-    "oracle": ("True dynamics", "the same planner on the real simulator: what the planner allows"),
-    "random": ("Random actions", "actions drawn at random, as in the training data"),
-    "do_nothing": ("Do nothing", "stay at the start: how many tasks are solved for free"),
-}
+_ORDER = ("oracle", "random", "do_nothing")
+"""Rows of every evaluation below the model's, best first; rows of one's own stand between."""
 
 
 def header(run: RunFiles) -> str:
     """Return title, provenance and the figures to see first."""
     experiment = run.experiment or {}
     results = run.results
-    name = str(experiment.get("recipe") or (results.environment if results else run.folder.name))
+    name = str(experiment.get("recipe") or (results.env if results else run.folder.name))
     facts = {"Recipe": experiment.get("recipe"), "Seed": experiment.get("seed")}
     if results is not None:
-        facts |= {"Protocol": results.protocol, "Tasks": results.num_episodes}
-    versions = experiment.get("versions") or (results.raw.get("versions") if results else None)
-    if isinstance(versions, dict):
+        facts |= {"Protocol": results.protocol, "Tasks": results.num_tasks}
+    versions = experiment.get("versions") or (results.versions if results else None)
+    if isinstance(versions, Mapping):
         facts |= {str(key): value for key, value in sorted(versions.items())}
     facts["Commit"] = experiment.get("commit")
     items = "".join(
@@ -52,10 +50,14 @@ def success_section(results: Results | None) -> str:
     """Return the success table: model, baselines and the paper, with intervals."""
     if results is None:
         return _section("success", "Success", absent("results.json", "jepawm eval RUN --out RUN"))
-    rows = [_success_row("World model", "this run", results.model, tone=0)]
-    for key, (name, note) in ROW_NAMES.items():
-        rows.append(_success_row(name, note, results.baselines[key], tone=7))
-    paper = paper_row(results.environment)
+    rows = [_success_row(MODEL, results.model, tone=0)]
+    own = [name for name in results.baselines if name not in _ORDER]
+    rows += [
+        _success_row(name, results.rows[name], tone=7)
+        for name in (*own, *_ORDER)
+        if name in results.rows
+    ]
+    paper = paper_row(results.env)
     note = "The paper has no number for this environment."
     if paper is not None:
         for model, number in (("JEPA-WM", paper.jepa_wm), ("DINO-WM", paper.dino_wm)):
@@ -68,9 +70,9 @@ def success_section(results: Results | None) -> str:
             "paper are not directly comparable."
         )
     body = (
-        f"<p>{results.num_episodes} tasks, the same for every row; protocol "
+        f"<p>{results.num_tasks} tasks, the same for every row; protocol "
         f"<code>{escape(results.protocol)}</code>; success is read {_when(results)}. "
-        "Brackets are 95 % Wilson intervals.</p><div class='scroll'><table class='success'><thead>"
+        f"Brackets are 95 % Wilson intervals.{_no_oracle(results)}</p><div class='scroll'><table class='success'><thead>"
         "<tr><th scope='col'>Row</th><th scope='col'>Success</th><th scope='col'>Interval</th>"
         f"<th scope='col' class='wide'>0 to 100 %</th></tr></thead><tbody>{''.join(rows)}"
         f"</tbody></table></div><p class='note'>{escape(note)} ± of the paper is a standard "
@@ -204,9 +206,15 @@ def _section(name: str, title: str, body: str) -> str:
 
 
 def _when(results: Results) -> str:
-    settings = results.raw.get("protocol_settings")
-    anytime = isinstance(settings, dict) and settings.get("success") == "any"
+    settings = results.protocol_settings
+    anytime = settings is not None and settings.success == "any"
     return "at any time of an episode" if anytime else "at the end of an episode"
+
+
+def _no_oracle(results: Results) -> str:
+    if "oracle" in results.rows:
+        return ""
+    return f" {NO_ORACLE}"
 
 
 def _known(value: object) -> str:
@@ -221,7 +229,7 @@ def _tiles(run: RunFiles) -> str:
     tiles: list[tuple[str, str, str]] = []
     if run.results is not None:
         interval = run.results.model.interval
-        note = f"{_span(interval)}, {run.results.num_episodes} tasks"
+        note = f"{_span(interval)}, {run.results.num_tasks} tasks"
         tiles.append(("Success", _percent(run.results.model.success), note))
         tiles.append(("Planning time", f"{run.results.seconds_per_plan:.3g} s", "per plan"))
     if run.metrics:
@@ -242,10 +250,11 @@ def _span(interval: tuple[float, float] | None) -> str:
     return f"[{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
 
 
-def _success_row(name: str, note: str, row: SuccessRow, *, tone: int) -> str:
+def _success_row(name: str, row: Row, *, tone: int) -> str:
+    text = row_text(name)
     strong = " class='model'" if tone == 0 else ""
     return (
-        f"<tr{strong}><th scope='row'>{escape(name)}<small>{escape(note)}</small></th>"
+        f"<tr{strong}><th scope='row'>{escape(text.heading)}<small>{escape(text.note)}</small></th>"
         f"<td class='num'>{_percent(row.success)}</td><td class='num'>{_span(row.interval)}</td>"
         f"<td>{_bar(row.success, row.interval, tone=tone)}</td></tr>"
     )

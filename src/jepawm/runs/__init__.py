@@ -3,16 +3,23 @@
 from jepawm.runs.cost import dry_run, render_dry_run
 from jepawm.runs.data import check_data, export_data, import_data, inspect_data
 from jepawm.runs.datasets import collect_run
-from jepawm.runs.evaluate import default_planner, evaluate_run, has_simulator, preset_planner
+from jepawm.runs.evaluate import (
+    TaskRules,
+    default_planner,
+    evaluate_run,
+    has_simulator,
+    plan_run,
+    preset_planner,
+)
 from jepawm.runs.features import features_run
 from jepawm.runs.imports import import_checkpoint
 from jepawm.runs.offline import OfflineRules, evaluate_offline
-from jepawm.runs.plan import plan_run
 from jepawm.runs.recordings import use_recordings
 from jepawm.runs.train import train_run
 
 __all__ = [
     "OfflineRules",
+    "TaskRules",
     "check_data",
     "collect_run",
     "default_planner",

@@ -14,14 +14,13 @@ from torch import nn
 from jepawm.compute import free_memory
 from jepawm.contracts import Encoder
 from jepawm.data.episodes import open_store
-from jepawm.envs import RECORDINGS
+from jepawm.envs import RECORDINGS, build_env
 from jepawm.errors import UserError
 from jepawm.experiment import Experiment, build_model, build_windows, with_encoder_weights
 from jepawm.hub.datasets import DATASETS
 from jepawm.models.encoders import EncoderConfig
 from jepawm.models.world_model import JEPAWorldModel
 from jepawm.runs.datasets import store_path
-from jepawm.runs.evaluate import build_env
 from jepawm.training.cost import StepCost, measure_step
 from jepawm.training.objective import Learner
 from jepawm.training.optim import build_optimizer

@@ -1,223 +1,228 @@
-"""`jepawm eval`: success of a trained model beside the baselines, and what planning costs."""
+"""`jepawm eval` and `jepawm plan`: success of a trained model beside the baselines, and one plan."""
 
 import shutil
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
 
+import numpy as np
 import torch
 
+from jepawm.agent import AgentConfig, PlanningAgent
 from jepawm.compute import count_gflop, matmul_peak
-from jepawm.contracts import Planner, Simulator, TaskSource
+from jepawm.contracts import Env, Planner, TaskSource
 from jepawm.engine.config import Precision
-from jepawm.envs import ENVIRONMENTS, RECORDINGS
+from jepawm.envs import RECORDINGS
 from jepawm.errors import UserError
-from jepawm.evaluation.evaluate import (
-    DEFAULT_TASKS_PER_BATCH,
-    PlanningSetup,
-    evaluate,
-    planning_agent,
-)
-from jepawm.evaluation.results import Evaluation, check_output, write_evaluation
-from jepawm.evaluation.tasks import Split, task_seed
+from jepawm.evaluation.evaluate import DEFAULT_TASKS_PER_BATCH, evaluate
+from jepawm.evaluation.result_files import check_output, write_results
+from jepawm.evaluation.results import Efficiency, Results
+from jepawm.evaluation.rollouts import Recorder
 from jepawm.experiment import Experiment
 from jepawm.files import data_root as default_data_root
 from jepawm.hub.load import LoadedModel, load, load_experiment
-from jepawm.planning.cem import CEM
 from jepawm.planning.presets import find_preset
 from jepawm.processes import from_first, together
-from jepawm.protocol import Protocol
+from jepawm.protocol import Protocol, Split, draw_tasks, task_seed
+from jepawm.report import write_report
+from jepawm.report.animation import write_animation
 from jepawm.training.devices import join_processes
 from jepawm.types import Observation, Task
 
 RECORD = ("experiment.json", "metrics.jsonl")
-"""Files of a run that tell of its training."""
+"""Files of a run that describe its training."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskRules:
+    """Which tasks are solved, and under which protocol."""
+
+    protocol: str = "paper"
+    """Name of a protocol of the experiment."""
+    num_tasks: int = 96
+    """Tasks to solve."""
+    seed: int = 0
+    """Seed of tasks and planner."""
+    split: str = "test"
+    """`test` or `val`."""
+    tasks_per_batch: int = DEFAULT_TASKS_PER_BATCH
+    """Tasks that run in lockstep; random numbers belong to a batch."""
+    data_root: Path | None = None
+    """Folder of recordings that tasks may come from; None: the default one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrittenResults:
+    """What an evaluation found, and where it is written."""
+
+    results: Results
+    """What was found."""
+    written: Path
+    """Path of `results.json`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutedPlan:
+    """One task, planned and executed."""
+
+    env: str
+    """Name of the environment."""
+    protocol: str
+    """Name of the protocol."""
+    seed: int
+    """Seed of task and planner."""
+    success: bool
+    """Whether the goal was reached, as the protocol counts it."""
+    final_distance: float
+    """Distance between the last state and the goal's; NaN where states are unknown."""
+    seconds_per_plan: float
+    """Wall seconds of a plan."""
+    animation: Path
+    """Path of `plan.gif`."""
+    report: Path
+    """Path of `report.html`."""
 
 
 def evaluate_run(
     source: str,
+    rules: TaskRules,
     *,
-    protocol: str,
-    num_tasks: int,
-    seed: int,
-    split: str,
-    out: Path | None,
-    device: str,
-    planner: object | None,
+    planner: Planner | None = None,
     precision: Precision | None = None,
+    out: Path | None = None,
     overwrite: bool = False,
+    device: str = "cpu",
     encoder_weights: str | None = None,
-    tasks_per_batch: int = DEFAULT_TASKS_PER_BATCH,
-    data_root: Path | None = None,
-) -> dict[str, object]:
+) -> WrittenResults:
     """Evaluate a run or a bundled checkpoint; writes `results.json` and `rollouts.npz`.
 
     Where a launcher started several processes, each calls this and the first one writes.
 
     Args:
         source: run folder or bundled name.
-        protocol: name of a protocol of the experiment.
-        num_tasks: tasks to solve.
-        seed: seed of tasks and planner.
-        split: "val" or "test".
-        out: folder for the results; None is the run's own folder, or a new one below `runs`.
-        device: device to plan on.
+        rules: tasks and protocol.
         planner: planner in place of the experiment's; None keeps it.
         precision: precision of planning in place of the experiment's; None keeps it.
+        out: folder for the results; None is the run's own folder, or a new one below `runs`.
         overwrite: replace results that are there.
+        device: device to plan on.
         encoder_weights: where the weights of a frozen encoder are here; None: where its training
             found them.
-        tasks_per_batch: tasks that run in lockstep; random numbers belong to a batch.
-        data_root: folder of recordings that tasks may come from; None means the default one.
-
-    Raises:
-        UserError: if anything does not fit.
     """
     torch.set_flush_denormal(True)
     join_processes()
-    folder = from_first(lambda: out or default_folder(source, protocol))
+    folder = from_first(lambda: out or default_folder(source, rules.protocol))
     with together():
         check_output(folder, overwrite=overwrite)
         loaded = load(source, device=device, encoder_weights=encoder_weights)
-        rules = loaded.experiment.protocol(protocol)
-        setup = planning_setup(loaded, rules, planner=planner, precision=precision)
-    evaluation = run_evaluation(
-        loaded,
-        setup,
-        protocol=rules,
-        num_tasks=num_tasks,
-        seed=seed,
-        split=split,
-        tasks_per_batch=tasks_per_batch,
-        data_root=data_root,
-        show_progress=True,
-    )
+        agent = loaded.agent(
+            protocol=rules.protocol,
+            planner=planner,
+            config=with_precision(loaded.experiment.agent, precision),
+        )
+    recorder = Recorder(probe=loaded.probe)
+    results = _evaluate(loaded, agent, rules, recorder=recorder, show_progress=True)
 
-    def write() -> dict[str, object]:
-        results = {**evaluation.results, **_efficiency(loaded, setup, rules, evaluation)}
-        whole = replace(evaluation, results=results)
-        path = write_evaluation(whole, folder, overwrite=overwrite)
+    def write() -> WrittenResults:
+        whole = replace(results, efficiency=_efficiency(loaded, agent, results))
+        path = write_results(whole, folder, rollouts=recorder.rollouts(), overwrite=overwrite)
         copy_record(loaded.record, folder)
-        return {**results, "written": path}
+        return WrittenResults(results=whole, written=path)
 
     return from_first(write)
 
 
-def run_evaluation(
-    loaded: LoadedModel,
-    setup: PlanningSetup,
+def plan_run(
+    source: str,
     *,
-    protocol: Protocol,
-    num_tasks: int,
     seed: int,
-    split: str,
-    tasks_per_batch: int = DEFAULT_TASKS_PER_BATCH,
+    protocol: str,
+    out: Path | None = None,
+    device: str = "cpu",
+    encoder_weights: str | None = None,
     data_root: Path | None = None,
+) -> ExecutedPlan:
+    """Plan one task of the test split, execute the plan, write an animation and a report."""
+    torch.set_flush_denormal(True)
+    name = Path(source).name
+    folder = out or unused_folder(Path("runs") / f"plan-{name}-seed{seed}")
+    if folder.exists() and any(folder.iterdir()):
+        raise UserError(f"{folder} already holds files; choose another --out")
+    loaded = load(source, device=device, encoder_weights=encoder_weights)
+    recorder = Recorder(probe=loaded.probe)
+    rules = TaskRules(protocol=protocol, num_tasks=1, seed=seed, data_root=data_root)
+    agent = loaded.agent(protocol=protocol)
+    results = _evaluate(loaded, agent, rules, recorder=recorder, show_progress=False)
+    rollouts = recorder.rollouts()
+    write_results(results, folder, rollouts=rollouts)
+    copy_record(loaded.record, folder)
+    distance = np.linalg.norm(rollouts.states[0, -1] - rollouts.goal_states[0])
+    return ExecutedPlan(
+        env=results.env,
+        protocol=results.protocol,
+        seed=seed,
+        success=bool(rollouts.success[0]),
+        final_distance=float(distance),
+        seconds_per_plan=results.seconds_per_plan,
+        animation=write_animation(rollouts, folder / "plan.gif"),
+        report=write_report(folder),
+    )
+
+
+def _evaluate(
+    loaded: LoadedModel,
+    agent: PlanningAgent,
+    rules: TaskRules,
+    *,
+    recorder: Recorder,
     show_progress: bool,
-) -> Evaluation:
-    """Evaluate a loaded model in its environment, on tasks of recorded behaviour where it has any."""
-    if split not in ("val", "test"):
-        raise UserError(f"unknown split {split!r} (known: test, val)")
-    if num_tasks < 1:
-        raise UserError(f"--episodes {num_tasks}; give at least 1")
-    experiment = loaded.experiment
-    size = experiment.data.image_size
-    env = build_env(experiment.env, image_size=size)
-    checked = cast(Split, split)
+) -> Results:
+    env = loaded.make_env()
     return evaluate(
         env,
-        setup,
-        env_name=experiment.env,
-        protocol=protocol,
-        num_episodes=num_tasks,
-        seed=seed,
-        split=checked,
-        tasks=recorded_tasks(
-            experiment,
-            protocol=protocol,
-            num_tasks=num_tasks,
-            seed=seed,
-            split=checked,
-            data_root=data_root,
-        ),
-        probe=loaded.probe,
-        state_to_pixel=env.state_to_pixel,
-        tasks_per_batch=tasks_per_batch,
+        agent,
+        tasks=find_tasks(loaded.experiment, env, protocol=agent.protocol, rules=rules),
+        seed=rules.seed,
+        split=_split(rules.split),
+        env_name=loaded.experiment.env,
+        recorder=recorder,
+        tasks_per_batch=rules.tasks_per_batch,
         show_progress=show_progress,
     )
 
 
-def recorded_tasks(
-    experiment: Experiment,
-    *,
-    protocol: Protocol,
-    num_tasks: int,
-    seed: int,
-    split: Split,
-    data_root: Path | None,
-) -> list[Task] | None:
-    """Draw tasks from the experiment's recorded behaviour; None where it has none.
-
-    Raises:
-        UserError: if the recordings are not below the data root (None: the default one).
-    """
-    source = experiment.data.policy
+def find_tasks(
+    experiment: Experiment, env: Env, *, protocol: Protocol, rules: TaskRules
+) -> list[Task]:
+    """Draw tasks: from the experiment's recorded behaviour where it has any, else from `env`."""
+    split, source = _split(rules.split), experiment.data.policy
+    if rules.num_tasks < 1:
+        raise UserError(f"--episodes {rules.num_tasks}; give at least 1")
     if not isinstance(source, TaskSource):
-        return None
+        return draw_tasks(env, num_tasks=rules.num_tasks, seed=rules.seed, split=split)
     return source.draw_tasks(
-        task_seed(seed, split),
-        num_tasks=num_tasks,
+        task_seed(rules.seed, split),
+        num_tasks=rules.num_tasks,
         num_steps=protocol.goal_steps or protocol.max_env_steps,
         split=split,
-        data_root=default_data_root(data_root),
+        data_root=default_data_root(rules.data_root),
     )
 
 
-def build_env(name: str, *, image_size: int) -> Simulator:
-    """Build the batched environment called `name`."""
-    build = cast(Callable[..., Simulator], ENVIRONMENTS.get(name))
-    return build(image_size=image_size)
+def _split(name: str) -> Split:
+    if name not in ("val", "test"):
+        raise UserError(f"unknown split {name!r} (known: test, val)")
+    return name
 
 
-def planning_setup(
-    loaded: LoadedModel,
-    protocol: Protocol,
-    *,
-    planner: object | None = None,
-    precision: Precision | None = None,
-) -> PlanningSetup:
-    """Put a loaded model together with how it is planned with.
-
-    `planner` None takes the experiment's, with the protocol's number of iterations; `precision`
-    None takes the experiment's.
-    """
-    experiment = loaded.experiment
-    engine = experiment.agent.engine
-    if planner is None:
-        planner = experiment.planner
-        if protocol.num_iterations is not None and hasattr(planner, "num_iterations"):
-            planner = replace(planner, num_iterations=protocol.num_iterations)  # pyright: ignore[reportArgumentType]
-    chosen = cast(Planner, planner)
-    return PlanningSetup(
-        model=loaded.model,
-        normalizer=loaded.normalizer,
-        objective=experiment.objective,
-        planner=chosen,
-        oracle_planner=CEM() if chosen.needs_gradients else None,  # simulators have no gradients
-        window=experiment.agent.window,
-        warm_start=experiment.agent.warm_start,
-        bounds=experiment.agent.bounds(
-            action_dim=loaded.normalizer.action_dim,
-            frameskip=protocol.frameskip,
-            device=loaded.normalizer.action_mean.device,
-        ),
-        engine=engine if precision is None else replace(engine, precision=precision),
-    )
+def with_precision(config: AgentConfig, precision: Precision | None) -> AgentConfig:
+    """Return the agent's settings with another precision of planning; None keeps it."""
+    if precision is None:
+        return config
+    return replace(config, engine=replace(config.engine, precision=precision))
 
 
 def copy_record(source: Path, folder: Path) -> None:
-    """Copy what tells of the training, so that the report of `folder` shows it too.
+    """Copy what describes the training, so that the report of `folder` shows it too.
 
     Files that `folder` has already stay.
     """
@@ -237,11 +242,7 @@ def has_simulator(source: str) -> bool:
 
 
 def preset_planner(source: str, preset: str) -> Planner:
-    """Return the planner of a preset for the action blocks of a run.
-
-    Raises:
-        UserError: if there is no such run or preset.
-    """
+    """Return the planner of a preset for the action blocks of a run."""
     return find_preset(preset, frameskip=load_experiment(source).data.frameskip)
 
 
@@ -261,35 +262,39 @@ def unused_folder(folder: Path) -> Path:
     return free
 
 
-def _efficiency(
-    loaded: LoadedModel, setup: PlanningSetup, protocol: Protocol, evaluation: Evaluation
-) -> dict[str, float]:
+def _efficiency(loaded: LoadedModel, agent: PlanningAgent, results: Results) -> Efficiency:
     """Return GFLOP of a plan, counted in one of full length, and the fraction of the matmul peak."""
-    seconds = evaluation.results["seconds_per_plan"]
-    assert isinstance(seconds, float)
+    protocol = agent.protocol
     lengths = [
         min(protocol.horizon, protocol.num_steps - start)
         for start in range(0, protocol.num_steps, protocol.num_action_steps)
     ]
     mean_length = sum(lengths) / len(lengths) / protocol.horizon  # plans shorten near the end
-    gflop = mean_length * gflop_per_plan(loaded, setup, protocol=protocol)
+    gflop = mean_length * gflop_per_plan(loaded, agent)
     peak = matmul_peak(loaded.normalizer.action_mean.device)
-    return {"gflop_per_plan": gflop, "fraction_of_peak": gflop / seconds / peak}
+    return Efficiency(
+        gflop_per_plan=gflop, fraction_of_peak=gflop / results.seconds_per_plan / peak
+    )
 
 
-def gflop_per_plan(loaded: LoadedModel, setup: PlanningSetup, *, protocol: Protocol) -> float:
+def gflop_per_plan(loaded: LoadedModel, agent: PlanningAgent) -> float:
     """Count the GFLOP of one plan of full length, without the encoding of the observation."""
-    device = loaded.normalizer.action_mean.device
-    generator = torch.Generator(device).manual_seed(0)
     size = loaded.experiment.data.image_size
     mean = loaded.normalizer.proprio_mean
     obs = Observation(
         pixels=torch.zeros(1, 3, size, size, dtype=torch.uint8),
         proprio=None if mean is None else mean[None].cpu(),
     )
-    alone = replace(setup, engine=replace(setup.engine, num_threads=1))  # only this one is counted
-    agent = planning_agent(alone, protocol, generator=generator)
-    agent.reset(obs)
+    engine = replace(agent.config.engine, num_threads=1)  # only this one is counted
+    alone = loaded.agent(
+        protocol=agent.protocol,
+        planner=agent.planner,
+        objective=agent.objective,
+        config=replace(agent.config, engine=engine),
+    )
+    alone.reset(obs)
     with torch.no_grad():
-        encoding = count_gflop(lambda: loaded.model.encode(obs.to(device)))
-    return count_gflop(lambda: agent.act(obs)) - encoding
+        encoding = count_gflop(
+            lambda: loaded.model.encode(obs.to(loaded.normalizer.action_mean.device))
+        )
+    return count_gflop(lambda: alone.act(obs)) - encoding

@@ -2,30 +2,33 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
 
+from jepawm.agent import PlanningAgent
+from jepawm.contracts import Planner
 from jepawm.data.episodes import EpisodeStore, open_store
 from jepawm.data.recording import pose_differences
 from jepawm.data.windows import Windows, hold_out, split_episodes
 from jepawm.engine.config import Precision
 from jepawm.errors import UserError
-from jepawm.evaluation.action_score import action_errors, action_score
-from jepawm.evaluation.evaluate import PlanningSetup, planning_agent
 from jepawm.evaluation.offline import (
     OfflinePlans,
+    OfflineResults,
+    PoseErrors,
     action_distances,
     plan_clips,
+    pose_errors,
     prediction_errors,
 )
-from jepawm.evaluation.results import JsonValue, describe, versions, write_results
+from jepawm.evaluation.result_files import write_json
+from jepawm.evaluation.results import describe, versions
 from jepawm.hub.load import LoadedModel, load
 from jepawm.normalizer import Normalizer
 from jepawm.protocol import Protocol
 from jepawm.runs.datasets import store_path
-from jepawm.runs.evaluate import copy_record, default_folder, planning_setup
+from jepawm.runs.evaluate import copy_record, default_folder, with_precision
 from jepawm.runs.recordings import use_recordings
 
 FILE = "offline.json"
@@ -47,6 +50,16 @@ class OfflineRules:
     """`test`: the held-out episodes of the training data; `val`: its validation episodes."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class OfflineEvaluation:
+    """What an evaluation on recordings found, and where it is written."""
+
+    results: OfflineResults
+    """What was found."""
+    written: Path
+    """Path of `offline.json`."""
+
+
 def evaluate_offline(
     source: str,
     *,
@@ -55,11 +68,11 @@ def evaluate_offline(
     data_root: Path,
     out: Path | None,
     device: str,
-    planner: object | None,
+    planner: Planner | None,
     precision: Precision | None = None,
     overwrite: bool = False,
     encoder_weights: str | None = None,
-) -> dict[str, object]:
+) -> OfflineEvaluation:
     """Evaluate a model on recordings; writes `offline.json`.
 
     Args:
@@ -73,9 +86,6 @@ def evaluate_offline(
         precision: precision of planning in place of the experiment's; None keeps it.
         overwrite: replace results that are there.
         encoder_weights: where the weights of a frozen encoder are here.
-
-    Raises:
-        UserError: if anything does not fit.
     """
     torch.set_flush_denormal(True)
     folder = out or default_folder(source, "offline")
@@ -83,20 +93,40 @@ def evaluate_offline(
         raise UserError(f"{folder} already holds {FILE}; give another --out, or --overwrite")
     loaded = load(source, device=device, encoder_weights=encoder_weights)
     store, episodes = _episodes(loaded, rules, data=data, data_root=data_root)
-    results: dict[str, JsonValue] = {
-        "env": loaded.experiment.env,
-        "protocol": "offline",
-        "data": store.manifest.environment,
-        "split": rules.split,
-        "episodes": episodes.tolist(),
-        "seed": rules.seed,
-        **_prediction(loaded, store, episodes, rules),
-        **_plans(loaded, store, episodes, rules, planner, precision),
-        "versions": versions(),
-    }
-    path = write_results(folder / FILE, results)
+    agent = _agent(loaded, rules, planner=planner, precision=precision)
+    predicted = _windows(loaded, store, episodes, num_steps=_LONGEST, rules=rules)
+    errors = prediction_errors(
+        loaded.model,
+        predicted,
+        num_windows=rules.num_clips,
+        device=loaded.normalizer.action_mean.device,
+    )
+    plans = _plans(loaded, store, episodes, rules=rules, agent=agent)
+    num_seen = len(store) - loaded.experiment.data.held_out
+    varying = np.array(store.statistics(num_episodes=max(num_seen, 1)).action_std) > 0
+    results = OfflineResults(
+        env=loaded.experiment.env,
+        data=store.manifest.environment,
+        split=rules.split,
+        episodes=tuple(episodes.tolist()),
+        seed=rules.seed,
+        prediction_windows=min(rules.num_clips, len(predicted)),
+        prediction=errors,
+        clips=len(plans.recorded),
+        horizon=rules.horizon,
+        frameskip=loaded.experiment.data.frameskip,
+        varying_columns=int(varying.sum()),
+        actions=action_distances(plans, varying),
+        poses=_poses(plans, store, loaded.normalizer.to("cpu")),
+        seconds_per_plan=plans.seconds_per_plan,
+        planner=describe(agent.planner),
+        objective=describe(agent.objective),
+        agent={"window": agent.config.window},
+        versions=versions(),
+    )
+    path = write_json(folder / FILE, results.to_json())
     copy_record(loaded.record, folder)
-    return {**results, "written": path}
+    return OfflineEvaluation(results=results, written=path)
 
 
 def _episodes(
@@ -132,97 +162,86 @@ def _episodes(
     return store, np.sort(chosen)
 
 
-def _prediction(
-    loaded: LoadedModel, store: EpisodeStore, episodes: np.ndarray, rules: OfflineRules
-) -> dict[str, JsonValue]:
+def _agent(
+    loaded: LoadedModel,
+    rules: OfflineRules,
+    *,
+    planner: Planner | None,
+    precision: Precision | None,
+) -> PlanningAgent:
+    """Return the agent that plans from the start of a clip to its end."""
+    frameskip = loaded.experiment.data.frameskip
+    protocol = Protocol(
+        name="offline",
+        horizon=rules.horizon,
+        num_action_steps=rules.horizon,
+        frameskip=frameskip,
+        max_env_steps=rules.horizon * frameskip,
+    )
+    return loaded.agent(
+        protocol=protocol,
+        planner=planner,
+        config=with_precision(loaded.experiment.agent, precision),
+        seed=rules.seed,
+    )
+
+
+def _windows(
+    loaded: LoadedModel,
+    store: EpisodeStore,
+    episodes: np.ndarray,
+    *,
+    num_steps: int,
+    rules: OfflineRules,
+    normalize: bool = True,
+) -> Windows:
+    """Cut the recordings, into normalised windows or into clips in environment units."""
+    normalizer = loaded.normalizer.to("cpu")
     windows = Windows(
         store,
         episodes=episodes,
-        num_steps=_LONGEST,
+        num_steps=num_steps,
         frameskip=loaded.experiment.data.frameskip,
-        normalizer=loaded.normalizer.to("cpu"),
+        normalizer=normalizer if normalize else normalizer.identity(),
     )
-    _require_several(windows, rules)
-    device = loaded.normalizer.action_mean.device
-    errors = prediction_errors(loaded.model, windows, num_windows=rules.num_clips, device=device)
-    return {"prediction_windows": min(rules.num_clips, len(windows)), "prediction": errors}
-
-
-def _require_several(windows: Windows, rules: OfflineRules) -> None:
     if min(len(windows), rules.num_clips) < 2:
         raise UserError(
             f"{len(windows)} clips of {windows.span} frames, {rules.num_clips} asked for: an "
             "interval needs at least 2; lower --horizon, raise --episodes or give longer recordings"
         )
+    return windows
 
 
 def _plans(
     loaded: LoadedModel,
     store: EpisodeStore,
     episodes: np.ndarray,
+    *,
     rules: OfflineRules,
-    planner: object | None,
-    precision: Precision | None,
-) -> dict[str, JsonValue]:
-    frameskip, horizon = loaded.experiment.data.frameskip, rules.horizon
-    protocol = Protocol(
-        name="offline",
-        horizon=horizon,
-        num_action_steps=horizon,
-        frameskip=frameskip,
-        max_env_steps=horizon * frameskip,
-    )
-    setup = planning_setup(loaded, protocol, planner=planner, precision=precision)
-    normalizer = loaded.normalizer.to("cpu")
-    clips = Windows(
-        store,
-        episodes=episodes,
-        num_steps=horizon + 1,
-        frameskip=frameskip,
-        normalizer=normalizer.identity(),
-    )
-    _require_several(clips, rules)
-    device = loaded.normalizer.action_mean.device
-    plans = plan_clips(
-        planning_agent(setup, protocol, generator=torch.Generator(device).manual_seed(rules.seed)),
-        clips,
+    agent: PlanningAgent,
+) -> OfflinePlans:
+    return plan_clips(
+        agent,
+        _windows(
+            loaded, store, episodes, num_steps=rules.horizon + 1, rules=rules, normalize=False
+        ),
         num_clips=rules.num_clips,
-        normalizer=normalizer,
+        normalizer=loaded.normalizer.to("cpu"),
         generator=torch.Generator().manual_seed(rules.seed),
     )
-    num_seen = len(store) - loaded.experiment.data.held_out
-    varying = np.array(store.statistics(num_episodes=max(num_seen, 1)).action_std) > 0
-    return {
-        "clips": len(plans.recorded),
-        "horizon": horizon,
-        "frameskip": frameskip,
-        "varying_columns": int(varying.sum()),
-        "actions": cast(JsonValue, action_distances(plans, varying)),
-        **_pose_errors(plans, store, normalizer),
-        "seconds_per_plan": plans.seconds_per_plan,
-        **_description(setup),
-    }
 
 
-def _pose_errors(
+def _poses(
     plans: OfflinePlans, store: EpisodeStore, normalizer: Normalizer
-) -> dict[str, JsonValue]:
-    """Return the Action Score and its parts where actions are differences of an arm's poses."""
+) -> dict[str, PoseErrors] | None:
+    """Return the errors of every row where actions are differences of an arm's poses."""
     if not has_pose_actions(store):
-        return {}
+        return None
     recorded = normalizer.unnormalize_action(plans.recorded).double().numpy()
-    rows: dict[str, JsonValue] = {}
-    for name, actions in plans.rows.items():
-        planned = normalizer.unnormalize_action(actions).double().numpy()
-        errors = action_errors(planned, recorded)
-        rows[name] = {
-            "action_score": action_score(float(errors.xyz.mean())),
-            "total": float(errors.total.mean()),
-            "xyz": float(errors.xyz.mean()),
-            "orientation": float(errors.orientation.mean()),
-            "closure": float(errors.closure.mean()),
-        }
-    return {"poses": rows}
+    return {
+        name: pose_errors(normalizer.unnormalize_action(actions).double().numpy(), recorded)
+        for name, actions in plans.rows.items()
+    }
 
 
 def has_pose_actions(store: EpisodeStore) -> bool:
@@ -233,11 +252,3 @@ def has_pose_actions(store: EpisodeStore) -> bool:
     length = int(store.lengths[0])
     between = pose_differences(np.asarray(proprio[:length], dtype=np.float64))
     return bool(np.allclose(between, store.actions[: length - 1], atol=1e-4))
-
-
-def _description(setup: PlanningSetup) -> dict[str, JsonValue]:
-    return {
-        "planner": describe(setup.planner),
-        "objective": describe(setup.objective),
-        "agent": {"window": setup.window},
-    }

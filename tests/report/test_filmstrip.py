@@ -1,3 +1,4 @@
+import importlib
 import sys
 
 import numpy as np
@@ -5,11 +6,17 @@ import pytest
 from PIL import Image
 
 from jepawm.errors import UserError
-from jepawm.report.picture import main, render_picture
 
 
-def test_picture_shows_paths_and_stays_small(run, tmp_path):
-    out = render_picture(run, tmp_path / "wall.png")
+@pytest.fixture
+def filmstrip(project_root, monkeypatch):
+    """Return the script as a module."""
+    monkeypatch.syspath_prepend(str(project_root / "benchmarks"))
+    return importlib.import_module("filmstrip")
+
+
+def test_picture_shows_paths_and_stays_small(filmstrip, run, tmp_path):
+    out = filmstrip.render_picture(run, tmp_path / "wall.png")
     pixels = np.asarray(Image.open(out).convert("RGB")).astype(int)
     assert out.stat().st_size < 300_000
     assert pixels.shape[1] > 900
@@ -17,16 +24,18 @@ def test_picture_shows_paths_and_stays_small(run, tmp_path):
         assert (np.abs(pixels - color).max(axis=-1) < 24).sum() > 100
 
 
-def test_picture_without_rollouts_is_a_user_error(tmp_path):
+def test_picture_without_rollouts_is_a_user_error(filmstrip, tmp_path):
     with pytest.raises(UserError, match="jepawm eval"):
-        render_picture(tmp_path, tmp_path / "wall.png")
+        filmstrip.render_picture(tmp_path, tmp_path / "wall.png")
 
 
-def test_command_writes_the_picture_and_reports_user_errors(run, tmp_path, monkeypatch, capsys):
+def test_command_writes_the_picture_and_reports_user_errors(
+    filmstrip, run, tmp_path, monkeypatch, capsys
+):
     out = tmp_path / "wall.png"
     monkeypatch.setattr(sys, "argv", ["picture", str(run), str(out), "--num-tasks", "1"])
-    assert main() == 0
+    assert filmstrip.main() == 0
     assert out.exists()
     monkeypatch.setattr(sys, "argv", ["picture", str(tmp_path), str(out)])
-    assert main() == 2
+    assert filmstrip.main() == 2
     assert "results.json" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Render executed plans as one picture of filmstrips: `python -m jepawm.report.picture RUN OUT.png`."""
+"""Render executed plans as one picture of filmstrips: `python benchmarks/filmstrip.py RUN OUT.png`."""
 
 import argparse
 import sys
@@ -9,8 +9,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from jepawm.errors import UserError
+from jepawm.evaluation.result_files import read_results, read_rollouts
+from jepawm.evaluation.rollouts import Rollouts
 from jepawm.report.animation import Points, path_fractions
-from jepawm.report.inputs import Rollouts, read_results, read_rollouts
 
 TILE = 132
 GAP = 10
@@ -148,7 +149,7 @@ def _draw_legend(pen: ImageDraw.ImageDraw, *, y: float) -> None:
 
 def main() -> int:
     """Run the command; returns its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m jepawm.report.picture", description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, help="run directory with results.json and rollouts.npz")
     parser.add_argument("out", type=Path, help="picture to write, a .png")
     parser.add_argument("--num-tasks", type=int, default=4, help="filmstrips")
