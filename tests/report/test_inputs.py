@@ -12,7 +12,7 @@ NUM_TASKS = 3
     [
         ("experiment.json", "{", "not readable JSON"),
         ("experiment.json", "[]", "not a JSON object"),
-        ("results.json", "{}", "baselines"),
+        ("results.json", "{}", "env"),
         ("metrics.jsonl", "what\n", "not JSON"),
         ("rollouts.npz", "not a zip", "not a readable npz"),
     ],

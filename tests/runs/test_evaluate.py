@@ -219,9 +219,12 @@ def test_a_protocol_says_how_far_away_recorded_goals_are(
     tiny_experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     asked = []
-    monkeypatch.setattr(
-        RandomWall, "draw_tasks", lambda *_, num_steps, **__: asked.append(num_steps), raising=False
-    )
+
+    def draw_tasks(*_, num_steps: int, **__: object) -> list[Task]:
+        asked.append(num_steps)
+        return []
+
+    monkeypatch.setattr(RandomWall, "draw_tasks", draw_tasks, raising=False)
     for goal_steps in (None, 25):
         protocol = Protocol(name="anytime", max_env_steps=50, goal_steps=goal_steps, success="any")
         rules = TaskRules(num_tasks=1, data_root=tmp_path)
