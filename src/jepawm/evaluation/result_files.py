@@ -156,7 +156,7 @@ def _rows(file: _File) -> dict[str, Row]:
     apart = file.optional_object("model_minus_baseline") or {}
     any_time = file.optional_object("success_at_any_time") or {}
 
-    def row(name: str, success: JsonValue, interval: tuple[float, float] | None) -> Row:
+    def row(name: str, *, success: JsonValue, interval: tuple[float, float] | None) -> Row:
         key, passed, less = f"baselines.{name}", any_time.get(name), apart.get(name)
         return Row(
             success=_rate(success, path, "success" if name == MODEL else key),
@@ -166,10 +166,15 @@ def _rows(file: _File) -> dict[str, Row]:
         )
 
     rows = {
-        name: row(name, rate, _interval(intervals.get(name), path, f"baselines_ci95.{name}"))
+        name: row(
+            name,
+            success=rate,
+            interval=_interval(intervals.get(name), path, f"baselines_ci95.{name}"),
+        )
         for name, rate in baselines.items()
     }
-    return {**rows, MODEL: row(MODEL, file.number("success"), file.interval("ci95"))}
+    model = row(MODEL, success=file.number("success"), interval=file.interval("ci95"))
+    return {**rows, MODEL: model}
 
 
 def _part(file: _File, key: str) -> Part | None:
