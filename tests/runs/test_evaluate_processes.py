@@ -33,7 +33,7 @@ def evaluate_in(
 
 
 @pytest.fixture(scope="module")
-def alone(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def alone(one_thread: None, tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the results of one process: seven tasks in four batches."""
     out = tmp_path_factory.mktemp("alone")
     evaluate_run(

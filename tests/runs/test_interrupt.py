@@ -64,7 +64,7 @@ def assert_same(out: Path, expected: Path, moment: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def uninterrupted(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a run that nothing disturbed; its data lies beside it."""
     folder = tmp_path_factory.mktemp("uninterrupted")
     assert main(options(folder / "run", folder / "data", num_steps=60)) == 0
