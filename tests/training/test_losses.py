@@ -70,7 +70,9 @@ def test_weights_of_the_reference(num_steps, prefix, steps):
     loss = loss_of(6, prefix=prefix, rollout_steps=num_steps)
     teacher = 91 / 6  # mean of 1, 4, ..., 36
     torch.testing.assert_close(loss.teacher_forcing.item(), teacher, rtol=1e-5, atol=0)
-    torch.testing.assert_close(loss.steps, torch.tensor(steps, dtype=torch.float32))
+    torch.testing.assert_close(
+        loss.steps, torch.tensor(steps, dtype=torch.float32), rtol=1e-5, atol=0
+    )
     expected = teacher / (num_steps + 1) + sum(steps) / num_steps
     torch.testing.assert_close(loss.total.item(), expected, rtol=1e-5, atol=0)
 
@@ -85,7 +87,7 @@ def test_a_perfect_model_has_no_loss():
         config=LossConfig(rollout_steps=3),
         prefixes=[1],
     )
-    assert loss.total.item() < 1e-12
+    assert loss.total.item() < 1e-10
     assert latents.batch_shape == (2, 5)
 
 
@@ -177,7 +179,7 @@ def test_metric_is_used_for_every_term(metric):
     latents, _ = trajectory(3)
     target = latents.tokens[:, 2, :, 0]  # after two steps the toy is 3 behind
     expected = latent_distance(target - 3, target, metric=metric)
-    torch.testing.assert_close(loss.steps[0], expected)
+    torch.testing.assert_close(loss.steps[0], expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(("proprio", "weight"), [(True, 1.0), (True, 0.5), (False, 1.0)])
