@@ -20,8 +20,7 @@ import torch
 from jepawm.data.windows import Windows
 from jepawm.experiment import Experiment, build_model, build_windows, with_encoder_weights
 from jepawm.recipes import RECIPES
-from jepawm.runs.datasets import find_or_collect
-from jepawm.runs.features import make_features
+from jepawm.runs.datasets import find_or_collect, make_features
 from jepawm.training.cost import gflop_per_step
 from jepawm.training.objective import Learner
 from jepawm.training.optim import build_optimizer, step_generator

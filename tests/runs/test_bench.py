@@ -9,8 +9,16 @@ from jepawm.engine.config import EngineConfig
 from jepawm.errors import UserError
 from jepawm.models.predictor import PredictorConfig
 from jepawm.models.proprio import ProprioConfig
-from jepawm.runs.bench import PlanningBench, bench_planning
-from jepawm.runs.bench_sizes import Size, plan_job
+from jepawm.runs.bench import (
+    PlanningBench,
+    Size,
+    bench_growth,
+    bench_planning,
+    fitted_exponent,
+    plan_job,
+    render_growth,
+    sizes,
+)
 
 TINY = Size(
     predictor=PredictorConfig(window=2, depth=2, num_heads=2, visual_dim=12, positions="sincos"),
@@ -85,3 +93,47 @@ def test_too_little_memory_says_the_least():
     engine = EngineConfig(max_memory_bytes=100)
     with pytest.raises(UserError, match="least that works"):
         bench_planning(TINY, job, engine=engine, device="cpu", repeats=1)
+
+
+def test_the_sizes_are_those_of_the_paper():
+    found = sizes()
+    job = plan_job(found["jepa_wm"], horizon=6, num_tasks=1)
+    bench = PlanningBench(found["jepa_wm"], job, engine=EngineConfig(), device=torch.device("cpu"))
+    assert sum(one.numel() for one in bench.model.parameters()) == 17_630_480
+    assert found["dino_wm"].predictor.visual_dim == 384
+    assert found["lewm"].side == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"num_samples": 1}, "--samples 1"),
+        ({"num_iterations": 0}, "--iterations 0"),
+        ({"horizon": 0}, "--horizon 0"),
+        ({"num_tasks": 0}, "--tasks 0"),
+        ({"window": 4}, "--window 4"),
+        ({"window": 0}, "--window 0"),
+        ({"context": 4}, "--context 4"),
+    ],
+)
+def test_jobs_that_make_no_sense_are_refused(wrong, message):
+    with pytest.raises(UserError, match=message):
+        plan_job(sizes()["lewm"], **({"horizon": 3, "num_tasks": 1} | wrong))
+
+
+def test_the_exponent_of_a_power_law_is_found():
+    values = (1.0, 2.0, 5.0, 10.0)
+    assert fitted_exponent(values, [3 * value**1.5 for value in values]) == pytest.approx(1.5)
+
+
+def test_every_axis_grows_tenfold():
+    lewm = sizes()["lewm"]
+    size = replace(lewm, predictor=replace(lewm.predictor, depth=1))
+    job = plan_job(size, horizon=2, num_tasks=1, num_samples=2)
+    result = bench_growth(size, job, engine=EngineConfig(), device="cpu", repeats=1)
+    assert list(result) == ["samples", "horizon", "tokens", "tasks"]
+    for axis in result.values():
+        assert isinstance(axis, dict)
+        assert axis["values"][-1] >= 10 * axis["values"][0]
+        assert len(axis["seconds"]) == 4
+    assert render_growth(result).count("exponent") == 4

@@ -25,9 +25,8 @@ from jepawm.planning.gradient import GradientDescent
 from jepawm.planning.objectives import LatentDistance
 from jepawm.protocol import Protocol
 from jepawm.recipes import RECIPES
-from jepawm.runs.datasets import find_or_collect
+from jepawm.runs.datasets import find_or_collect, use_recordings
 from jepawm.runs.offline import OfflineRules, evaluate_offline, has_pose_actions
-from jepawm.runs.recordings import use_recordings
 from jepawm.runs.train import train_run
 
 RULES = OfflineRules(num_clips=8, horizon=2)

@@ -64,9 +64,7 @@ def prepare_bench(argv: list[str]) -> Command:
     def run() -> Outcome:
         import torch
 
-        from jepawm.runs.bench import bench_planning
-        from jepawm.runs.bench_growth import bench_growth, render_growth
-        from jepawm.runs.bench_sizes import plan_job, sizes
+        from jepawm.runs.bench import bench_growth, bench_planning, plan_job, render_growth, sizes
 
         engine = parts["engine"]
         assert isinstance(engine, EngineConfig)

@@ -2,7 +2,7 @@
 
 from jepawm.runs.cost import dry_run, render_dry_run
 from jepawm.runs.data import check_data, export_data, import_data, inspect_data
-from jepawm.runs.datasets import collect_run
+from jepawm.runs.datasets import collect_run, features_run, use_recordings
 from jepawm.runs.evaluate import (
     TaskRules,
     default_planner,
@@ -11,10 +11,8 @@ from jepawm.runs.evaluate import (
     plan_run,
     preset_planner,
 )
-from jepawm.runs.features import features_run
 from jepawm.runs.imports import import_checkpoint
 from jepawm.runs.offline import OfflineRules, evaluate_offline
-from jepawm.runs.recordings import use_recordings
 from jepawm.runs.train import train_run
 
 __all__ = [

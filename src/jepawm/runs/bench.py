@@ -6,7 +6,8 @@ Weights are random and the encoder is left out: a plan starts from random latent
 import math
 import resource
 import sys
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import median
 from time import perf_counter
 
@@ -16,16 +17,153 @@ from torch import Tensor
 from jepawm.compute import count_gflop, matmul_peak
 from jepawm.engine.config import EngineConfig
 from jepawm.engine.rollout_engine import RolloutEngine, computing
+from jepawm.errors import UserError
 from jepawm.golden.predictors import GivenTokens
-from jepawm.models.predictor import Predictor
+from jepawm.hub.released import released_experiment
+from jepawm.models.predictor import Predictor, PredictorConfig
+from jepawm.models.proprio import ProprioConfig
 from jepawm.models.world_model import JEPAWorldModel
 from jepawm.planning.cem import CEM
 from jepawm.planning.objectives import LatentDistance
-from jepawm.runs.bench_sizes import PlanJob, Size
 from jepawm.types import Context, Latent
 
 MEASURE_SECONDS = 60.0
 """After this time no further plan is measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """A world model without its encoder, and the plan that is measured unless another is wanted."""
+
+    predictor: PredictorConfig
+    """The predictor."""
+    proprio: ProprioConfig
+    """How proprioception enters."""
+    latent_dim: int
+    """Width of the encoder's tokens."""
+    side: int
+    """Rows and columns of tokens."""
+    action_dim: int
+    """Width of an action block."""
+    window: int
+    """Latents that each prediction sees."""
+    num_samples: int
+    """Candidates of an iteration."""
+    num_iterations: int
+    """Iterations of a plan."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanJob:
+    """What is planned."""
+
+    num_samples: int
+    """Candidates of an iteration."""
+    num_iterations: int
+    """Iterations of the cross-entropy method."""
+    horizon: int
+    """Steps of each candidate."""
+    num_tasks: int
+    """Problems in one batch."""
+    window: int
+    """Latents that each prediction sees."""
+    context: int
+    """Observed latents that a plan starts from."""
+
+    def __post_init__(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            UserError: if one is below what makes sense.
+        """
+        for name, least in (("num_samples", 2), ("num_iterations", 1), ("horizon", 1)):
+            if getattr(self, name) < least:
+                raise UserError(f"{_option(name)} {getattr(self, name)}; give at least {least}")
+        if self.num_tasks < 1 or self.window < 1 or not 1 <= self.context <= self.window:
+            raise UserError(
+                f"--tasks {self.num_tasks} --window {self.window} --context {self.context}; give "
+                "at least 1, and a context of at most the window"
+            )
+
+
+def sizes() -> dict[str, Size]:
+    """Return the sizes by name."""
+    lewm = PredictorConfig(
+        conditioning="adaln",
+        positions="learned",
+        window=3,
+        projected=False,
+        head_dim=64,
+        hidden_dim=2048,
+    )
+    return {
+        "lewm": Size(
+            predictor=lewm,
+            proprio=ProprioConfig(),
+            latent_dim=192,
+            side=1,
+            action_dim=10,
+            window=3,
+            num_samples=300,
+            num_iterations=30,
+        ),
+        "dino_wm": _released("dino_wm_wall", latent_dim=384, action_dim=10, window=3),
+        "jepa_wm": _released("jepa_wm_metaworld", latent_dim=384, action_dim=20, window=2),
+        "droid": _released("jepa_wm_droid", latent_dim=1024, action_dim=7, window=2, num_samples=8),
+    }
+
+
+def plan_job(
+    size: Size,
+    *,
+    horizon: int,
+    num_tasks: int,
+    num_samples: int | None = None,
+    num_iterations: int | None = None,
+    window: int | None = None,
+    context: int | None = None,
+) -> PlanJob:
+    """Return the job of a size; None takes the size's own number, a whole window of context.
+
+    Raises:
+        UserError: if a number makes no sense, or the model has no such window.
+    """
+    window = size.window if window is None else window
+    if window > size.predictor.window:
+        raise UserError(f"--window {window}; this size allows 1 to {size.predictor.window}")
+    return PlanJob(
+        num_samples=size.num_samples if num_samples is None else num_samples,
+        num_iterations=size.num_iterations if num_iterations is None else num_iterations,
+        horizon=horizon,
+        num_tasks=num_tasks,
+        window=window,
+        context=window if context is None else context,
+    )
+
+
+def _released(
+    name: str,
+    *,
+    latent_dim: int,
+    action_dim: int,
+    window: int,
+    num_samples: int = 64,
+) -> Size:
+    experiment = released_experiment(name)
+    return Size(
+        predictor=experiment.predictor,
+        proprio=experiment.proprio,
+        latent_dim=latent_dim,
+        side=16,
+        action_dim=action_dim,
+        window=window,
+        num_samples=num_samples,
+        num_iterations=1,
+    )
+
+
+def _option(field: str) -> str:
+    return "--" + field.removeprefix("num_").replace("_", "-")
 
 
 def bench_planning(
@@ -166,3 +304,65 @@ def peak_memory_mib(device: torch.device) -> float:
         return torch.accelerator.max_memory_allocated(device) / 2**20
     kilo = 1 if sys.platform == "darwin" else 1024  # bytes there, kibibytes elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * kilo / 2**20
+
+
+def bench_growth(
+    size: Size, job: PlanJob, *, engine: EngineConfig, device: str, repeats: int
+) -> dict[str, object]:
+    """Measure one iteration while samples, horizon, tokens and tasks each grow tenfold.
+
+    Samples start from the job's number; the other parts start from 1, tokens from 1 or 16.
+
+    Returns per axis the values, the seconds and the exponent of the power law fitted to them.
+    """
+    axes: dict[str, list[tuple[int, Size, PlanJob]]] = {
+        "samples": [
+            (n, size, replace(job, num_samples=n))
+            for n in (job.num_samples * factor for factor in (1, 2, 5, 10))
+        ],
+        "horizon": [(n, size, replace(job, horizon=n)) for n in (1, 2, 5, 10)],
+        "tokens": [
+            (n * n, replace(size, side=n), job)
+            for n in ((1, 2, 3, 4) if size.side == 1 else (4, 7, 10, 13))
+        ],
+        "tasks": [(n, size, replace(job, num_tasks=n)) for n in (1, 2, 5, 10)],
+    }
+    result: dict[str, object] = {}
+    for name, cases in axes.items():
+        benches = [
+            PlanningBench(one, task, engine=engine, device=torch.device(device))
+            for _, one, task in cases
+        ]
+        times: list[list[float]] = [[] for _ in cases]
+        for _ in range(repeats + 1):  # in turns, so that a slow minute slows all
+            for index, bench in enumerate(benches):
+                start = perf_counter()
+                bench.plan(num_iterations=1)
+                times[index].append(perf_counter() - start)
+        values = [float(value) for value, _, _ in cases]
+        seconds = [median(one[1:]) for one in times]
+        result[name] = {
+            "values": values,
+            "seconds": seconds,
+            "exponent": fitted_exponent(values, seconds),
+        }
+    return result
+
+
+def fitted_exponent(values: Sequence[float], seconds: Sequence[float]) -> float:
+    """Return the exponent of the power law through points, by least squares of the logarithms."""
+    x, y = [math.log(value) for value in values], [math.log(second) for second in seconds]
+    mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
+    covariance = sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True))
+    return covariance / sum((a - mean_x) ** 2 for a in x)
+
+
+def render_growth(result: Mapping[str, object]) -> str:
+    """Render one line per axis."""
+    lines = []
+    for name, axis in result.items():
+        assert isinstance(axis, dict)
+        pairs = zip(axis["values"], axis["seconds"], strict=True)
+        points = ", ".join(f"{value:.0f}: {1e3 * second:.1f} ms" for value, second in pairs)
+        lines.append(f"{name:<8} exponent {axis['exponent']:.2f}   {points}")
+    return "\n".join(lines)

@@ -27,9 +27,8 @@ from jepawm.evaluation.results import describe, versions
 from jepawm.hub.load import LoadedModel, load
 from jepawm.normalizer import Normalizer
 from jepawm.protocol import Protocol
-from jepawm.runs.datasets import store_path
+from jepawm.runs.datasets import store_path, use_recordings
 from jepawm.runs.evaluate import copy_record, default_folder, with_precision
-from jepawm.runs.recordings import use_recordings
 
 FILE = "offline.json"
 """What an evaluation on recordings writes, beside the `results.json` of one in a simulator."""

@@ -1,15 +1,20 @@
-"""The folder of a training run: taken, free or to be gone on with; its `experiment.json`."""
+"""The folder of a training run: taken, free or to be gone on with; its `experiment.json`, its origin."""
 
 import json
 import logging
 import shlex
+import subprocess
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 
+import torch
+
+from jepawm.checkpoint import Provenance
 from jepawm.errors import UserError
+from jepawm.evaluation.results import versions
 from jepawm.experiment import Experiment, experiment_from_json, experiment_to_json
 from jepawm.files import partial_path, write_whole
-from jepawm.runs.record import provenance
 from jepawm.training.devices import ComputeConfig
 
 _LOG = logging.getLogger(__name__)
@@ -99,3 +104,34 @@ def _differences(before: object, after: object, path: str = "") -> list[str]:
             for line in _differences(before.get(key), after.get(key), f"{path}.{key}".strip("."))
         ]
     return [] if before == after else [path]
+
+
+def provenance() -> Provenance:
+    """Return what this process computes with."""
+    return Provenance(
+        versions={name: str(value) for name, value in versions().items()},
+        commit=_commit(),
+        num_threads=torch.get_num_threads(),
+    )
+
+
+@cache
+def _commit() -> str | None:
+    """Return the commit of this source; None if it is not what a repository tracks."""
+    if _git("ls-files", "--error-unmatch", Path(__file__).name) is None:
+        return None
+    return _git("rev-parse", "HEAD")
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except FileNotFoundError:  # no git on this machine
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None

@@ -1,10 +1,13 @@
-"""`jepawm train`: data, model, loop, checkpoints, and the line of figures at the end."""
+"""`jepawm train`: data, model, loop, checkpoints, an orderly stop, and the figures at the end."""
 
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
+from types import FrameType, TracebackType
+from typing import Any
 
 import torch
 
@@ -12,13 +15,12 @@ from jepawm.checkpoint import find_checkpoint
 from jepawm.compute import matmul_peak
 from jepawm.data.episodes import EpisodeStore
 from jepawm.data.windows import Windows
+from jepawm.errors import UserError
 from jepawm.experiment import Experiment, build_windows
 from jepawm.kernels.memory import keep_freed_memory
 from jepawm.metrics_log import MetricsLog, TrainingProgress
-from jepawm.processes import count_processes, from_first, is_first, together
-from jepawm.runs.datasets import find_or_collect
-from jepawm.runs.features import find_or_compute_features
-from jepawm.runs.interrupt import StopRequest
+from jepawm.processes import any_process, count_processes, from_first, is_first, together
+from jepawm.runs.datasets import find_or_collect, find_or_compute_features
 from jepawm.runs.run_folder import open_run, resume_command, write_experiment
 from jepawm.runs.train_state import build_state, save_state
 from jepawm.training.cost import training_gflop
@@ -157,3 +159,48 @@ def _finish(
         "fraction_of_peak": rate / peak,
         "training_seconds": state.seconds,
     }
+
+
+class StopRequest:
+    """Note SIGINT and SIGTERM while active; a second SIGINT interrupts at once.
+
+    All processes of a run stop after the same step. They do not heed a second SIGINT: a launcher
+    may hand on what the terminal has sent already.
+    """
+
+    def __init__(self, resume_command: str) -> None:
+        """Take the command that goes on with the run."""
+        self._resume_command = resume_command
+        self._requested = False  # set by the handler alone: a signal may come at any moment
+        self._before: dict[int, Any] = {}
+
+    def __call__(self) -> bool:
+        """Return whether a stop was asked for in any process; all must ask."""
+        return any_process(self._requested)
+
+    def __enter__(self) -> "StopRequest":
+        """Take over the signals."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Give the signals back; tell how to go on if the run was stopped.
+
+        Raises:
+            UserError: if a stop was asked for; the checkpoint is written by then.
+        """
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        if kind is None and self():
+            raise UserError(f"stopped; a checkpoint is written, go on with: {self._resume_command}")
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        if self._requested and number == signal.SIGINT and count_processes() == 1:
+            raise KeyboardInterrupt
+        self._requested = True

@@ -22,7 +22,7 @@ from jepawm.models.frozen.weights import require_same_encoder
 from jepawm.models.heads import LinearProbe
 from jepawm.models.weight_files import load_weights, stored_weights
 from jepawm.processes import gather_shards, is_first, together
-from jepawm.runs.record import provenance
+from jepawm.runs.run_folder import provenance
 from jepawm.training.devices import Devices
 from jepawm.training.objective import Learner
 from jepawm.training.optim import build_optimizer

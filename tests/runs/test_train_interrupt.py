@@ -15,7 +15,7 @@ import torch
 from jepawm.checkpoint import load_checkpoint, read_record
 from jepawm.cli import main
 from jepawm.errors import UserError
-from jepawm.runs.interrupt import StopRequest
+from jepawm.runs.train import StopRequest
 
 RUN = [sys.executable, "-c", "from jepawm.cli import main; raise SystemExit(main())"]
 TINY = [
@@ -158,6 +158,6 @@ def test_a_signal_during_the_question_is_not_lost(monkeypatch: pytest.MonkeyPatc
             signal.raise_signal(numbers.pop())
         return flag
 
-    monkeypatch.setattr("jepawm.runs.interrupt.any_process", interrupted_any)
+    monkeypatch.setattr("jepawm.runs.train.any_process", interrupted_any)
     with pytest.raises(UserError, match="stopped"):
         interrupted()
