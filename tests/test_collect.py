@@ -57,7 +57,7 @@ def test_same_seed_same_bytes_other_seed_other(tmp_path: Path):
 
 def test_parts_do_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     _collect(tmp_path / "one")
-    monkeypatch.setattr("jepawm.collect_parts._PART_EPISODES", 2)
+    monkeypatch.setattr("jepawm.collect._PART_EPISODES", 2)
     _collect(tmp_path / "two")
     assert _files(tmp_path / "one") == _files(tmp_path / "two")
 
@@ -136,7 +136,7 @@ def test_script_with_nan_actions_leaves_nothing(tmp_path: Path):
 
 
 def test_two_processes_give_the_bytes_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("jepawm.collect_parts._PART_EPISODES", 3)
+    monkeypatch.setattr("jepawm.collect._PART_EPISODES", 3)
     settings = {"num_episodes": 8, "num_steps": 6, "image_size": 32, "seed": 2}
     for name in ("pointmaze", "wall"):
         for processes in (1, 2):
@@ -146,7 +146,7 @@ def test_two_processes_give_the_bytes_of_one(tmp_path: Path, monkeypatch: pytest
 
 
 def test_killed_collection_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("jepawm.collect_parts._PART_EPISODES", 2)
+    monkeypatch.setattr("jepawm.collect._PART_EPISODES", 2)
     whole = _collect(tmp_path / "whole", num_episodes=6)
     rolled = []
     real = EpisodeWriter.append

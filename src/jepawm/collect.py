@@ -6,39 +6,42 @@ step joins them. So neither the number of processes nor an interruption shows in
 """
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, is_dataclass
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, is_dataclass
 from functools import partial
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import cast
 
 import numpy as np
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from jepawm.collect_parts import (
-    Record,
-    cut_script,
-    is_done,
-    join_parts,
-    num_frames,
-    roll_parts,
-)
 from jepawm.contracts import CollectionPolicy, Simulator
 from jepawm.data.episodes import EpisodeStore, open_store
+from jepawm.data.manifest import MANIFEST_NAME, read_manifest
+from jepawm.data.writer import EpisodeWriter
 from jepawm.envs import ENVIRONMENTS, POLICIES
 from jepawm.errors import UserError
 from jepawm.files import data_root as default_data_root
-from jepawm.files import require_free_bytes
+from jepawm.files import partial_folders, require_free_bytes
 from jepawm.types import Script
+
+_PART_EPISODES = 128
+_PART_BYTES = 2**27
+"""Pixels of a part: 128 episodes of 51 frames of 64 pixels take 80 MB of memory."""
 
 
 def new_policy(name: str) -> CollectionPolicy:
-    """Build the policy called `name` with its defaults.
-
-    Raises:
-        UserError: if there is none, or it is not a policy.
-    """
+    """Build the policy called `name` with its defaults."""
     kind = POLICIES.get(name)
     policy = kind() if isinstance(kind, type) else None
     if not isinstance(policy, CollectionPolicy):
@@ -75,10 +78,6 @@ def collect_environment(
             `if __name__ == "__main__"`.
         data_root: folder of recordings that the policy may replay; None means the default one.
         console: where progress is shown; None means stderr.
-
-    Raises:
-        UserError: if there is no such environment, a number is out of range, `path` exists, or the
-            disk is full.
     """
     build = cast(Callable[..., Simulator], ENVIRONMENTS.get(name))
     policy = new_policy(name) if policy is None else policy
@@ -95,9 +94,9 @@ def collect_environment(
         num_steps=num_steps,
         data_root=default_data_root(data_root),
     )
-    record = asdict(policy) if is_dataclass(policy) else {}
+    fields = asdict(policy) if is_dataclass(policy) else {}
     settings = {
-        "policy": {"kind": type(policy).__name__, **record},
+        "policy": {"kind": type(policy).__name__, **fields},
         "num_episodes": num_episodes,
         "num_steps": num_steps,
         **script.sources,
@@ -139,10 +138,6 @@ def collect(
         settings: how the script was made, as JSON values, for the manifest.
         processes: processes that simulate and draw.
         console: where progress is shown; None means stderr.
-
-    Raises:
-        UserError: if `path` or parts of another collection exist, the script does not fit the
-            environment, the disk is full, or a process died.
     """
     num_episodes = len(script.commands)
     if len(script.tasks) != num_episodes or not num_episodes or processes < 1:
@@ -154,21 +149,21 @@ def collect(
         raise UserError(f"{path} exists already; choose another folder or delete it first")
     image_size = build().reset(script.tasks[:1]).pixels.shape[-1]
     plain = json.loads(json.dumps(dict(settings)))
-    record = Record(environment=environment, image_size=image_size, settings=plain, seed=seed)
+    origin = _Origin(environment=environment, image_size=image_size, settings=plain, seed=seed)
     folder = path.with_name(path.name + ".parts")
-    parts = cut_script(script, folder, image_size=image_size)
+    parts = _cut_script(script, folder, image_size=image_size)
     missing = {
-        part: piece for part, piece in parts.items() if not is_done(part, piece, record=record)
+        part: piece for part, piece in parts.items() if not _is_done(part, piece, origin=origin)
     }
-    frames_to_write = num_frames(script) + sum(map(num_frames, missing.values()))
+    frames_to_write = _num_frames(script) + sum(map(_num_frames, missing.values()))
     require_free_bytes(path, num_bytes=3 * image_size**2 * frames_to_write)
     try:
         with _progress(console) as progress:
             done = sum(len(piece.tasks) for part, piece in parts.items() if part not in missing)
             bar = progress.add_task(f"collecting {environment}", total=num_episodes, completed=done)
-            for part in roll_parts(build, missing, record=record, processes=processes):
+            for part in _roll_parts(build, missing, origin=origin, processes=processes):
                 progress.advance(bar, len(missing[part].tasks))
-        join_parts(list(parts), path, record=record)
+        _join_parts(list(parts), path, origin=origin)
     finally:
         if folder.exists() and not any(folder.iterdir()):  # nothing to go on from
             folder.rmdir()
@@ -184,3 +179,155 @@ def _progress(console: Console | None) -> Progress:
         TimeRemainingColumn(),
         console=console if console is not None else Console(stderr=True),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Origin:
+    """What the manifest says about where episodes come from."""
+
+    environment: str
+    """Name of the environment."""
+    image_size: int
+    """Side of the frames in pixels."""
+    settings: dict[str, object]
+    """How the script was made, as JSON values."""
+    seed: int | None
+    """Seed that made the script."""
+
+
+def _cut_script(script: Script, folder: Path, *, image_size: int) -> dict[Path, Script]:
+    """Return the script of each part by the folder of its store."""
+    longest = max(len(commands) for commands in script.commands) + 1
+    size = min(max(_PART_BYTES // (3 * image_size**2 * longest), 1), _PART_EPISODES)
+    firsts = range(0, len(script.tasks), size)
+    return {folder / f"{first:07d}": script[first : first + size] for first in firsts}
+
+
+def _is_done(part: Path, script: Script, *, origin: _Origin) -> bool:
+    """Return whether an earlier run completed this part; what a kill left half written goes."""
+    for leftover in partial_folders(part):
+        shutil.rmtree(leftover)
+    if not (part / MANIFEST_NAME).exists():
+        return False
+    before = read_manifest(part)
+    found = (before.settings, before.seed, before.image_size, before.num_frames)
+    if found != (origin.settings, origin.seed, origin.image_size, _num_frames(script)):
+        raise UserError(
+            f"{part.parent} holds parts of another collection for this folder; delete it, or "
+            "choose another folder"
+        )
+    return True
+
+
+def _num_frames(script: Script) -> int:
+    """Count the frames of all episodes of a script."""
+    return sum(len(commands) + 1 for commands in script.commands)
+
+
+def _roll_parts(
+    build: Callable[[], Simulator],
+    parts: Mapping[Path, Script],
+    *,
+    origin: _Origin,
+    processes: int,
+) -> Iterator[Path]:
+    """Roll all parts, in this process or in others; yields each when it is complete."""
+    if min(processes, len(parts)) <= 1:
+        for part, script in parts.items():
+            yield _roll_part(build, script, part, origin)
+        return
+    workers = min(processes, len(parts))
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start_worker)
+    try:
+        jobs = [
+            pool.submit(_roll_part, build, script, part, origin) for part, script in parts.items()
+        ]
+        for job in as_completed(jobs):
+            yield job.result()
+    except BrokenProcessPool as error:
+        raise UserError(
+            "a collecting process died (out of memory?); what is complete is kept: run the same "
+            "command again, with fewer --processes if memory is short"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    """Let the main process alone answer Ctrl-C, and end when it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+
+
+def _follow_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _roll_part(build: Callable[[], Simulator], script: Script, part: Path, origin: _Origin) -> Path:
+    """Simulate and draw the episodes of one part and store them."""
+    writer = EpisodeWriter(part, **vars(origin), expected_frames=_num_frames(script))
+    with _one_thread(), writer:
+        _roll(build(), script, writer)
+    return part
+
+
+def _roll(env: Simulator, script: Script, writer: EpisodeWriter) -> None:
+    lengths = [len(commands) for commands in script.commands]
+    longest, batch = max(lengths), len(lengths)
+    commands = np.stack(  # ended episodes idle by their last command; what they do is not stored
+        [np.pad(rows, ((0, longest - len(rows)), (0, 0)), "edge") for rows in script.commands]
+    )
+    obs = env.reset(script.tasks)
+    pixels = np.empty((batch, longest + 1, *obs.pixels.shape[1:]), dtype=np.uint8)
+    proprio = np.empty((batch, longest + 1, env.proprio_dim), dtype=np.float32)
+    states = np.empty((batch, longest + 1, env.state_dim))
+    actions = np.empty((batch, longest, env.action_dim), dtype=np.float32)
+    for t in range(longest + 1):
+        if t > 0:
+            wanted = commands[:, t - 1]
+            if script.feedback is not None:
+                wanted = script.feedback(states[:, t - 1], wanted)
+            actions[:, t - 1] = wanted
+            obs = env.step(actions[:, t - 1])
+        pixels[:, t] = obs.pixels.numpy()
+        states[:, t] = env.states()
+        if obs.proprio is not None:
+            proprio[:, t] = obs.proprio.numpy()
+    for i, num_steps in enumerate(lengths):
+        writer.append(
+            pixels[i, : num_steps + 1],
+            actions[i, :num_steps],
+            proprio=None if obs.proprio is None else proprio[i, : num_steps + 1],
+            state=states[i, : num_steps + 1],
+        )
+
+
+def _join_parts(parts: list[Path], path: Path, *, origin: _Origin) -> None:
+    """Write the episodes of all parts into one store, then delete the parts."""
+    stores = [open_store(part) for part in parts]
+    frames = sum(int(store.lengths.sum()) for store in stores)
+    with EpisodeWriter(path, **vars(origin), expected_frames=frames) as writer:
+        for store in stores:
+            for start, length in zip(store.starts, store.lengths, strict=True):
+                rows = slice(start, start + length)
+                writer.append(
+                    store.frames(np.arange(start, start + length)),
+                    store.actions[rows][: length - 1],
+                    proprio=None if store.proprio is None else store.proprio[rows],
+                    state=None if store.state is None else store.state[rows],
+                )
+    shutil.rmtree(parts[0].parent)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Run small tensor operations on one thread: two that wait for each other are far slower."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

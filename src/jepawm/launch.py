@@ -34,11 +34,7 @@ class Launch:
 
 
 def read_launch() -> Launch:
-    """Read from the environment how this process was started.
-
-    Raises:
-        UserError: if the processes are not spread evenly over the nodes.
-    """
+    """Read from the environment how this process was started."""
     if os.environ.keys() >= _TORCHRUN:
         count, local = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
         names, nodes, launcher = ("RANK", "LOCAL_RANK"), count // local, "torchrun"
@@ -64,9 +60,6 @@ def run_processes(count: int, argv: Sequence[str]) -> int:
 
     They find each other as under torchrun. Ctrl-C and SIGTERM are handed on to all; if one fails,
     the others are stopped and its exit code counts.
-
-    Raises:
-        UserError: if `count` is below 1.
     """
     if count < 1:
         raise UserError(f"--processes {count}; give at least 1")

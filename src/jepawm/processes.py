@@ -63,9 +63,6 @@ def together() -> Iterator[None]:
     """Let an error that the user can mend end all processes with the same message.
 
     All processes enter and leave; inside they must not wait for each other.
-
-    Raises:
-        UserError: in every process, if there was one in some.
     """
     problem: UserError | OSError | None = None
     try:
@@ -84,11 +81,7 @@ def together() -> Iterator[None]:
 
 
 def from_first(function: Callable[[], Value]) -> Value:
-    """Call a function in the first process; returns its value in all.
-
-    Raises:
-        UserError: in every process, if the function raised one.
-    """
+    """Call a function in the first process; returns its value in all."""
     found: list[Value | None] = [None]
     with together():
         if is_first():

@@ -44,11 +44,6 @@ class Protocol:
     """`end`: the goal must hold after the last step, as in the paper; `any`: after some step."""
 
     def __post_init__(self) -> None:
-        """Check the fields.
-
-        Raises:
-            UserError: if a number is out of range or the numbers do not fit together.
-        """
         for field in ("horizon", "num_action_steps", "frameskip", "max_env_steps"):
             if getattr(self, field) < 1:
                 raise UserError(f"protocol.{field} = {getattr(self, field)}; give at least 1")

@@ -99,11 +99,7 @@ def _dispatch(argv: list[str]) -> int:
 
 
 def prepare(name: str, argv: Sequence[str]) -> Command:
-    """Parse the arguments `argv` of the verb `name`.
-
-    Raises:
-        UserError: if there is no such verb.
-    """
+    """Parse the arguments `argv` of the verb `name`."""
     if name not in VERBS:
         raise UserError(f"unknown verb {name!r} (known: {', '.join(VERBS)})")
     return VERBS[name].prepare(list(argv))

@@ -95,11 +95,7 @@ def prepare_bench(argv: list[str]) -> Command:
 
 
 def parse_bytes(text: str) -> int:
-    """Return the bytes that a text like `2GiB`, `500 MB` or `1000000` means.
-
-    Raises:
-        UserError: if it means none.
-    """
+    """Return the bytes that a text like `2GiB`, `500 MB` or `1000000` means."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:([kKMGT]?)(i?)[bB])?", text.strip())
     if found is None:
         raise UserError(f"{text!r} is no amount of memory; write for example 2GiB or 500MB")

@@ -17,11 +17,7 @@ _GRID = 16
 
 
 def choose_device(name: DeviceName) -> str:
-    """Return the device to compute on; `auto` takes an accelerator if there is one.
-
-    Raises:
-        UserError: if this machine does not have the device.
-    """
+    """Return the device to compute on; `auto` takes an accelerator if there is one."""
     import torch
 
     available = {
@@ -75,11 +71,7 @@ def choose_encoder(experiment: "Experiment", family: str) -> "Experiment":
 
 
 def new_encoder(family: str) -> "AnyEncoderConfig":
-    """Return the smallest encoder of a family, for images of 16 x 16 patches if it is frozen.
-
-    Raises:
-        UserError: if there is no such family.
-    """
+    """Return the smallest encoder of a family, for images of 16 x 16 patches if it is frozen."""
     from jepawm.models.encoders import EncoderConfig
     from jepawm.models.frozen.backbones import SHAPES
     from jepawm.models.frozen.encoder import FrozenEncoderConfig, TimmEncoderConfig

@@ -68,11 +68,7 @@ def parse(
 
 
 def take_option(name: str, argv: Sequence[str]) -> tuple[str | None, list[str]]:
-    """Take `--name VALUE` out of `argv`; returns the value (None if absent) and the rest.
-
-    Raises:
-        UserError: if the value is missing.
-    """
+    """Take `--name VALUE` out of `argv`; returns the value (None if absent) and the rest."""
     value, rest = None, []
     tokens = iter(argv)
     for token in tokens:

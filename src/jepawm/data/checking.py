@@ -37,11 +37,7 @@ class Examined:
 
 
 def examine(source: Source, requirements: Requirements) -> Iterator[Examined]:
-    """Read and check every episode; only its first frame is decoded.
-
-    Raises:
-        UserError: if the frame rate does not divide.
-    """
+    """Read and check every episode; only its first frame is decoded."""
     step = frame_step(source.fps, requirements.fps)
     if not source.episodes:
         raise UserError(f"{source.path} holds no episodes; check the path")

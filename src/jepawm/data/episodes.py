@@ -107,11 +107,7 @@ class EpisodeStore:
         )
 
     def verify(self) -> None:
-        """Compare every file, pixels too, with its recorded size and hash (about 1 s per GB).
-
-        Raises:
-            UserError: if a file is missing, truncated or altered.
-        """
+        """Compare every file, pixels too, with its recorded size and hash (about 1 s per GB)."""
         for name, record in self.manifest.files.items():
             check_size(self.path / name, record)
             check_hash(self.path / name, record)
@@ -121,9 +117,6 @@ def open_store(path: Path) -> EpisodeStore:
     """Open a store and check it: sizes, hashes, agreement with the manifest, finite actions.
 
     Of files above 2 GiB only the size is checked here; `EpisodeStore.verify` hashes them too.
-
-    Raises:
-        UserError: if the store is missing, half written, truncated, altered or inconsistent.
     """
     _require_folder(path)
     manifest = read_manifest(path)

@@ -40,11 +40,7 @@ EXPORTERS = Registry(
 def export_store(
     store: EpisodeStore, out: Path, *, format_name: str, options: ExportOptions
 ) -> None:
-    """Write all episodes of a store in another format into the new folder `out`.
-
-    Raises:
-        UserError: if the format is unknown, `out` exists, or the frame rate is not known.
-    """
+    """Write all episodes of a store in another format into the new folder `out`."""
     cast(Callable[..., None], EXPORTERS.get(format_name))(store, out, options=options)
 
 
@@ -85,11 +81,7 @@ def stored_episodes(store: EpisodeStore) -> Iterator[StoredEpisode]:
 
 
 def export_rate(store: EpisodeStore, options: ExportOptions) -> float:
-    """Return the frames per second to write.
-
-    Raises:
-        UserError: if neither the store nor the options say.
-    """
+    """Return the frames per second to write."""
     fps = options.fps or store.manifest.fps
     if fps is None:
         raise UserError(f"{store.path} does not know its frames per second; give --fps")

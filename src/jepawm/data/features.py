@@ -92,11 +92,7 @@ def _kind() -> SealedKind:
 
 
 def read_feature_manifest(folder: Path) -> FeatureManifest:
-    """Read and check `features.json` of a cache, complete or unfinished.
-
-    Raises:
-        UserError: if it is missing, truncated, altered, or of another format or version.
-    """
+    """Read and check `features.json` of a cache, complete or unfinished."""
     content = cast(dict, read_sealed(folder / FEATURES_NAME, kind=_kind()))
     if content["tokens"] is not None:
         content["tokens"] = FileRecord(**content["tokens"])
@@ -153,30 +149,18 @@ class FeatureStore:
         return torch.from_numpy(np.take(self.array, rows, axis=0))
 
     def require_frames_of(self, store: EpisodeStore) -> None:
-        """Check that the cache was computed from the frames of `store`.
-
-        Raises:
-            UserError: if it belongs to other frames; the message names both stores.
-        """
+        """Check that the cache was computed from the frames of `store`."""
         _require_same_frames(self.path, self.manifest, frames_hash(store), store=store.path)
 
     def verify(self) -> None:
-        """Compare the tokens with their recorded size and hash (about 1 s per GB).
-
-        Raises:
-            UserError: if they are missing, truncated or altered.
-        """
+        """Compare the tokens with their recorded size and hash (about 1 s per GB)."""
         assert self.manifest.tokens is not None
         check_size(self.path / _TOKENS_NAME, self.manifest.tokens)
         check_hash(self.path / _TOKENS_NAME, self.manifest.tokens)
 
 
 def open_features(path: Path) -> FeatureStore:
-    """Open a complete cache and check size and hash; above 2 GiB the size alone.
-
-    Raises:
-        UserError: if it is missing, unfinished, truncated or altered.
-    """
+    """Open a complete cache and check size and hash; above 2 GiB the size alone."""
     if not path.is_dir():
         unfinished = (
             f"; {partial_path(path).name} is unfinished" if partial_path(path).exists() else ""
@@ -220,10 +204,6 @@ def compute_features(
         require_same: takes the identity in an unfinished cache and its path, and raises a UserError
             if it is another encoder's.
         console: where progress is shown; None means stderr.
-
-    Raises:
-        UserError: if `path` exists, the disk has too little room, what is unfinished there belongs
-            to another encoder or store, or a token is beyond float16.
     """
     require_free(path)
     manifest = FeatureManifest(

@@ -66,10 +66,6 @@ def import_source(
         requirements: frame rate and shortest length.
         read_options: how the source was opened, for the manifest.
         console: where progress is shown; None means stderr.
-
-    Raises:
-        UserError: at the first bad episode unless they are skipped; if none is good; if `out`
-            exists or the disk is full; if frames are to have no pixels.
     """
     if options.image_size < 1:
         raise UserError(
@@ -118,11 +114,7 @@ def import_source(
 
 
 def check_source(source: Source, requirements: Requirements) -> list[Problem]:
-    """List all problems of all episodes, then the columns that never change.
-
-    Raises:
-        UserError: if the frame rate does not divide.
-    """
+    """List all problems of all episodes, then the columns that never change."""
     problems: list[Problem] = []
     rows: dict[str, list[np.ndarray]] = {"actions": [], "proprio": []}
     for examined in examine(source, requirements):

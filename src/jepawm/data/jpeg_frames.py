@@ -36,11 +36,7 @@ class JpegFrames:
         return np.cumsum(self.sizes)
 
     def read(self, rows: Int64[np.ndarray, "*b"]) -> UInt8[np.ndarray, "*b 3 H W"]:
-        """Decode the frames at `rows` `[*b]`; many at once in several threads.
-
-        Raises:
-            UserError: if a picture is damaged.
-        """
+        """Decode the frames at `rows` `[*b]`; many at once in several threads."""
         size = self.image_size
         pixels = np.empty((rows.size, 3, size, size), dtype=np.uint8)
 
@@ -88,11 +84,7 @@ def encode_frames(
 
 
 def decode_picture(content: bytes, *, name: str) -> UInt8[np.ndarray, "height width 3"]:
-    """Decode a picture as RGB.
-
-    Raises:
-        UserError: if the picture, called `name` in messages, is damaged.
-    """
+    """Decode a picture as RGB."""
     try:
         return np.asarray(Image.open(BytesIO(content)).convert("RGB"))
     except (OSError, UnidentifiedImageError) as error:

@@ -125,11 +125,7 @@ def sealed_text(content: Mapping[str, object], *, kind: SealedKind) -> str:
 
 
 def read_sealed(path: Path, *, kind: SealedKind) -> dict[str, object]:
-    """Read a sealed file and check it; returns its fields without format, version and hash.
-
-    Raises:
-        UserError: if it is missing, truncated, altered, or of another format or version.
-    """
+    """Read a sealed file and check it; returns its fields without format, version and hash."""
     if not path.is_file():
         raise UserError(f"{path.parent} is not {kind.folder}: it has no {path.name}")
     try:
@@ -169,11 +165,7 @@ def _kind() -> SealedKind:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read and check `manifest.json` of a store.
-
-    Raises:
-        UserError: if it is missing, truncated, altered, or of another format or version.
-    """
+    """Read and check `manifest.json` of a store."""
     content = cast(dict, read_sealed(folder / MANIFEST_NAME, kind=_kind()))
     content["statistics"] = Statistics(**content["statistics"])
     if content.get("source") is not None:
@@ -188,11 +180,7 @@ def record_file(path: Path) -> FileRecord:
 
 
 def check_size(path: Path, record: FileRecord) -> None:
-    """Compare the size of a file with its record.
-
-    Raises:
-        UserError: if the file is missing or has another size.
-    """
+    """Compare the size of a file with its record."""
     if not path.is_file():
         raise UserError(f"{path} is missing; {_REMEDY}")
     size = path.stat().st_size
@@ -202,21 +190,13 @@ def check_size(path: Path, record: FileRecord) -> None:
 
 
 def check_hash(path: Path, record: FileRecord) -> None:
-    """Compare the content of a file with its record.
-
-    Raises:
-        UserError: if the file was altered.
-    """
+    """Compare the content of a file with its record."""
     if hash_file(path) != record.sha256:
         raise UserError(f"{path} was altered: its SHA-256 is not the recorded one; {_REMEDY}")
 
 
 def check_opened(path: Path, record: FileRecord) -> None:
-    """Compare a file with its record when it is opened; above 2 GiB the size alone (1.3 s for 2 GiB).
-
-    Raises:
-        UserError: if the file is missing, truncated or altered.
-    """
+    """Compare a file with its record when it is opened; above 2 GiB the size alone (1.3 s for 2 GiB)."""
     check_size(path, record)
     if record.num_bytes <= _HASHED_WHEN_OPENED:
         check_hash(path, record)

@@ -124,11 +124,7 @@ class Problem:
 
 
 def choose_camera(wanted: str | None, cameras: Sequence[str], *, where: Path) -> str:
-    """Return the camera to read.
-
-    Raises:
-        UserError: if there is none, several and none is chosen, or no such one; lists them.
-    """
+    """Return the camera to read."""
     known = ", ".join(cameras)
     if not cameras:
         raise UserError(f"{where} holds no camera; record or render images first")
@@ -152,11 +148,7 @@ def read_any(places: Iterable[Place], read: Callable[[Place], Found]) -> Found |
 
 
 def refuse_keys(options: ReadOptions, *keys: str) -> None:
-    """Refuse options of a format whose columns are what they are.
-
-    Raises:
-        UserError: if one of the fields `keys` is given.
-    """
+    """Refuse options of a format whose columns are what they are."""
     for key in keys:
         if getattr(options, key) is not None:
             name = key.replace("_", "-")

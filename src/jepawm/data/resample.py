@@ -19,11 +19,7 @@ Combine = Literal["concat", "sum", "last"]
 
 
 def frame_step(fps: float | None, wanted: float | None) -> int:
-    """Return k: every k-th frame of a source of `fps` is kept to get `wanted` frames per second.
-
-    Raises:
-        UserError: if the rates do not divide; the message lists those that do.
-    """
+    """Return k: every k-th frame of a source of `fps` is kept to get `wanted` frames per second."""
     if wanted is None:
         return 1
     if fps is None:
@@ -44,9 +40,6 @@ def subsample(recording: Recording, step: int, *, combine: Combine | None) -> Re
     """Keep every `step`-th frame and join the actions between them.
 
     Actions that are differences of poses are computed anew from the poses that are kept.
-
-    Raises:
-        UserError: if it has to be said how actions are joined.
     """
     if step == 1:
         return recording
@@ -85,11 +78,7 @@ def square_frame(
 def square_frames(
     frames: Iterator[UInt8[np.ndarray, "height width 3"]], size: int, *, fit: Fit
 ) -> UInt8[np.ndarray, "L 3 size size"]:
-    """Make all frames of an episode square; `[L, 3, size, size]`.
-
-    Raises:
-        UserError: if the frames of the episode differ in shape.
-    """
+    """Make all frames of an episode square; `[L, 3, size, size]`."""
     result = np.empty((0, 3, size, size), dtype=np.uint8)
     shapes: set[tuple[int, ...]] = set()
     squares = []

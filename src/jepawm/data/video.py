@@ -26,9 +26,6 @@ def video_times(video: VideoFile, *, name: str) -> tuple[Int64[np.ndarray, " n"]
     """Return the times `[n]` of all frames, sorted, and the seconds of one unit; decodes nothing.
 
     A truncated file gives the times of the frames that are left.
-
-    Raises:
-        UserError: if the file, called `name` in messages, is missing or no video.
     """
     with _opened(video, name) as container:
         stream = container.streams.video[0]
@@ -52,9 +49,6 @@ def read_video(
     """Decode the frames at `times` (rising; units of `video_times`), or all of them, as RGB.
 
     Decoding starts at the key frame before the first and stops after the last.
-
-    Raises:
-        UserError: if the file, called `name` in messages, is missing, damaged, or ends too early.
     """
     left = None if times is None else [int(time) for time in times]
     with _opened(video, name) as container:
@@ -108,11 +102,7 @@ class VideoWriter:
     """Write RGB frames into an mp4 (h264), a key frame every two frames: clips decode fast."""
 
     def __init__(self, path: Path, *, fps: float, height: int, width: int) -> None:
-        """Create the file.
-
-        Raises:
-            UserError: if a side is odd, which the codec does not take.
-        """
+        """Create the file."""
         if height % 2 or width % 2:
             raise UserError(
                 f"{path.name}: videos need even sides, frames are {height} x {width}; use "
@@ -140,11 +130,7 @@ class VideoWriter:
 
 
 def require_av() -> ModuleType:
-    """Import PyAV.
-
-    Raises:
-        UserError: if it is not installed.
-    """
+    """Import PyAV."""
     try:
         import av
     except ImportError as error:

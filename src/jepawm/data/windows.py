@@ -40,10 +40,6 @@ class Windows:
 
         Episodes shorter than a window are left out; their number is logged. With `features`, the
         cache of the model's frozen encoder, windows hold tokens instead of pixels.
-
-        Raises:
-            UserError: if no episode is long enough, a number is out of range, or the cache belongs
-                to another store.
         """
         if features is not None:
             features.require_frames_of(store)
@@ -97,11 +93,7 @@ class Windows:
         return Trajectory(obs=obs, actions=self.normalizer.normalize_action(blocks))
 
     def states(self, indices: Int64[Tensor, " B"]) -> Float[np.ndarray, "B T1 S"]:
-        """Read simulator states `[B, T+1, S]`, float64, of windows `[B]`.
-
-        Raises:
-            UserError: if the store has no states.
-        """
+        """Read simulator states `[B, T+1, S]`, float64, of windows `[B]`."""
         if self.store.state is None:
             raise UserError(f"{self.store.path} holds no simulator states")
         return np.take(self.store.state, self._frame_rows(indices), axis=0)
@@ -160,9 +152,6 @@ def action_blocks(
     Every `action_skip`-th action is kept. Those of one block are joined in order of time
     (`concat`, `A = a * frameskip / action_skip`) or added (`sum`, `A = a`). With
     `frameskip < action_skip` each action kept is a row of its own, fewer than `num_blocks`.
-
-    Raises:
-        UserError: if the actions kept do not divide into `num_blocks` blocks.
     """
     kept = actions[..., ::action_skip, :]
     num_rows = num_blocks if frameskip >= action_skip else kept.shape[-2]
@@ -181,9 +170,6 @@ def split_episodes(
     """Split episodes into (train, val): shuffled by `torch.randperm`, the first part is for training.
 
     Training gets `int(train_fraction * num_episodes)` episodes, both parts stay shuffled.
-
-    Raises:
-        UserError: if the fraction is not between 0 and 1.
     """
     if not 0 <= train_fraction <= 1:
         raise UserError(f"train_fraction {train_fraction} must lie between 0 and 1")
@@ -195,11 +181,7 @@ def split_episodes(
 def hold_out(
     num_episodes: int, *, num_held_out: int
 ) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " m"]]:
-    """Split episodes into those that training may see and the last `num_held_out`.
-
-    Raises:
-        UserError: if none is left for training, or the number is negative.
-    """
+    """Split episodes into those that training may see and the last `num_held_out`."""
     if not 0 <= num_held_out < num_episodes:
         raise UserError(
             f"data.held_out = {num_held_out}; there are {num_episodes} episodes, give 0 to "

@@ -84,9 +84,6 @@ class EpisodeWriter:
             pixels: how frames are stored; `auto` is raw up to 128 pixels a side, JPEG above.
             fps: frames per second, if known.
             source: what the episodes are imported from; None if they are collected.
-
-        Raises:
-            UserError: if `path` exists, or the disk has too little room.
         """
         self.path = path
         self._environment = environment
@@ -120,9 +117,6 @@ class EpisodeWriter:
         """Add one episode of `L` frames and `L - 1` or `L` actions, in environment units.
 
         `task` says in words what it is about.
-
-        Raises:
-            UserError: if shapes disagree, a number is NaN or infinite, or the disk is full.
         """
         num_frames, num_actions = len(pixels), len(actions)
         columns = {"actions": actions, "proprio": proprio, "state": state}

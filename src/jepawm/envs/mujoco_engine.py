@@ -19,11 +19,7 @@ _MAX_GEOMETRIES = 1000
 
 
 def import_mujoco(environment: str, *, extra: str = "mujoco") -> ModuleType:
-    """Import mujoco for an environment, whose name is for messages.
-
-    Raises:
-        UserError: if it is not installed, or MUJOCO_GL names a library that does not load.
-    """
+    """Import mujoco for an environment, whose name is for messages."""
     try:
         return importlib.import_module("mujoco")
     except ModuleNotFoundError as error:
@@ -52,11 +48,7 @@ class OffscreenRenderer:
         shadows: bool,
         reflections: bool,
     ) -> None:
-        """Take the model, the side of the pictures in pixels and what costs time.
-
-        Raises:
-            UserError: if no OpenGL backend works; the message begins with the environment.
-        """
+        """Take the model, the side of the pictures in pixels and what costs time."""
         self._engine = engine = import_mujoco(environment)
         self._model = model
         model.vis.quality.offsamples = num_samples

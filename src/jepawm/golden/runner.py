@@ -71,11 +71,7 @@ class CaseResult:
 
 
 def run(folder: Path) -> list[CaseResult]:
-    """Run every `.npz` file below `folder`, sorted by name; one bad file stops no other.
-
-    Raises:
-        UserError: if there is no such folder or it holds no case.
-    """
+    """Run every `.npz` file below `folder`, sorted by name; one bad file stops no other."""
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder; give the folder of the golden .npz files")
     paths = sorted(folder.rglob("*.npz"))

@@ -18,11 +18,7 @@ _SIDE = 16
 
 
 def load_decoder(source: str | Path, *, device: str = "cpu") -> ImageDecoder:
-    """Load a decoder by folder, or by its released name from the Hugging Face hub.
-
-    Raises:
-        UserError: if there is no such decoder, or its files are damaged.
-    """
+    """Load a decoder by folder, or by its released name from the Hugging Face hub."""
     name, folder = str(source), Path(source)
     if find_checkpoint(folder) is None and name in DECODERS:
         checkpoint = import_decoder(fetch_released(name), DECODERS[name])
@@ -48,9 +44,6 @@ def import_decoder(path: Path, released: ReleasedDecoder) -> Checkpoint:
     Args:
         path: the file.
         released: which decoder it should be.
-
-    Raises:
-        UserError: if the file cannot be read safely or is not this decoder.
     """
     tensors = flat_names({"model": read_weight_file(path, "model")})
     expected = original_decoder_layout(_build(released).state_dict())

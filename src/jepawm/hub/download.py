@@ -25,9 +25,6 @@ def fetch(repo: str, name: str, *, by_hand: str) -> Path:
         repo: repository, `owner/name`.
         name: file in it.
         by_hand: what to do with the file if a person fetches it, for the error message.
-
-    Raises:
-        UserError: if it cannot be fetched or is damaged; the message names file and address.
     """
     _require_hub()
     from huggingface_hub import try_to_load_from_cache

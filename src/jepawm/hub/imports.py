@@ -84,9 +84,6 @@ def import_jepa_wms(path: Path, model: str, *, encoder_weights: str | None = Non
         model: its name, one of `RELEASED`.
         encoder_weights: where the weights of the frozen encoder are, as `encoder.weights`; None:
             the Hugging Face hub.
-
-    Raises:
-        UserError: if the file cannot be read safely or is not this model.
     """
     experiment, normalizer = released_experiment(model), released_normalizer(model)
     if encoder_weights is not None:
@@ -102,9 +99,6 @@ def import_vjepa2_ac(path: Path, *, encoder_weights: str | None = None) -> Impor
         path: the file, `vjepa2-ac-vitg.pt`.
         encoder_weights: where the weights of the encoder are; None: this file, which then has to
             stay where it is.
-
-    Raises:
-        UserError: if the file cannot be read safely or is another model.
     """
     content = read_content(path)
     if encoder_weights is None and isinstance(content.get("encoder"), Mapping):
@@ -128,9 +122,6 @@ def import_dino_wm(
         model: the released DINO-WM model for the same data; statistics and protocol are its.
         window: frames of history (`num_hist`) that it was trained with.
         encoder_weights: where the weights of the frozen encoder are; None: the Hugging Face hub.
-
-    Raises:
-        UserError: if the file cannot be read safely or is no such model.
     """
     if find_released(model).family != "dino_wm":
         known = ", ".join(name for name, one in RELEASED.items() if one.family == "dino_wm")
@@ -155,9 +146,6 @@ def import_content(
         experiment: what the file should hold.
         normalizer: statistics of the data; they fix the widths of actions and proprioception.
         path: the file, for messages.
-
-    Raises:
-        UserError: if a tensor is missing, extra, mis-shaped or not finite.
     """
     tensors = _groups(content, path)
     problems = list_misfits(world_model_layout(experiment, normalizer), tensors)
@@ -294,9 +282,6 @@ def read_modules(path: Path) -> dict[str, object]:
     classes. Here each class of a known kind is replaced by an inert one that only keeps what the
     file says about its objects, and torch's reader does the rest; any other name is still refused.
     Entries that are already tensors by name stay, so files of state dicts are read alike.
-
-    Raises:
-        UserError: if it is missing, truncated, or names something that is not a module.
     """
     names = foreign_objects(path) if path.is_file() else []
     unknown = [name for name in names if not _KNOWN.fullmatch(name)]

@@ -59,11 +59,7 @@ class ReleasedDecoder:
 
 
 def released_experiment(name: str) -> Experiment:
-    """Return the configuration of a released world model.
-
-    Raises:
-        UserError: if there is none of this name.
-    """
+    """Return the configuration of a released world model."""
     released = find_released(name)
     data = DATASETS[released.dataset]
     joint = released.family == "vjepa2_ac"
@@ -97,31 +93,19 @@ def released_experiment(name: str) -> Experiment:
 
 
 def released_normalizer(name: str) -> Normalizer:
-    """Return the statistics that a released world model was trained with.
-
-    Raises:
-        UserError: if there is none of this name.
-    """
+    """Return the statistics that a released world model was trained with."""
     return DATASETS[find_released(name).dataset].normalizer()
 
 
 def find_released(name: str) -> ReleasedModel:
-    """Return a released world model by name.
-
-    Raises:
-        UserError: if there is none of this name.
-    """
+    """Return a released world model by name."""
     if name not in RELEASED:
         raise UserError(f"no released model is called {name!r} (there are: {', '.join(RELEASED)})")
     return RELEASED[name]
 
 
 def fetch_released(name: str) -> Path:
-    """Return the path of the file of a released model or decoder; fetch it where it is missing.
-
-    Raises:
-        UserError: if there is none of this name, or it cannot be fetched.
-    """
+    """Return the path of the file of a released model or decoder; fetch it where it is missing."""
     mirror_name = (DECODERS[name] if name in DECODERS else find_released(name)).mirror_name
     return fetch(
         REPOSITORY,

@@ -71,11 +71,6 @@ class PlanJob:
     """Observed latents that a plan starts from."""
 
     def __post_init__(self) -> None:
-        """Check the numbers.
-
-        Raises:
-            UserError: if one is below what makes sense.
-        """
         for name, least in (("num_samples", 2), ("num_iterations", 1), ("horizon", 1)):
             if getattr(self, name) < least:
                 raise UserError(f"{_option(name)} {getattr(self, name)}; give at least {least}")
@@ -123,11 +118,7 @@ def plan_job(
     window: int | None = None,
     context: int | None = None,
 ) -> PlanJob:
-    """Return the job of a size; None takes the size's own number, a whole window of context.
-
-    Raises:
-        UserError: if a number makes no sense, or the model has no such window.
-    """
+    """Return the job of a size; None takes the size's own number, a whole window of context."""
     window = size.window if window is None else window
     if window > size.predictor.window:
         raise UserError(f"--window {window}; this size allows 1 to {size.predictor.window}")
@@ -177,9 +168,6 @@ def bench_planning(
         engine: how candidates are rolled out.
         device: where.
         repeats: plans at most; the median counts.
-
-    Raises:
-        UserError: if the memory is too small for one candidate.
     """
     place = torch.device(device)
     bench = PlanningBench(size, job, engine=engine, device=place)

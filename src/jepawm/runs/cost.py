@@ -48,9 +48,6 @@ def dry_run(
         num_windows: windows in the batch of that step, at most the recipe's.
         num_devices: devices that share the batch; each holds all weights.
         tflops: sustained throughput of all devices together; None: that of the measured step.
-
-    Raises:
-        UserError: if widths are unknown or the memory here does not suffice.
     """
     if min(num_windows, num_devices, 1.0 if tflops is None else tflops) <= 0:
         raise UserError(

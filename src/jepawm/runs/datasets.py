@@ -110,9 +110,6 @@ def use_recordings(experiment: Experiment, path: Path, *, data_root: Path) -> Ex
         experiment: the configuration; its `data.image_size` is that of the import.
         path: a store, or a data set of any known format.
         data_root: folder of imported data sets.
-
-    Raises:
-        UserError: if both `--data` and `data.store` are given, or the data set is damaged.
     """
     data = experiment.data
     if (path / MANIFEST_NAME).is_file():
@@ -158,10 +155,6 @@ def find_or_compute_features(
 
     With several processes the first computes and the others wait. Returns None where the
     experiment uses no cache.
-
-    Raises:
-        UserError: in every process, if the cache is of another encoder, image size or store, or
-            the disk has too little room.
     """
     place, config = experiment.data.feature_cache, experiment.encoder
     if place is None or isinstance(config, EncoderConfig):
@@ -175,11 +168,7 @@ def find_or_compute_features(
 def features_run(
     path: Path, encoder: AnyEncoderConfig, *, out: Path | None, device: str
 ) -> dict[str, object]:
-    """Compute the features of a store beforehand, or check them in full; returns what is there.
-
-    Raises:
-        UserError: if the encoder is learned, or what is there is another's or damaged.
-    """
+    """Compute the features of a store beforehand, or check them in full; returns what is there."""
     if isinstance(encoder, EncoderConfig):
         raise UserError("features are those of frozen encoders, this one is learned; see --encoder")
     features = make_features(open_store(path), encoder, out=out, device=torch.device(device))
@@ -204,9 +193,6 @@ def make_features(
         config: the encoder; its weights are loaded to compare their hash.
         out: folder of the cache; None: beside the store, by what decides its content.
         device: where to encode.
-
-    Raises:
-        UserError: if what is there belongs to another encoder, image size or store.
     """
     encoder = load_frozen_encoder(config)
     path = out or features_path(store, encoder.identity)

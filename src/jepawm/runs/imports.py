@@ -37,9 +37,6 @@ def import_checkpoint(
         statistics: JSON file with means and standard deviations in place of the known ones.
         window: frames of history of a DINO-WM checkpoint.
         overwrite: replace a checkpoint that is there.
-
-    Raises:
-        UserError: if the file is not what it should be, or the folder is taken.
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file; give a folder")

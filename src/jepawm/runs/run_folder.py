@@ -25,9 +25,6 @@ def open_run(experiment: Experiment, out: Path, *, resume: bool, explicit: bool)
 
     A run goes on with another strategy, checkpointed activations or compiled layers if these are
     set: they do not change what is computed.
-
-    Raises:
-        UserError: if the folder is taken, or its run has another configuration.
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is no folder; choose another --out")
@@ -62,11 +59,7 @@ def open_run(experiment: Experiment, out: Path, *, resume: bool, explicit: bool)
 
 
 def write_experiment(experiment: Experiment, out: Path) -> None:
-    """Write `experiment.json`, making the folder where it is missing.
-
-    Raises:
-        UserError: if it cannot be written.
-    """
+    """Write `experiment.json`, making the folder where it is missing."""
     record = {
         "recipe": experiment.name,
         "seed": experiment.seed,

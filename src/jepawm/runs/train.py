@@ -55,9 +55,6 @@ def train_run(
         resume: go on from the last checkpoint in `out`, from step 0 where there is none yet.
         explicit: whether the user set fields; if not, a resumed run keeps its own configuration.
         processes: processes that collect a missing data set; None means one for each thread.
-
-    Raises:
-        UserError: if the folder is taken, files are damaged, or the loss is not finite.
     """
     began = perf_counter()
     torch.set_flush_denormal(True)
@@ -190,11 +187,7 @@ class StopRequest:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Give the signals back; tell how to go on if the run was stopped.
-
-        Raises:
-            UserError: if a stop was asked for; the checkpoint is written by then.
-        """
+        """Give the signals back; tell how to go on if the run was stopped."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
         if kind is None and self():

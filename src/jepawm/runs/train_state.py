@@ -37,9 +37,6 @@ def build_state(
     """Build the state at the run's checkpoint, or at step 0 where there is none.
 
     Every process reads the whole checkpoint, whatever the number of processes that wrote it.
-
-    Raises:
-        UserError: if the checkpoint is damaged or belongs to another configuration.
     """
     with together():
         saved = None
@@ -66,11 +63,7 @@ def save_state(
     out: Path,
     probe: LinearProbe | None = None,
 ) -> None:
-    """Write a checkpoint of whole tensors; the first process writes, all take part.
-
-    Raises:
-        UserError: in every process, if it cannot be written.
-    """
+    """Write a checkpoint of whole tensors; the first process writes, all take part."""
     model = state.learner.model
     tensors = gather_shards((MODEL + k, v) for k, v in stored_weights(model).items())
     training = gather_shards(training_tensors(state).items())

@@ -28,11 +28,7 @@ FORMATS = Registry(
 
 
 def open_source(path: Path, *, name: str | None, options: ReadOptions) -> Source:
-    """Open a foreign data set; without a `name` the format is recognised.
-
-    Raises:
-        UserError: if nothing is there, the format is unknown, or its files are wrong.
-    """
+    """Open a foreign data set; without a `name` the format is recognised."""
     if not path.exists():
         raise UserError(f"there is nothing at {path}; check the path")
     return get_format(name or recognise(path)).open(path, options)
@@ -44,11 +40,7 @@ def get_format(name: str) -> Format:
 
 
 def recognise(path: Path) -> str:
-    """Return the name of the format that `path` has.
-
-    Raises:
-        UserError: if none or several fit.
-    """
+    """Return the name of the format that `path` has."""
     names = [name for name in FORMATS.names() if get_format(name).recognises(path)]
     if len(names) == 1:
         return names[0]

@@ -38,11 +38,7 @@ _TASK = "current_task"
 
 
 def open_droid(path: Path, options: ReadOptions) -> Source:
-    """Open a folder of episodes, or a list of their folders.
-
-    Raises:
-        UserError: if there are none, or a camera has to be chosen.
-    """
+    """Open a folder of episodes, or a list of their folders."""
     refuse_keys(options, "action_key", "proprio_key")
     folders = _folders(path)
     if not folders:
@@ -74,11 +70,7 @@ FORMAT = Format(summary="raw DROID", recognises=_recognises, open=open_droid)
 
 
 def read_poses(file: Path, group: str, *, gripper: str, cartesian: str) -> Float[np.ndarray, "L 7"]:
-    """Read poses `[L, 7]`: position, Euler angles and gripper.
-
-    Raises:
-        UserError: if the file is damaged or lacks them.
-    """
+    """Read poses `[L, 7]`: position, Euler angles and gripper."""
     with opened(file) as content:
         robot = group_of(content, group, file=file)
         columns = [rows_of(robot, name, file=file) for name in (cartesian, gripper)]

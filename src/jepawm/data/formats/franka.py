@@ -30,11 +30,7 @@ _FPS = 30.0
 
 
 def open_franka(path: Path, options: ReadOptions) -> Source:
-    """Open a folder of recordings, or one of them.
-
-    Raises:
-        UserError: if there are none, or a camera has to be chosen.
-    """
+    """Open a folder of recordings, or one of them."""
     refuse_keys(options, "action_key", "proprio_key")
     files = _files(path)
     if not files:

@@ -20,11 +20,7 @@ _PIECE = 32
 
 @contextmanager
 def opened(file: Path) -> "Iterator[h5py.File]":
-    """Open a file for reading.
-
-    Raises:
-        UserError: if h5py is not installed, or the file is missing, truncated or damaged.
-    """
+    """Open a file for reading."""
     try:
         import h5py
     except ImportError as error:
@@ -39,11 +35,7 @@ def opened(file: Path) -> "Iterator[h5py.File]":
 
 
 def rows_of(group: "h5py.Group", name: str, *, file: Path) -> Shaped[np.ndarray, "n d"]:
-    """Read a column of numbers as rows `[n, d]`; `[n]` becomes `[n, 1]`.
-
-    Raises:
-        UserError: if it is missing (lists what there is), or no table of numbers.
-    """
+    """Read a column of numbers as rows `[n, d]`; `[n]` becomes `[n, 1]`."""
     data = dataset_of(group, name, file=file)
     if data.ndim not in (1, 2) or not np.issubdtype(data.dtype, np.number):
         raise UserError(
@@ -53,11 +45,7 @@ def rows_of(group: "h5py.Group", name: str, *, file: Path) -> Shaped[np.ndarray,
 
 
 def dataset_of(group: "h5py.Group", name: str, *, file: Path) -> "h5py.Dataset":
-    """Return a data set of a group.
-
-    Raises:
-        UserError: if it is missing; lists what there is.
-    """
+    """Return a data set of a group."""
     found = datasets_in(group)
     if name not in found:
         raise UserError(f"{file} lacks {name} in {group.name}; there is: {', '.join(found)}")
@@ -65,11 +53,7 @@ def dataset_of(group: "h5py.Group", name: str, *, file: Path) -> "h5py.Dataset":
 
 
 def group_of(parent: "h5py.Group", name: str, *, file: Path) -> "h5py.Group":
-    """Return a group of a group.
-
-    Raises:
-        UserError: if it is missing; lists what there is.
-    """
+    """Return a group of a group."""
     import h5py
 
     node = parent.get(name)

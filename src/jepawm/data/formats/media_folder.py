@@ -45,11 +45,7 @@ _HERE = "frames"
 
 
 def open_media_folder(path: Path, options: ReadOptions) -> Source:
-    """Open a folder.
-
-    Raises:
-        UserError: if there is no table, no frames, or a camera has to be chosen.
-    """
+    """Open a folder."""
     tables = _tables(path)
     if not tables:
         raise UserError(f"{path} holds no table of actions: add actions.csv or <episode>.csv")

@@ -33,11 +33,7 @@ _CAMERA = "video"
 
 
 def open_metaworld(path: Path, options: ReadOptions) -> Source:
-    """Open a table, or a folder of tables.
-
-    Raises:
-        UserError: if there is none, or one lacks a column.
-    """
+    """Open a table, or a folder of tables."""
     refuse_keys(options, "action_key", "proprio_key")
     camera = choose_camera(options.camera, [_CAMERA], where=path)
     files = _files(path)

@@ -45,11 +45,7 @@ _OBSERVATIONS = "observations"
 
 
 def open_minari(path: Path, options: ReadOptions) -> Source:
-    """Open the folder of a data set (the one that holds `data/`).
-
-    Raises:
-        UserError: if files are missing, no observation is an image, or a camera has to be chosen.
-    """
+    """Open the folder of a data set (the one that holds `data/`)."""
     file = path / "data" / "main_data.hdf5"
     metadata = _metadata(path / "data" / "metadata.json")
     kept = metadata.get("data_format", "hdf5")

@@ -33,11 +33,7 @@ _PROPRIO = "proprio"
 
 
 def open_npz(path: Path, options: ReadOptions) -> Source:
-    """Open a folder of `.npz` files, or one of them.
-
-    Raises:
-        UserError: if the first file is damaged, or a camera has to be chosen.
-    """
+    """Open a folder of `.npz` files, or one of them."""
     files = _files(path)
     if not files:
         raise UserError(f"{path} holds no .npz file; check the path")
@@ -65,11 +61,7 @@ def open_npz(path: Path, options: ReadOptions) -> Source:
 
 
 def write_npz(store: EpisodeStore, out: Path, *, options: ExportOptions) -> None:
-    """Write every episode of a store as one compressed `.npz` file.
-
-    Raises:
-        UserError: if `out` exists or the disk is full.
-    """
+    """Write every episode of a store as one compressed `.npz` file."""
     manifest = store.manifest
     fps = options.fps or manifest.fps
     num_bytes = manifest.num_frames * manifest.image_size**2 * 3

@@ -139,11 +139,7 @@ def _frames(file: Path, *, channels_first: bool) -> Iterator[UInt8[np.ndarray, "
 
 
 def load_array(file: Path) -> Shaped[np.ndarray, "..."]:
-    """Load a tensor, or a list of numbers, without running code that the file may hold.
-
-    Raises:
-        UserError: if the file is missing, damaged, or holds something else.
-    """
+    """Load a tensor, or a list of numbers, without running code that the file may hold."""
     if not file.is_file():
         raise UserError(f"{file} is missing; copy it again, or leave the episode out")
     try:
@@ -162,11 +158,7 @@ def load_array(file: Path) -> Shaped[np.ndarray, "..."]:
 
 
 def load_counts(file: Path) -> Int64[np.ndarray, " n"]:
-    """Read a pickled list of whole numbers, without unpickling.
-
-    Raises:
-        UserError: if the file is missing, truncated, or holds anything else.
-    """
+    """Read a pickled list of whole numbers, without unpickling."""
     if not file.is_file():
         raise UserError(f"{file} is missing; copy it again")
     counts = []
@@ -187,11 +179,7 @@ def load_counts(file: Path) -> Int64[np.ndarray, " n"]:
 def rows_of_episode(
     rows: Shaped[np.ndarray, "n L *d"], index: int, *, length: int, file: Path
 ) -> Shaped[np.ndarray, "length d"]:
-    """Cut the rows of an episode out of a padded array.
-
-    Raises:
-        UserError: if the array is too short.
-    """
+    """Cut the rows of an episode out of a padded array."""
     if index >= len(rows) or length > rows.shape[1]:
         raise UserError(
             f"{file}: shape {rows.shape} has no {length} rows for episode {index}; the lengths are "

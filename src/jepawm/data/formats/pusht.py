@@ -35,11 +35,7 @@ _CAMERA = "obses"
 
 
 def open_pusht(path: Path, options: ReadOptions) -> Source:
-    """Open one of the folders `train` and `val`.
-
-    Raises:
-        UserError: if a file is missing or damaged.
-    """
+    """Open one of the folders `train` and `val`."""
     refuse_keys(options, "proprio_key")
     camera = choose_camera(options.camera, [_CAMERA], where=path)
     parts = [part for part in ("train", "val") if (path / part / "states.pth").is_file()]

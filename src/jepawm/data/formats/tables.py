@@ -10,11 +10,7 @@ from jepawm.errors import UserError
 
 
 def matrix(table: pa.Table, name: str, *, file: Path) -> Shaped[np.ndarray, "n d"]:
-    """Return a column of numbers or of lists of equal length as rows `[n, d]`, dtype kept.
-
-    Raises:
-        UserError: if rows are empty, differ in length, or hold no numbers.
-    """
+    """Return a column of numbers or of lists of equal length as rows `[n, d]`, dtype kept."""
     column = table[name].combine_chunks()
     if column.null_count:
         raise UserError(f"{file}: {name} is empty in {column.null_count} rows; fill or leave out")
@@ -37,11 +33,7 @@ def matrix(table: pa.Table, name: str, *, file: Path) -> Shaped[np.ndarray, "n d
 
 
 def require_columns(there: list[str], wanted: list[str], *, file: Path) -> None:
-    """Check that a table has the columns that are wanted.
-
-    Raises:
-        UserError: if some are missing; names them, and those there are.
-    """
+    """Check that a table has the columns that are wanted."""
     missing = [name for name in wanted if name not in there]
     if missing:
         raise UserError(

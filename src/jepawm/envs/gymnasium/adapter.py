@@ -55,11 +55,7 @@ class GymEnv(gymnasium.Env[Arrays, np.ndarray]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, object] | None = None
     ) -> tuple[Arrays, dict[str, object]]:
-        """Start the task in `options["task"]` exactly, else one drawn from `seed`.
-
-        Raises:
-            UserError: if the options hold anything else.
-        """
+        """Start the task in `options["task"]` exactly, else one drawn from `seed`."""
         super().reset(seed=seed)
         tasks = _tasks(options, key="task")
         if tasks is None:
@@ -111,11 +107,7 @@ class GymVectorEnv(VectorEnv[Arrays, np.ndarray, np.ndarray]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, object] | None = None
     ) -> tuple[Arrays, dict[str, object]]:
-        """Start the `B` tasks in `options["tasks"]` exactly, else `B` tasks drawn from `seed`.
-
-        Raises:
-            UserError: if the options hold anything else, or another number of tasks.
-        """
+        """Start the `B` tasks in `options["tasks"]` exactly, else `B` tasks drawn from `seed`."""
         super().reset(seed=seed)
         tasks = _tasks(options, key="tasks")
         if tasks is None:

@@ -65,9 +65,6 @@ class GymnasiumBatch:
         """Take the side of the images in pixels, what makes a copy, and where goals come from.
 
         Copies need the render mode `rgb_array`. Without `goals` they are `RandomGoals()`.
-
-        Raises:
-            UserError: if the image size is out of range or actions or pictures are of another kind.
         """
         if image_size < 1:
             raise UserError(f"image_size = {image_size}; give at least 1")
@@ -95,11 +92,7 @@ class GymnasiumBatch:
         return tasks
 
     def reset(self, tasks: Sequence[Task]) -> Observation:
-        """Put copy i into the start of task i; returns observations `[B]`.
-
-        Raises:
-            UserError: if there is no task.
-        """
+        """Put copy i into the start of task i; returns observations `[B]`."""
         if not tasks:
             raise UserError("there are no tasks to reset to; give at least 1")
         while len(self._copies) < len(tasks):

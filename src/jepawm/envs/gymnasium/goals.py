@@ -124,11 +124,7 @@ class ExpertGoals:
         return flatten(env, obs)
 
     def goal(self, env: gymnasium.Env, task: Task) -> Snapshot:
-        """Follow the expert from the start.
-
-        Raises:
-            UserError: if the environment has no method `expert_action`.
-        """
+        """Follow the expert from the start."""
         expert = env.unwrapped
         if not isinstance(expert, HasExpert):
             raise UserError(f"{type(expert).__name__} has no method expert_action; choose goals")
@@ -216,11 +212,7 @@ def flatten(env: gymnasium.Env, obs: object) -> Float[np.ndarray, " S"]:
 
 
 def picture(env: gymnasium.Env) -> UInt8[np.ndarray, "height width 3"]:
-    """Return what the environment renders.
-
-    Raises:
-        UserError: if it renders no picture, or what draws it is not installed.
-    """
+    """Return what the environment renders."""
     name = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
     try:
         frame = env.render()

@@ -52,12 +52,7 @@ class RoboCasaEnv(gymnasium.Env[Float[np.ndarray, " S"], Float[np.ndarray, " 7"]
     render_mode = "rgb_array"
 
     def __init__(self, path: str, subtask: str = "reach") -> None:
-        """Take the HDF5 file of demonstrations and the sub-task: reach, pick or place.
-
-        Raises:
-            UserError: if RoboCasa does not load, the file is no such file, or there is no such
-                sub-task.
-        """
+        """Take the HDF5 file of demonstrations and the sub-task: reach, pick or place."""
         if subtask not in _SEGMENTS:
             raise UserError(f"unknown sub-task {subtask!r} (known: {', '.join(_SEGMENTS)})")
         self.subtask = subtask
@@ -155,11 +150,7 @@ class DemonstrationGoals:
 
 
 def robocasa(name: str) -> partial[GymnasiumBatch]:
-    """Return the builder of `robocasa:SUBTASK@FILE`, for example `robocasa:reach@demos_im256.hdf5`.
-
-    Raises:
-        UserError: if the name has no file.
-    """
+    """Return the builder of `robocasa:SUBTASK@FILE`, for example `robocasa:reach@demos_im256.hdf5`."""
     subtask, at, path = name.partition("@")
     if not at or not path:
         raise UserError(f"robocasa:{name} names no file; write robocasa:reach@FILE.hdf5")
@@ -169,11 +160,7 @@ def robocasa(name: str) -> partial[GymnasiumBatch]:
 
 
 def read_demonstrations(path: Path, *, subtask: str) -> list[Demonstration]:
-    """Read the demonstrations of a RoboCasa HDF5 file that contain a sub-task.
-
-    Raises:
-        UserError: if the file is missing, no such file, or has no such demonstration.
-    """
+    """Read the demonstrations of a RoboCasa HDF5 file that contain a sub-task."""
     try:
         h5py = importlib.import_module("h5py")
     except ImportError as error:

@@ -39,11 +39,7 @@ class RobosuiteEnv(gymnasium.Env[Float[np.ndarray, " S"], Float[np.ndarray, " 7"
     render_mode = "rgb_array"
 
     def __init__(self, task: str = "reach") -> None:
-        """Build `reach`, `pick` or `place`.
-
-        Raises:
-            UserError: if robosuite does not load or there is no such task.
-        """
+        """Build `reach`, `pick` or `place`."""
         if task not in _TASKS:
             raise UserError(f"unknown robosuite task {task!r} (known: {', '.join(_TASKS)})")
         self.task = task

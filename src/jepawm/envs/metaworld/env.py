@@ -39,9 +39,6 @@ class MetaworldBatch:
         """Take the side of the images in pixels (the paper's is 224) and Metaworld's task.
 
         `num_threads` work on `simulate`; the result does not depend on them.
-
-        Raises:
-            UserError: if a number is out of range, metaworld is not installed, or has no such task.
         """
         if image_size < 1 or num_threads < 1 or view.supersampling < 1:
             raise UserError(
@@ -63,9 +60,6 @@ class MetaworldBatch:
 
         An episode starts after the reset and one idle step; the goal is where the scripted expert
         is 100 steps after the reset, whether or not it has succeeded by then.
-
-        Raises:
-            UserError: if a number is out of range.
         """
         if seed < 0 or num_tasks < 1:
             raise UserError(
@@ -85,12 +79,7 @@ class MetaworldBatch:
         return tasks
 
     def reset(self, tasks: Sequence[Task]) -> Observation:
-        """Put copy i into the start of task i; returns observations `[B]`.
-
-        Raises:
-            UserError: if there is no task, one is not a task of this environment, or no picture
-                can be drawn.
-        """
+        """Put copy i into the start of task i; returns observations `[B]`."""
         if not tasks:
             raise UserError("there are no tasks to reset Metaworld to; give at least 1")
         for index, task in enumerate(tasks):
@@ -105,11 +94,7 @@ class MetaworldBatch:
         return self._observe(self._look(self._goals))
 
     def step(self, actions: Float[np.ndarray, "B a"]) -> Observation:
-        """Apply one action `[B, 4]` to each copy; returns observations `[B]`.
-
-        Raises:
-            UserError: if the actions do not fit the copies or are not finite.
-        """
+        """Apply one action `[B, 4]` to each copy; returns observations `[B]`."""
         self._check_actions(actions, num_axes=2)
         self._moments = [
             self._simulator.step(scene, moment.state, action=action)
@@ -129,11 +114,7 @@ class MetaworldBatch:
         return np.array([moment.success for moment in self._moments], dtype=np.bool_)
 
     def simulate(self, actions: Float[np.ndarray, "B K T a"]) -> Float[np.ndarray, "B K T S"]:
-        """Return the states `[B, K, T, S]` that actions would lead to; changes nothing.
-
-        Raises:
-            UserError: if the actions do not fit the copies or are not finite.
-        """
+        """Return the states `[B, K, T, S]` that actions would lead to; changes nothing."""
         self._check_actions(actions, num_axes=4)
         batch, num_candidates = actions.shape[:2]
         states = np.empty((*actions.shape[:3], self.state_dim))

@@ -35,11 +35,7 @@ class MetaworldExplorer:
     def script(
         self, generator: np.random.Generator, *, num_episodes: int, num_steps: int, data_root: Path
     ) -> Script:
-        """Draw layouts and actions; `data_root` plays no part.
-
-        Raises:
-            UserError: if a setting is out of range, metaworld is missing or has no such task.
-        """
+        """Draw layouts and actions; `data_root` plays no part."""
         del data_root
         if not (0.0 <= self.persistence_high < 1.0 and 0.0 <= self.expert_fraction <= 1.0):
             raise UserError(

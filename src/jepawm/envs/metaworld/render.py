@@ -38,11 +38,7 @@ def draw_metaworld(
     image_size: int,
     view: MetaworldView = DEFAULT_VIEW,
 ) -> UInt8[np.ndarray, "size size 3"]:
-    """Draw one state of a task; the goal is a small red ball, as Metaworld draws it.
-
-    Raises:
-        UserError: if no OpenGL backend works.
-    """
+    """Draw one state of a task; the goal is a small red ball, as Metaworld draws it."""
     return _renderer(task, image_size, view).draw(scene, state)
 
 

@@ -59,11 +59,7 @@ class MetaworldSimulator:
     """Step, look at and arrange one Metaworld task; the result depends on the arguments alone."""
 
     def __init__(self, task: str) -> None:
-        """Build the task, for example `reach-wall`.
-
-        Raises:
-            UserError: if metaworld is not installed, or has no such task.
-        """
+        """Build the task, for example `reach-wall`."""
         self.task = task
         self._engine = engine = import_mujoco("Metaworld", extra="metaworld")
         table = importlib.import_module("metaworld.env_dict").ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE
@@ -188,11 +184,7 @@ class MetaworldSimulator:
 
 
 def metaworld_tasks() -> list[str]:
-    """List the names of Metaworld's tasks, without `-v3`.
-
-    Raises:
-        UserError: if metaworld is not installed.
-    """
+    """List the names of Metaworld's tasks, without `-v3`."""
     table: ModuleType
     try:
         table = importlib.import_module("metaworld.env_dict")

@@ -70,11 +70,7 @@ class PointMazeSimulator:
     """Step any number of balls, each alone in its maze; a pure function of state and action."""
 
     def __init__(self, physics: PointMazePhysics = PAPER_PHYSICS) -> None:
-        """Compile the maze.
-
-        Raises:
-            UserError: if mujoco is not installed or does not load.
-        """
+        """Compile the maze."""
         engine = import_mujoco("PointMaze")
         self.physics = physics
         self.model = compile_maze(physics)
@@ -99,11 +95,7 @@ class PointMazeSimulator:
 
 
 def compile_maze(physics: PointMazePhysics) -> "mujoco.MjModel":  # pyright: ignore[reportAttributeAccessIssue]
-    """Compile the maze for the installed engine.
-
-    Raises:
-        UserError: if mujoco is not installed or does not load.
-    """
+    """Compile the maze for the installed engine."""
     model = import_mujoco("PointMaze").MjModel.from_xml_string(maze_xml(physics))
     if physics.old_contacts:
         # engine 3 takes 1 / mass, which makes contacts softer than engine 2's 2 / (3 mass)

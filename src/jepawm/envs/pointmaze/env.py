@@ -34,11 +34,7 @@ class PointMazeBatch:
         view: PointMazeView = DEFAULT_VIEW,
         physics: PointMazePhysics = PAPER_PHYSICS,
     ) -> None:
-        """Take the side of the images in pixels (the paper's is 224) and how they are drawn.
-
-        Raises:
-            UserError: if the images are too small, or mujoco is not installed.
-        """
+        """Take the side of the images in pixels (the paper's is 224) and how they are drawn."""
         if image_size < _SMALLEST_IMAGE:
             raise UserError(
                 f"image_size = {image_size} cannot show the ball; use at least {_SMALLEST_IMAGE}"
@@ -55,12 +51,7 @@ class PointMazeBatch:
         return sample_pointmaze_tasks(seed, num_tasks=num_tasks, physics=self.physics)
 
     def reset(self, tasks: Sequence[Task]) -> Observation:
-        """Put copy i into the start of task i; returns observations `[B]`.
-
-        Raises:
-            UserError: if there is no task, one is not a task of this environment, or no picture
-                can be drawn.
-        """
+        """Put copy i into the start of task i; returns observations `[B]`."""
         if not tasks:
             raise UserError("there are no tasks to reset PointMaze to; give at least 1")
         for index, task in enumerate(tasks):
@@ -79,11 +70,7 @@ class PointMazeBatch:
         return self._observe(self._goals)
 
     def step(self, actions: Float[np.ndarray, "B a"]) -> Observation:
-        """Apply one action `[B, 2]` to each copy; returns observations `[B]`.
-
-        Raises:
-            UserError: if the actions do not fit the copies or are not finite.
-        """
+        """Apply one action `[B, 2]` to each copy; returns observations `[B]`."""
         self._check_actions(actions, num_axes=2)
         self._states = self._simulator.step(self._states, actions)
         return self._observe(self._states)
@@ -98,11 +85,7 @@ class PointMazeBatch:
         return np.linalg.norm(offset, axis=-1) < self.physics.success_distance
 
     def simulate(self, actions: Float[np.ndarray, "B K T a"]) -> Float[np.ndarray, "B K T 4"]:
-        """Return the states `[B, K, T, 4]` that actions would lead to; changes nothing.
-
-        Raises:
-            UserError: if the actions do not fit the copies or are not finite.
-        """
+        """Return the states `[B, K, T, 4]` that actions would lead to; changes nothing."""
         self._check_actions(actions, num_axes=4)
         batch, num_candidates, num_steps, _ = actions.shape
         flat = actions.reshape(batch * num_candidates, num_steps, -1)

@@ -32,11 +32,7 @@ class RandomPointMaze:
     def script(
         self, generator: np.random.Generator, *, num_episodes: int, num_steps: int, data_root: Path
     ) -> Script:
-        """Draw starts and actions; `data_root` plays no part.
-
-        Raises:
-            UserError: if the correlations are out of range.
-        """
+        """Draw starts and actions; `data_root` plays no part."""
         del data_root
         if not 0.0 <= self.persistence_low <= self.persistence_high < 1.0:
             raise UserError(

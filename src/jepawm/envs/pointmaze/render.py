@@ -40,9 +40,6 @@ def render_pointmaze(
     """Draw states `[*b, 4]`; x points to the right and y up.
 
     Returns uint8 images `[*b, 3, image_size, image_size]`; the target is not marked.
-
-    Raises:
-        UserError: if no OpenGL backend works.
     """
     flat = states.reshape(-1, states.shape[-1])
     frames = np.empty((len(flat), 3, image_size, image_size), dtype=np.uint8)

@@ -22,9 +22,6 @@ def sample_pointmaze_tasks(
     """Draw tasks with unrelated starts and goals; tasks that start solved are left out.
 
     The first tasks of a longer list are those of a shorter one with the same seed.
-
-    Raises:
-        UserError: if a number is out of range.
     """
     if seed < 0 or num_tasks < 1:
         raise UserError(
@@ -53,11 +50,7 @@ def start_goal(seed: int) -> tuple[Float[np.ndarray, " 4"], Float[np.ndarray, " 
 
 
 def pointmaze_states(states: Sequence[tuple[float, ...]], name: str) -> Float[np.ndarray, "B 4"]:
-    """Collect exact states `[B, 4]` of tasks and check them; `name` is for messages.
-
-    Raises:
-        UserError: if one is not 4 finite numbers, or lies outside the maze.
-    """
+    """Collect exact states `[B, 4]` of tasks and check them; `name` is for messages."""
     for index, state in enumerate(states):
         if len(state) != 4 or not np.isfinite(state).all():
             raise UserError(

@@ -50,11 +50,7 @@ class PushTWorld:
     """One agent and one block; a reset builds them anew, so that nothing earlier can matter."""
 
     def __init__(self, physics: PushTPhysics = PAPER_PHYSICS) -> None:
-        """Put agent and block somewhere; `reset` decides where.
-
-        Raises:
-            UserError: if pymunk is not installed.
-        """
+        """Put agent and block somewhere; `reset` decides where."""
         self.physics = physics
         self._pymunk = import_pymunk()
         self.reset(np.array([256.0, 400.0, 256.0, 300.0, 0.0, 0.0, 0.0]))
@@ -124,11 +120,7 @@ class PushTWorld:
 
 
 def import_pymunk() -> ModuleType:
-    """Import pymunk.
-
-    Raises:
-        UserError: if it is not installed; the message names the extra.
-    """
+    """Import pymunk."""
     try:
         return importlib.import_module("pymunk")
     except ModuleNotFoundError as error:

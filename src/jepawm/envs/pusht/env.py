@@ -41,9 +41,6 @@ class PushTBatch:
 
         `antialias` smooths the resize of the canvas; None does so below 224 pixels, where the
         reference has no pictures of its own and thin lines would vanish.
-
-        Raises:
-            UserError: if the images are too small or too large, or pymunk is not installed.
         """
         if not _SMALLEST_IMAGE <= image_size <= CANVAS:
             raise UserError(
@@ -66,11 +63,7 @@ class PushTBatch:
         return sample_pusht_tasks(seed, num_tasks=num_tasks, physics=self.physics)
 
     def reset(self, tasks: Sequence[Task]) -> Observation:
-        """Put copy i into the start of task i and settle; returns observations `[B]`.
-
-        Raises:
-            UserError: if there is no task, or one is not a task of this environment.
-        """
+        """Put copy i into the start of task i and settle; returns observations `[B]`."""
         if not tasks:
             raise UserError("there are no tasks to reset Push-T to; give at least 1")
         for index, task in enumerate(tasks):
@@ -91,11 +84,7 @@ class PushTBatch:
         return self._observe(self._goals)
 
     def step(self, actions: Float[np.ndarray, "B a"]) -> Observation:
-        """Apply one action `[B, 2]` to each copy; returns observations `[B]`.
-
-        Raises:
-            UserError: if the actions do not fit the copies or are not finite.
-        """
+        """Apply one action `[B, 2]` to each copy; returns observations `[B]`."""
         self._check_actions(actions, num_axes=2)
         exact = actions.astype(np.float64)
         for world, action in zip(self._worlds, exact, strict=True):
@@ -122,9 +111,6 @@ class PushTBatch:
 
         Every candidate replays its episode from the start, because the engine remembers contacts
         that a state does not tell: exact, and slower the longer the episode has lasted.
-
-        Raises:
-            UserError: if the actions do not fit the copies or are not finite.
         """
         self._check_actions(actions, num_axes=4)
         states = np.empty((*actions.shape[:3], self.state_dim))

@@ -62,9 +62,6 @@ class PushTReplays:
         """Draw replays of at most `num_steps` steps; of longer demonstrations a random stretch.
 
         Each demonstration is replayed about equally often.
-
-        Raises:
-            UserError: if the file of demonstrations is missing or is none.
         """
         path = _find(self.demos, data_root)
         actions, states, ends = read_demonstrations(path)
@@ -103,9 +100,6 @@ class PushTReplays:
 
         A replay runs to a random time; its state then is the start, and where its next
         `num_steps` actions lead from there is the goal (the paper's protocol).
-
-        Raises:
-            UserError: if the file of demonstrations is missing or none, or too few are held out.
         """
         path = _find(self.demos, data_root)
         actions, states, ends = read_demonstrations(path)
@@ -217,11 +211,7 @@ def _replayed_task(
 def read_demonstrations(
     path: Path,
 ) -> tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, "n 5"], np.ndarray]:
-    """Read places asked for `[n, 2]`, states `[n, 5]` and ends `[demos]` (exclusive), float64.
-
-    Raises:
-        UserError: if the file is no file of demonstrations; the message says what is wrong.
-    """
+    """Read places asked for `[n, 2]`, states `[n, 5]` and ends `[demos]` (exclusive), float64."""
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: np.asarray(file[name]) for name in (*_COLUMNS, "episode_ends")}

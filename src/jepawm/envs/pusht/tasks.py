@@ -19,9 +19,6 @@ def sample_pusht_tasks(
 
     The first tasks of a longer list are those of a shorter one with the same seed. Few of them can
     be solved within the 30 steps of the paper's protocol: its tasks are replays of recordings.
-
-    Raises:
-        UserError: if a number is out of range.
     """
     if seed < 0 or num_tasks < 1:
         raise UserError(
@@ -93,11 +90,7 @@ def angle_distance(
 def pusht_states(
     states: Sequence[tuple[float, ...]], name: str, *, physics: PushTPhysics = PAPER_PHYSICS
 ) -> Float[np.ndarray, "B 7"]:
-    """Collect exact states `[B, 7]` of tasks and check them; `name` is for messages.
-
-    Raises:
-        UserError: if one is not 7 finite numbers, or lies far outside the world.
-    """
+    """Collect exact states `[B, 7]` of tasks and check them; `name` is for messages."""
     for index, state in enumerate(states):
         if len(state) != len(STATE_NAMES) or not np.isfinite(state).all():
             raise UserError(

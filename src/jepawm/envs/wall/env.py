@@ -41,11 +41,7 @@ class WallBatch:
         door_y: float = DEFAULT_DOOR_Y,
         geometry: WallGeometry = DEFAULT_GEOMETRY,
     ) -> None:
-        """Take the side of the images in pixels (65 is native) and the layout of sampled tasks.
-
-        Raises:
-            UserError: if the images are too small to show the dot.
-        """
+        """Take the side of the images in pixels (65 is native) and the layout of sampled tasks."""
         if image_size < _SMALLEST_IMAGE:
             raise UserError(
                 f"image_size = {image_size} cannot show the dot; use at least {_SMALLEST_IMAGE}"
@@ -70,11 +66,7 @@ class WallBatch:
         )
 
     def reset(self, tasks: Sequence[Task]) -> Observation:
-        """Put copy i into the start of task i; returns observations `[B]`.
-
-        Raises:
-            UserError: if there is no task, or one is not a task of this environment.
-        """
+        """Put copy i into the start of task i; returns observations `[B]`."""
         if not tasks:
             raise UserError("there are no tasks to reset the Wall environment to; give at least 1")
         starts = [task.start for task in tasks]
@@ -90,11 +82,7 @@ class WallBatch:
         return self._observe(self._goals)
 
     def step(self, actions: Float[np.ndarray, "B a"]) -> Observation:
-        """Apply one action `[B, 2]` to each copy; returns observations `[B]`.
-
-        Raises:
-            UserError: if the actions do not fit the copies or are not finite.
-        """
+        """Apply one action `[B, 2]` to each copy; returns observations `[B]`."""
         self._check_actions(actions, num_axes=2)
         self._positions = wall_step(
             self._positions, actions, layout=self._layout, geometry=self.geometry
@@ -111,11 +99,7 @@ class WallBatch:
         return np.sqrt((offset**2).sum(-1)) < self.geometry.success_distance
 
     def simulate(self, actions: Float[np.ndarray, "B K T a"]) -> Float[np.ndarray, "B K T 2"]:
-        """Return the positions `[B, K, T, 2]` that actions would lead to; changes nothing.
-
-        Raises:
-            UserError: if the actions do not fit the copies or are not finite.
-        """
+        """Return the positions `[B, K, T, 2]` that actions would lead to; changes nothing."""
         self._check_actions(actions, num_axes=4)
         batch, num_candidates = actions.shape[:2]
         positions = np.broadcast_to(self._positions[:, None], (batch, num_candidates, 2))

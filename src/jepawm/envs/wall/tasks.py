@@ -27,9 +27,6 @@ def sample_wall_tasks(
     """Draw tasks with start and goal in different rooms; tasks that start solved are left out.
 
     The first tasks of a longer list are those of a shorter one with the same seed.
-
-    Raises:
-        UserError: if the wall leaves no room for a dot, or a number is out of range.
     """
     if seed < 0 or num_tasks < 1:
         raise UserError(
@@ -57,9 +54,6 @@ def start_goal_ranges(
     """Return where starts and goals lie: x in the left and in the right room, and y, in pixels.
 
     A dot keeps two of its standard deviations away from walls and border lines.
-
-    Raises:
-        UserError: if a room is too narrow.
     """
     margin = 2 * geometry.dot_std
     low, high = geometry.low + margin, geometry.high - margin
@@ -92,11 +86,7 @@ def start_goal(
 
 
 def wall_layouts(tasks: Sequence[Task]) -> WallLayout:
-    """Collect the layouts `[B]` of tasks; parameters that are not given have the paper's values.
-
-    Raises:
-        UserError: if a parameter has another name than `wall_x` or `door_y`.
-    """
+    """Collect the layouts `[B]` of tasks; parameters that are not given have the paper's values."""
     for index, task in enumerate(tasks):
         unknown = sorted(set(task.parameters) - {"wall_x", "door_y"})
         if unknown:
@@ -114,11 +104,7 @@ def wall_layouts(tasks: Sequence[Task]) -> WallLayout:
 def wall_positions(
     positions: Sequence[tuple[float, ...]], name: str, *, geometry: WallGeometry = DEFAULT_GEOMETRY
 ) -> Float[np.ndarray, "B 2"]:
-    """Collect exact positions `[B, 2]` of tasks and check them; `name` is for messages.
-
-    Raises:
-        UserError: if one is not two numbers inside the world.
-    """
+    """Collect exact positions `[B, 2]` of tasks and check them; `name` is for messages."""
     for index, position in enumerate(positions):
         # a comparison with NaN is False, so it is refused too
         if len(position) != 2 or not all(0 <= x <= geometry.world_size for x in position):

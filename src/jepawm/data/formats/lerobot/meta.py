@@ -86,11 +86,7 @@ class EpisodeEntry:
 
 
 def read_info(path: Path) -> Info:
-    """Read and check `meta/info.json`.
-
-    Raises:
-        UserError: if it is missing, damaged, of another version, or lacks an entry.
-    """
+    """Read and check `meta/info.json`."""
     file = path / "meta" / "info.json"
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
@@ -129,11 +125,7 @@ def read_info(path: Path) -> Info:
 
 
 def list_episodes(info: Info, *, camera: str) -> list[EpisodeEntry]:
-    """List all episodes with the files of one camera.
-
-    Raises:
-        UserError: if the list is missing, damaged, or has another length than info.json says.
-    """
+    """List all episodes with the files of one camera."""
     read = _list_v3 if info.version == "v3.0" else _list_v2
     entries = sorted(read(info, camera), key=lambda entry: entry.index)
     if len(entries) != info.num_episodes:
@@ -145,11 +137,7 @@ def list_episodes(info: Info, *, camera: str) -> list[EpisodeEntry]:
 
 
 def read_table(info: Info, entry: EpisodeEntry, *, columns: list[str]) -> pa.Table:
-    """Read the rows of one episode.
-
-    Raises:
-        UserError: if the file is missing, damaged, or lacks a column.
-    """
+    """Read the rows of one episode."""
     file = entry.data_file
     require_file(info, file)
     try:
@@ -160,11 +148,7 @@ def read_table(info: Info, entry: EpisodeEntry, *, columns: list[str]) -> pa.Tab
 
 
 def require_file(info: Info, file: Path) -> None:
-    """Check that a file of the data set is where info.json says.
-
-    Raises:
-        UserError: if it is missing; if it lies in another folder, names that.
-    """
+    """Check that a file of the data set is where info.json says."""
     if file.is_file():
         return
     said, *rest = file.relative_to(info.path).parts

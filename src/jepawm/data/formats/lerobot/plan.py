@@ -88,11 +88,7 @@ class LeRobotPlan:
 
 
 def plan_export(store: EpisodeStore, options: ExportOptions) -> LeRobotPlan:
-    """Decide what an export writes.
-
-    Raises:
-        UserError: if the frame rate is not known.
-    """
+    """Decide what an export writes."""
     source = store.manifest.source
     camera = "camera" if source is None else source.camera.split(".")[-1].split("/")[-1]
     return LeRobotPlan(

@@ -50,11 +50,7 @@ _TimesOf = Callable[[Path], tuple[Int64[np.ndarray, " n"], Fraction]]
 
 
 def open_lerobot(path: Path, options: ReadOptions) -> Source:
-    """Open a data set folder.
-
-    Raises:
-        UserError: if `meta/` is damaged, or a camera or column has to be chosen.
-    """
+    """Open a data set folder."""
     info = read_info(path)
     keys = _choose_keys(info, options)
     times = lru_cache(maxsize=_KEPT_TIMES)(_times)

@@ -38,11 +38,7 @@ _VIDEO_V2 = "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index
 
 
 def write_v3(store: EpisodeStore, out: Path, *, options: ExportOptions) -> None:
-    """Write a store as LeRobot 3.0.
-
-    Raises:
-        UserError: if `out` exists, the frame rate is not known, or the disk is full.
-    """
+    """Write a store as LeRobot 3.0."""
     plan = plan_export(store, options)
     with complete_or_absent(out) as folder, telling_full_disk(out, num_bytes=plan.num_bytes):
         files = _PackedFiles(folder, plan)
@@ -63,11 +59,7 @@ def write_v3(store: EpisodeStore, out: Path, *, options: ExportOptions) -> None:
 
 
 def write_v2(store: EpisodeStore, out: Path, *, options: ExportOptions) -> None:
-    """Write a store as LeRobot 2.1.
-
-    Raises:
-        UserError: if `out` exists, the frame rate is not known, or the disk is full.
-    """
+    """Write a store as LeRobot 2.1."""
     plan = plan_export(store, options)
     with complete_or_absent(out) as folder, telling_full_disk(out, num_bytes=plan.num_bytes):
         rows, stats = [], []
