@@ -44,6 +44,7 @@ RETIRED_FIELDS: Mapping[str, JsonValue] = {
     "agent.engine.keep_tokens": 1.0,
     "agent.engine.streaming": False,
     "loss.straightening_weight": 0.0,
+    "planner.diagonal": False,
     "planner.screen_steps": 0,
     "planner.sampler.screen_steps": 0,
 }

@@ -1,7 +1,6 @@
 """Optimisers of other packages: absent packages, choices, problems of their own."""
 
 import sys
-from dataclasses import replace
 
 import pytest
 import torch
@@ -25,13 +24,6 @@ def test_an_absent_package_is_named_with_its_extra(monkeypatch, planner, package
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(UserError, match=rf"package {package}; install .*jepawm\[{package}\]"):
         _plan(planner)
-
-
-def test_diagonal_adaptation_is_another_search():
-    full = CMAES(num_samples=12, num_iterations=8)
-    plans = [_plan(replace(full, diagonal=diagonal)) for diagonal in (False, True)]
-    assert not torch.equal(plans[0].actions, plans[1].actions)
-    assert all((plan.cost < 0.05).all() for plan in plans)
 
 
 def test_nevergrads_optimisers_by_name():

@@ -1,8 +1,10 @@
 """How a step is computed: parts of a batch, precision, layers computed twice."""
 
+import logging
 import os
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +25,16 @@ def gradients(state, windows, config: ComputeConfig) -> torch.Tensor:
             terms = module(windows[0].batch(part), generator=torch.Generator().manual_seed(0))
         (terms["loss"] / len(parts)).backward()
     return torch.cat([p.grad.flatten() for p in state.learner.parameters()])
+
+
+def test_logging_and_warnings_of_the_process_stay_as_they_were(make_state, tiny_experiment, caplog):
+    logger = logging.getLogger("lightning_fabric")
+    Devices(ComputeConfig(), device="cpu")  # imports the package, which sets its own level
+    caplog.set_level(logging.DEBUG, logger="lightning_fabric")
+    before = list(warnings.filters)
+    Devices(ComputeConfig(), device="cpu").wrap(make_state(tiny_experiment).learner)
+    assert logger.level == logging.DEBUG
+    assert warnings.filters == before
 
 
 def test_layers_computed_twice_have_the_same_gradients(make_state, tiny_experiment, windows):

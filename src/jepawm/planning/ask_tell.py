@@ -32,8 +32,6 @@ class CMAES:
     """Iterations."""
     init_std: float = 1.0
     """Standard deviation at the start, in units of normalised actions."""
-    diagonal: bool = False
-    """Adapt variances alone, not the whole covariance: faster to learn in few iterations."""
     patience: int = 0
     """Iterations without a lower cost after which the search ends; 0: never."""
     time_budget_s: float | None = None
@@ -73,7 +71,6 @@ class CMAES:
             options = {
                 "popsize": self.num_samples,
                 "bounds": [problem.low, problem.high],
-                "CMA_diagonal": self.diagonal,
                 "randn": lambda *shape: draws.standard_normal(shape),
                 "seed": np.nan,
                 "verbose": -9,

@@ -8,17 +8,17 @@ from jepawm.models.proprio import ProprioConfig
 from jepawm.planning.cem import CEM
 from jepawm.planning.objectives import LatentDistance
 from jepawm.protocol import Protocol
-from jepawm.recipes.small import SMALL
+from jepawm.recipes.wall import WALL
 
 METAWORLD_REACH = replace(
-    SMALL,
+    WALL,
     name="metaworld_reach",
     env="metaworld_reach",
-    encoder=replace(SMALL.encoder, image_size=32),
-    predictor=replace(SMALL.predictor, window=2, depth=2, visual_dim=112),
+    encoder=replace(WALL.encoder, image_size=32),
+    predictor=replace(WALL.predictor, window=2, depth=2, visual_dim=112),
     proprio=ProprioConfig(mode="feature", dim=16),
-    loss=replace(SMALL.loss, rollout_steps=4, proprio_weight=100.0, proprio_gradient=False),
-    optim=replace(SMALL.optim, num_steps=4000, batch_size=64, learning_rate=1.5e-3),
+    loss=replace(WALL.loss, rollout_steps=4, proprio_weight=100.0, proprio_gradient=False),
+    optim=replace(WALL.optim, num_steps=4000, batch_size=64, learning_rate=1.5e-3),
     data=DataConfig(num_episodes=500, episode_steps=100, num_steps=6, policy=MetaworldExplorer()),
     objective=LatentDistance(proprio_weight=30.0),
     planner=CEM(num_iterations=15),

@@ -7,16 +7,16 @@ from jepawm.experiment import DataConfig
 from jepawm.models.proprio import ProprioConfig
 from jepawm.planning.objectives import LatentDistance
 from jepawm.planning.presets import find_preset
-from jepawm.recipes.small import SMALL
+from jepawm.recipes.wall import WALL
 
 POINTMAZE = replace(
-    SMALL,
+    WALL,
     name="pointmaze",
     env="pointmaze",
-    encoder=replace(SMALL.encoder, image_size=32),
+    encoder=replace(WALL.encoder, image_size=32),
     proprio=ProprioConfig(mode="feature", dim=16),
-    loss=replace(SMALL.loss, regularizer_weight=0.01),
-    optim=replace(SMALL.optim, num_steps=4400),
+    loss=replace(WALL.loss, regularizer_weight=0.01),
+    optim=replace(WALL.optim, num_steps=4400),
     data=DataConfig(num_episodes=2000, episode_steps=100, num_steps=6, policy=RandomPointMaze()),
     objective=LatentDistance(proprio_weight=0.0),
     planner=find_preset("fast", frameskip=5),

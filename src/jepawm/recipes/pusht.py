@@ -7,7 +7,7 @@ from jepawm.experiment import DataConfig
 from jepawm.models.proprio import ProprioConfig
 from jepawm.planning.objectives import LatentDistance
 from jepawm.protocol import PROTOCOLS, Protocol
-from jepawm.recipes.small import SMALL
+from jepawm.recipes.wall import WALL
 from jepawm.training.devices import ComputeConfig
 
 _PROTOCOLS = (
@@ -23,14 +23,14 @@ _PROTOCOLS = (
 )
 
 PUSHT = replace(
-    SMALL,
+    WALL,
     name="pusht",
     env="pusht",
-    encoder=replace(SMALL.encoder, dim=16, reduction=8),
-    predictor=replace(SMALL.predictor, visual_dim=112, hidden_dim=256, output_scale=0.0),
+    encoder=replace(WALL.encoder, dim=16, reduction=8),
+    predictor=replace(WALL.predictor, visual_dim=112, hidden_dim=256, output_scale=0.0),
     proprio=ProprioConfig(mode="feature", dim=16),
     loss=replace(
-        SMALL.loss,
+        WALL.loss,
         rollout_steps=3,
         regularizer_weight=0.1,
         temporal_weight=2.0,
@@ -38,7 +38,7 @@ PUSHT = replace(
         proprio_weight=3.0,
         proprio_gradient=False,
     ),
-    optim=replace(SMALL.optim, num_steps=32000, encoder_steps=14000),
+    optim=replace(WALL.optim, num_steps=32000, encoder_steps=14000),
     compute=ComputeConfig(precision="bfloat16"),
     protocols=tuple(replace(one, oracle_samples=64, oracle_iterations=8) for one in _PROTOCOLS),
     objective=LatentDistance(proprio_weight=4.0),

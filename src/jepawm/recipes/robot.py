@@ -8,16 +8,16 @@ from jepawm.experiment import DataConfig
 from jepawm.models.proprio import ProprioConfig
 from jepawm.planning.gradient import GradientDescent
 from jepawm.planning.objectives import LatentDistance
-from jepawm.recipes.small import SMALL
+from jepawm.recipes.wall import WALL
 
 ROBOT = replace(
-    SMALL,
+    WALL,
     name="robot",
     env=RECORDINGS,
-    predictor=replace(SMALL.predictor, output_scale=0.0, action_limit=3.0),
+    predictor=replace(WALL.predictor, output_scale=0.0, action_limit=3.0),
     proprio=ProprioConfig(mode="feature", dim=32, limit=3.0),
     optim=replace(
-        SMALL.optim, num_steps=120, batch_size=64, weight_decay=0.05, final_weight_decay=0.05
+        WALL.optim, num_steps=120, batch_size=64, weight_decay=0.05, final_weight_decay=0.05
     ),
     data=DataConfig(
         num_steps=6,

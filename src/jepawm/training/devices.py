@@ -8,7 +8,8 @@ wrapper refuses frozen dataclasses as input.
 import atexit
 import logging
 import warnings
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from time import sleep
@@ -74,22 +75,22 @@ class Devices:
         from lightning_fabric import Fabric
         from lightning_fabric.utilities.exceptions import MisconfigurationException
 
-        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
         launch = read_launch()
         try:
-            self._fabric = Fabric(
-                accelerator=torch.device(device).type,
-                devices=launch.count // launch.num_nodes,
-                num_nodes=launch.num_nodes,
-                strategy=_strategy(config, launch.count, every_weight_used=every_weight_used),
-                precision="bf16-mixed" if config.precision == "bfloat16" else "32-true",
-                plugins=[_environment(launch)],
-            )
+            with _warnings_alone("lightning_fabric"):
+                self._fabric = Fabric(
+                    accelerator=torch.device(device).type,
+                    devices=launch.count // launch.num_nodes,
+                    num_nodes=launch.num_nodes,
+                    strategy=_strategy(config, launch.count, every_weight_used=every_weight_used),
+                    precision="bf16-mixed" if config.precision == "bfloat16" else "32-true",
+                    plugins=[_environment(launch)],
+                )
+                self._fabric.launch()
         except MisconfigurationException as error:
             raise UserError(
                 f"{launch.count} processes on device {device}: {error}; start fewer processes"
             ) from error
-        self._fabric.launch()
         atexit.register(_leave)  # gloo aborts a process that ends with an open group
         self.config = config
         self.device = self._fabric.device
@@ -108,8 +109,9 @@ class Devices:
         if self.config.compile:
             for layer in layers:
                 layer.compile()
-        # No layer's result is changed in place, which is what this warns of in every process.
-        warnings.filterwarnings("ignore", message=r"FSDP2-wrapped module .* returned a view")
+        if self.config.strategy == "fsdp2":
+            # No layer's result is changed in place, which is what this warns of in every process.
+            warnings.filterwarnings("ignore", message=r"FSDP2-wrapped module .* returned a view")
         self._fabric.strategy.module_to_device(learner.to(self.device))
         return self._fabric.strategy.setup_module(learner)
 
@@ -154,6 +156,18 @@ def join_processes() -> None:
     """Open the process group, on CPUs, for work that shares results and no weights."""
     if read_launch().count > 1:
         Devices(ComputeConfig(), device="cpu")
+
+
+@contextmanager
+def _warnings_alone(name: str) -> Iterator[None]:
+    """Let a package log its warnings, and nothing below them, while this lasts."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _leave() -> None:
