@@ -25,14 +25,15 @@ test-all: lint ## Run the slow tests too, and the others as on other processors.
 	$(BIN)/python -m pytest -q -m "slow or not slow"
 	PYTHON=$(BIN)/python tests/every_cpu.sh
 
-lint: $(STAMP) ## Check style, types and the floors.
+lint: $(STAMP) ## Check style, types, the floors and the documentation site.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports --no-cache
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean: ## Remove .venv and caches.
-	rm -rf .venv .pytest_cache .ruff_cache build src/*.egg-info
+	rm -rf .venv .pytest_cache .ruff_cache build site src/*.egg-info
 
 $(STAMP): pyproject.toml constraints/cpu.txt
 	PYTHON="$(PYTHON)" bash constraints/install.sh
