@@ -19,6 +19,7 @@ from tasks import command, find_tasks
 from torch import Tensor
 
 from jepawm.contracts import CostFn
+from jepawm.engine import tune_process
 from jepawm.engine.rollout_engine import RolloutEngine
 from jepawm.hub.load import LoadedModel, load
 from jepawm.planning.presets import find_preset
@@ -40,7 +41,7 @@ def main() -> None:
     parser.add_argument("--data-root", type=Path, help="folder of recordings that tasks come from")
     parser.add_argument("--results", type=Path, default=ROOT / "results" / "cost_landscape.jsonl")
     options = parser.parse_args()
-    torch.set_flush_denormal(True)
+    tune_process()
     loaded, source = load(options.source), Path(options.source).name
     cost, init = problem(loaded, options)
     generator = torch.Generator().manual_seed(options.seed)

@@ -23,6 +23,7 @@ from tasks import command, find_tasks
 from torch import Tensor
 
 from jepawm.contracts import Agent, Planner, Reseedable
+from jepawm.engine import tune_process
 from jepawm.evaluation.episodes import run_episodes
 from jepawm.evaluation.evaluate import row_agents, row_seed
 from jepawm.evaluation.metrics import paired_difference, wilson_interval
@@ -99,7 +100,7 @@ def main() -> None:
 
 def measure(options: argparse.Namespace) -> None:
     """Append one row per planner and budget."""
-    torch.set_flush_denormal(True)
+    tune_process()
     loaded = load(options.source)
     paper = None
     for name in ["paper", *(name for name in options.only if name != "paper")]:

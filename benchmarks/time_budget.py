@@ -25,6 +25,7 @@ from drawing import write_chart
 from tasks import command, find_tasks
 
 from jepawm.contracts import Planner
+from jepawm.engine import tune_process
 from jepawm.engine.rollout_engine import RolloutEngine
 from jepawm.evaluation.episodes import run_episodes
 from jepawm.evaluation.metrics import wilson_interval
@@ -68,7 +69,7 @@ def main() -> None:
     parser.add_argument("--data-root", type=Path, help="folder of recordings that tasks come from")
     parser.add_argument("--results", type=Path, default=ROOT / "results" / "time_budget.jsonl")
     options = parser.parse_args()
-    torch.set_flush_denormal(True)
+    tune_process()
     if options.part == "draw":
         draw(options)
         return

@@ -19,7 +19,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     What the kernels for tiles compute is tested everywhere in the precision of plain torch.
     """
-    from jepawm.kernels.library import has_tiles
+    from jepawm.engine.kernels.library import has_tiles
 
     if not has_tiles():
         skipped = pytest.mark.skip(reason="this processor has no matrix tiles (AMX)")

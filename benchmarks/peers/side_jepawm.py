@@ -5,6 +5,7 @@ from job import GOAL, START, Job, StoredLatents, picture
 from torch import Tensor
 
 from jepawm.agent import AgentConfig, PlanningAgent
+from jepawm.engine import tune_process
 from jepawm.engine.config import EngineConfig
 from jepawm.models.predictor import PredictorConfig
 from jepawm.models.proprio import ProprioConfig
@@ -25,6 +26,7 @@ class Jepawm:
 
     def __init__(self, job: Job) -> None:
         """Build the model of the job with random weights."""
+        tune_process()
         self._job = job
         self.model = _model(job).eval().requires_grad_(requires_grad=False)
         self._normalizer = Normalizer.from_statistics(

@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("size", choices=JOBS)
     options = parser.parse_args()
     torch.manual_seed(0)
-    torch.set_flush_denormal(True)  # our engine does so, so all do
+    torch.set_flush_denormal(True)  # our verbs do so, so all do
     module = importlib.import_module(f"side_{options.side}")
     job = JOBS[options.size]
     side: Side = module.SIDE(job)

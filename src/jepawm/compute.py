@@ -1,15 +1,13 @@
 """Measure compute: the machine's matmul peak and the FLOPs of a function."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import median
 from time import perf_counter
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
-
-from jepawm.kernels import split_attention, split_products
 
 
 def matmul_peak(device: torch.device | None = None, *, size: int = 1536, repeats: int = 7) -> float:
@@ -46,9 +44,17 @@ def _free_on_host(path: Path) -> int | None:
     return int(found[1]) * 1024 if found else None
 
 
-def count_gflop(function: Callable[[], object]) -> float:
-    """Run `function` once and count the GFLOP of its matrix products, convolutions and attention."""
-    with FlopCounterMode(display=False, custom_mapping=_fused_kernels()) as counter:
+Formulas = Mapping[object, Callable[..., int]]
+"""FLOP of operators of torch, from the shapes of their arguments."""
+
+
+def count_gflop(function: Callable[[], object], *, formulas: Formulas | None = None) -> float:
+    """Run `function` once and count the GFLOP of its matrix products, convolutions and attention.
+
+    `formulas` are those of operators that torch does not know, such as the engine's own kernels.
+    """
+    known = {**_fused_kernels(), **(formulas or {})}
+    with FlopCounterMode(display=False, custom_mapping=known) as counter:
         function()
     return counter.get_total_flops() / 1e9
 
@@ -62,27 +68,9 @@ def _fused_kernels() -> dict[object, Callable[..., int]]:
     def linear(x: torch.Size, weight: torch.Size, *_args: object, **_kwargs: object) -> int:
         return 2 * x.numel() * weight[0]
 
-    def product(x: torch.Size, *args: object, **_kwargs: object) -> int:
-        num_outputs = args[2]  # after tiles and bias
-        assert isinstance(num_outputs, int)
-        return 2 * x.numel() * num_outputs  # of the float32 product that it stands for
-
-    def second_half(x: torch.Size, *args: object, **_kwargs: object) -> int:
-        hidden = args[6]  # after attended, norm, eps, codes, tiles and biases
-        assert isinstance(hidden, int)
-        return 4 * x.numel() * hidden
-
-    def attend_parts(query: torch.Size, keys: list[torch.Size], *_args: object, **_: object) -> int:
-        return 4 * query.numel() * sum(key[1] for key in keys)
-
-    split_products.define_operators()
-    split_attention.define_operators()
     formulas = {
         "aten::_scaled_dot_product_flash_attention_for_cpu": attention,
         "mkldnn::_linear_pointwise": linear,
-        "jepawm::split_linear": product,
-        "jepawm::split_leave": second_half,
-        "jepawm::split_attend": attend_parts,
     }
     found = {}
     for name, formula in formulas.items():

@@ -285,12 +285,12 @@ def test_compiled_rollouts_are_the_same_and_compiled_once():
     assert float(done.stdout) < 1e-4
 
 
-@pytest.mark.amx
-def test_split_products_need_a_shared_context():
+@pytest.mark.parametrize("model", [WindowedModel(), SharingModel()])
+def test_split_products_need_our_predictor(model):
     context, _, _ = _problem()
     config = EngineConfig(precision="bfloat16x3")
-    with pytest.raises(UserError, match=r"share_context.*bfloat16x3"):
-        RolloutEngine(WindowedModel(), context, config=config)
+    with pytest.raises(UserError, match=r"bfloat16x3 is for the predictors of .*Model has its own"):
+        RolloutEngine(model, context, config=config)
 
 
 def test_results_come_in_order_from_several_threads():

@@ -1,6 +1,5 @@
 """Attention layers and AdaLN blocks against direct computations."""
 
-import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -77,13 +76,3 @@ def test_adaln_modulates_each_frame_by_its_own_code():
     middle = x + gate1 * block.attn(block.norm1(x) * (1 + scale1) + shift1)
     expected = middle + gate2 * block.mlp(block.norm2(middle) * (1 + scale2) + shift2)
     torch.testing.assert_close(block(x, condition=condition), expected)
-
-
-@pytest.mark.parametrize("bias", [True, False])
-def test_the_shortcut_is_attention_of_a_token_alone(bias):
-    attn = Attention(6, 2, head_dim=5, qkv_bias=bias)
-    x = randn(3, 1, 6)
-    shortcut = attn.shortcut()
-    assert shortcut is not None
-    torch.testing.assert_close(F.linear(x, *shortcut), attn(x))
-    assert Attention(10, 2, head_dim=5).shortcut() is None  # it would save nothing

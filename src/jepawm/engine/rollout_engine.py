@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
@@ -13,9 +13,9 @@ from torch import Tensor
 
 from jepawm.contracts import CandidateRollout, Objective, SharesContext, WorldModel
 from jepawm.engine.config import CompileMode, EngineConfig
+from jepawm.engine.shared_context import share_context
 from jepawm.errors import UserError
-from jepawm.kernels.memory import keep_freed_memory
-from jepawm.kernels.split_products import split_products
+from jepawm.models.world_model import JEPAWorldModel
 from jepawm.types import Context, Latent, concatenate
 
 WORTH_THREADS = 8e6
@@ -45,17 +45,17 @@ class RolloutEngine:
     ) -> None:
         """Take contexts; each prediction sees the last `window` latents (None: the model's).
 
-        A model that shares contexts (`SharesContext`) computes nothing twice; any other model is
-        rolled out plainly, from contexts that are repeated.
+        A model with our predictor computes nothing twice, and so may one that shares contexts by
+        itself (`SharesContext`); any other is rolled out plainly, from contexts that are repeated.
         """
         self._config = config or EngineConfig()
         window = window or model.window
-        torch.set_flush_denormal(True)  # numbers below 1e-38 are 0: they are slow and mean nothing
-        keep_freed_memory()
         with computing(self._config, context.actions.device, flop=float("inf")):
             self._rollout = _share(model, context, window=window, config=self._config)
         self._roll = _compiled(self._config.compile)
-        self._may_divide = isinstance(model, SharesContext) and self._config.compile == "off"
+        self._may_divide = (
+            not isinstance(self._rollout, PlainRollout) and self._config.compile == "off"
+        )
         self._workers: Workers | None = None
 
     def latents(self, actions: Float[Tensor, "B K H A"]) -> Latent:
@@ -137,13 +137,12 @@ def computing(config: EngineConfig, device: torch.device, *, flop: float) -> Ite
     threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
     chosen = config.num_threads or (threads if flop > WORTH_THREADS else 1)
     halved = torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16")
-    split = split_products() if config.precision == "bfloat16x3" else nullcontext()
     if chosen != threads:
         torch.set_num_threads(chosen)
     if config.precision == "tf32":
         torch.set_float32_matmul_precision("high")
     try:
-        with halved, split:
+        with halved:
             yield
     finally:
         torch.set_float32_matmul_precision(precision)
@@ -176,13 +175,15 @@ def _even_slices(length: int, most: int) -> list[slice]:
 def _share(
     model: WorldModel, context: Context, *, window: int, config: EngineConfig
 ) -> CandidateRollout:
-    if isinstance(model, SharesContext):
-        return model.share_context(context, window=window)
+    if isinstance(model, JEPAWorldModel) and not isinstance(model, SharesContext):
+        return share_context(model.predictor, context, window=window, precision=config.precision)
     if config.precision == "bfloat16x3":
         raise UserError(
-            f"{type(model).__name__} has no method share_context, which engine.precision = "
-            "bfloat16x3 needs; take float32"
+            "engine.precision = bfloat16x3 is for the predictors of this library, and "
+            f"{type(model).__name__} has its own; take float32"
         )
+    if isinstance(model, SharesContext):
+        return model.share_context(context, window=window)
     return PlainRollout(model, context, window=window)
 
 

@@ -1,9 +1,8 @@
-"""How actions enter the predictor: the paper's conditioning axis, one class per value.
+"""How actions enter the predictor: the paper's conditioning axis.
 
-Each class says how wide the token channels become, how many tokens it adds per frame, and builds
-the predictor's input sequence. `feature` concatenates the action code to the channels of every
-token, `sequence` puts it before the tokens of its frame, `adaln` and `adaln_zero` modulate the
-blocks.
+`feature` concatenates the action code to the channels of every token, `sequence` puts it before the
+tokens of its frame, `adaln` and `adaln_zero` modulate the blocks. A `Layout` says what that makes of
+the predictor's input sequence: how wide tokens are, how many a frame gets, where the codes lie.
 """
 
 from dataclasses import dataclass

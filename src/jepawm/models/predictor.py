@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from jepawm.errors import UserError
 from jepawm.models.blocks import Block
 from jepawm.models.conditioning import Conditioning, Layout
-from jepawm.models.linear import linear
 from jepawm.models.positions import (
     Positions,
     Rotation,
@@ -148,8 +147,7 @@ class Predictor(nn.Module):
         """Project the tokens of latents `[B, T]` to the visual part of the predictor's tokens."""
         if self.embed is None:
             return latents
-        tokens = linear(latents.tokens, self.embed.weight, bias=self.embed.bias)
-        return replace(latents, tokens=tokens)
+        return replace(latents, tokens=self.embed(latents.tokens.contiguous()))  # strided is slow
 
     def enter(
         self, embedded: Latent, *, action: Float[Tensor, "B T code"]
@@ -164,9 +162,17 @@ class Predictor(nn.Module):
     def leave(self, x: Float[Tensor, "B T n width"], latents: Latent) -> Latent:
         """Read the predictions out of frames; `latents` `[B, T]` are what they started from."""
         visual, proprio = self.layout.split(self.norm(x))
-        tokens = visual  # [B, T, N, visual]
-        if self.proj is not None:
-            tokens = linear(visual, self.proj.weight, bias=self.proj.bias)  # [B, T, N, D]
+        tokens = visual if self.proj is None else self.proj(visual.contiguous())  # [B, T, N, D]
+        return self.finish(tokens, proprio, latents=latents)
+
+    def finish(
+        self,
+        tokens: Float[Tensor, "B T N D"],
+        proprio: Float[Tensor, "B T M Dp"] | None,
+        *,
+        latents: Latent,
+    ) -> Latent:
+        """Normalise what was predicted, or add it to the latents that it started from."""
         if self.config.normalize_output:
             tokens = nn.functional.layer_norm(tokens, tokens.shape[-1:], eps=1e-5)
         if self.config.residual:

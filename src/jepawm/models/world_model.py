@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from jepawm.contracts import Encoder
 from jepawm.errors import UserError
-from jepawm.models.candidate_rollout import CandidateRollout, share_context
 from jepawm.models.heads import StepDistanceHead
 from jepawm.models.predictor import Predictor, PredictorConfig
 from jepawm.models.proprio import ProprioConfig, ProprioEncoder
@@ -103,15 +102,6 @@ class JEPAWorldModel(nn.Module):
                 predicted = replace(predicted, proprio=true_proprio[:, step : step + 1])
             latents = predicted if window == 1 else concatenate([latents, predicted], dim=1)
         return concatenate(predictions, dim=1)
-
-    def share_context(
-        self,
-        context: Context,
-        *,
-        window: int | None = None,
-    ) -> CandidateRollout:
-        """Prepare contexts `[B]` for many candidates; what rolls them out equals `rollout`."""
-        return share_context(self.predictor, context, window=window or self.window)
 
 
 def build_world_model(

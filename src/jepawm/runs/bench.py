@@ -16,6 +16,8 @@ from torch import Tensor
 
 from jepawm.compute import count_gflop, matmul_peak
 from jepawm.engine.config import EngineConfig
+from jepawm.engine.kernels.flops import kernel_formulas
+from jepawm.engine.process import tune_process
 from jepawm.engine.rollout_engine import RolloutEngine, computing
 from jepawm.errors import UserError
 from jepawm.golden.predictors import GivenTokens
@@ -169,6 +171,7 @@ def bench_planning(
         device: where.
         repeats: plans at most; the median counts.
     """
+    tune_process()
     place = torch.device(device)
     bench = PlanningBench(size, job, engine=engine, device=place)
     peaks = [_peak(engine, place)]
@@ -207,7 +210,6 @@ class PlanningBench:
         self, size: Size, job: PlanJob, *, engine: EngineConfig, device: torch.device
     ) -> None:
         """Build them on a device; the same numbers each time."""
-        torch.set_flush_denormal(True)
         generator = torch.Generator().manual_seed(0)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
@@ -269,9 +271,10 @@ class PlanningBench:
         """
         plainly = replace(self._engine, compile="off", num_threads=1)  # only this one is counted
         one = self._init[:, None]  # [B, 1, H, A]
-        shared = count_gflop(lambda: self._start(plainly))
+        formulas = kernel_formulas()
+        shared = count_gflop(lambda: self._start(plainly), formulas=formulas)
         engine = self._start(plainly)
-        each = count_gflop(lambda: engine.latents(one))
+        each = count_gflop(lambda: engine.latents(one), formulas=formulas)
         context, window = self._context, self._job.window
         plain = count_gflop(lambda: self.model.rollout(context, one[:, 0], window=window))
         return shared + self._num_evaluated * each, self._num_evaluated * plain
@@ -303,6 +306,7 @@ def bench_growth(
 
     Returns per axis the values, the seconds and the exponent of the power law fitted to them.
     """
+    tune_process()
     axes: dict[str, list[tuple[int, Size, PlanJob]]] = {
         "samples": [
             (n, size, replace(job, num_samples=n))

@@ -11,6 +11,8 @@ from jepawm.agent import AgentConfig, PlanningAgent
 from jepawm.compute import count_gflop, matmul_peak
 from jepawm.contracts import Env, Planner, TaskSource
 from jepawm.engine.config import Precision
+from jepawm.engine.kernels.flops import kernel_formulas
+from jepawm.engine.process import tune_process
 from jepawm.envs import RECORDINGS
 from jepawm.errors import UserError
 from jepawm.evaluation.evaluate import DEFAULT_TASKS_PER_BATCH, evaluate
@@ -108,7 +110,7 @@ def evaluate_run(
         encoder_weights: where the weights of a frozen encoder are here; None: where its training
             found them.
     """
-    torch.set_flush_denormal(True)
+    tune_process()
     join_processes()
     folder = from_first(lambda: out or default_folder(source, rules.protocol))
     with together():
@@ -142,7 +144,7 @@ def plan_run(
     data_root: Path | None = None,
 ) -> ExecutedPlan:
     """Plan one task of the test split, execute the plan, write an animation and a report."""
-    torch.set_flush_denormal(True)
+    tune_process()
     name = Path(source).name
     folder = out or unused_folder(Path("runs") / f"plan-{name}-seed{seed}")
     if folder.exists() and any(folder.iterdir()):
@@ -297,4 +299,4 @@ def gflop_per_plan(loaded: LoadedModel, agent: PlanningAgent) -> float:
         encoding = count_gflop(
             lambda: loaded.model.encode(obs.to(loaded.normalizer.action_mean.device))
         )
-    return count_gflop(lambda: alone.act(obs)) - encoding
+    return count_gflop(lambda: alone.act(obs), formulas=kernel_formulas()) - encoding

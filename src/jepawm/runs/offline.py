@@ -12,6 +12,7 @@ from jepawm.data.episodes import EpisodeStore, open_store
 from jepawm.data.recording import pose_differences
 from jepawm.data.windows import Windows, hold_out, split_episodes
 from jepawm.engine.config import Precision
+from jepawm.engine.process import tune_process
 from jepawm.errors import UserError
 from jepawm.evaluation.offline import (
     OfflinePlans,
@@ -86,7 +87,7 @@ def evaluate_offline(
         overwrite: replace results that are there.
         encoder_weights: where the weights of a frozen encoder are here.
     """
-    torch.set_flush_denormal(True)
+    tune_process()
     folder = out or default_folder(source, "offline")
     if (folder / FILE).exists() and not overwrite:
         raise UserError(f"{folder} already holds {FILE}; give another --out, or --overwrite")

@@ -15,9 +15,9 @@ from jepawm.checkpoint import find_checkpoint
 from jepawm.compute import matmul_peak
 from jepawm.data.episodes import EpisodeStore
 from jepawm.data.windows import Windows
+from jepawm.engine.process import tune_process
 from jepawm.errors import UserError
 from jepawm.experiment import Experiment, build_windows
-from jepawm.kernels.memory import keep_freed_memory
 from jepawm.metrics_log import MetricsLog, TrainingProgress
 from jepawm.processes import any_process, count_processes, from_first, is_first, together
 from jepawm.runs.datasets import find_or_collect, find_or_compute_features
@@ -57,8 +57,7 @@ def train_run(
         processes: processes that collect a missing data set; None means one for each thread.
     """
     began = perf_counter()
-    torch.set_flush_denormal(True)
-    keep_freed_memory()
+    tune_process()
     experiment = open_run(experiment, out, resume=resume, explicit=explicit)
     used = experiment.loss.proprio and experiment.optim.encoder_steps is None
     devices = Devices(experiment.compute, device=device, every_weight_used=used)

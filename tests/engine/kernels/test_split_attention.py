@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from jepawm.compute import count_gflop
-from jepawm.kernels.split_products import split_products
-from jepawm.models.attention import attend, attend_parts, attend_to_few
+from jepawm.engine.attention import attend_parts, attend_to_few
+from jepawm.engine.kernels.flops import kernel_formulas
+from jepawm.models.attention import attend
 
 pytestmark = pytest.mark.amx
 
@@ -23,9 +24,9 @@ def test_attention_to_few():
     query, keys = randn(3, 4, 1, 2, 20), [randn(windows, 4, 1, 2, 20) for windows in (1, 2, 3)]
     values = [key.flip(-1) for key in keys]
     values[0] = values[0][:, :1].expand(-1, 4, -1, -1, -1)  # the same for all candidates
-    expected = attend_to_few(query, keys, values)
-    with split_products(), torch.no_grad():
-        assert error(attend_to_few(query, keys, values), expected) < 1e-6
+    expected = attend_to_few(query, keys, values, split=False)
+    with torch.no_grad():
+        assert error(attend_to_few(query, keys, values, split=True), expected) < 1e-6
 
 
 @torch.no_grad()
@@ -37,11 +38,10 @@ def test_attention_to_many(width, asking, counts):
     values = [value[..., 1:] for value in values]  # heads do not lie side by side
     keys[0] = keys[0][:1].expand(2, -1, -1, -1)  # the same for all
     expected = attend_parts(
-        query.double(), [k.double() for k in keys], [v.double() for v in values]
+        query.double(), [k.double() for k in keys], [v.double() for v in values], split=False
     )
-    with split_products():
-        got = attend_parts(query, keys, values)
-        joined = attend(query, torch.cat(keys, 1), torch.cat(values, 1))
+    got = attend_parts(query, keys, values, split=True)
+    joined = attend_parts(query, [torch.cat(keys, 1)], [torch.cat(values, 1)], split=True)
     assert error(got, expected) < 3e-5
     assert error(joined, expected) < 3e-5
 
@@ -49,14 +49,18 @@ def test_attention_to_many(width, asking, counts):
 @torch.no_grad()
 def test_large_scores_do_not_overflow():
     query, key, value = 300 * randn(1, 5, 2, 16), randn(1, 40, 2, 16), randn(1, 40, 2, 16) + 1
-    with split_products():
-        got = attend(query, key, value)
+    got = attend_parts(query, [key], [value], split=True)
     assert error(got, attend(query.double(), key.double(), value.double())) < 1e-2
 
 
 @torch.no_grad()
 def test_operations_are_counted_as_those_of_float32():
     query, key = randn(2, 5, 3, 8), randn(2, 6, 3, 8)
-    plain = count_gflop(lambda: attend_parts(query, [key, key], [key, key]))
-    with split_products():
-        assert count_gflop(lambda: attend_parts(query, [key, key], [key, key])) == plain > 0
+    plain, counted = (
+        count_gflop(
+            lambda split=split: attend_parts(query, [key, key], [key, key], split=split),
+            formulas=kernel_formulas(),
+        )
+        for split in (False, True)
+    )
+    assert counted == plain > 0

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from jepawm.kernels.library import library
+from jepawm.engine.kernels.library import library
 
 
 class _Part(ctypes.Structure):

@@ -1,16 +1,17 @@
-"""Freed memory stays with the process."""
+"""Freed memory stays with the process, and numbers too small to count are 0."""
 
 import os
 import subprocess
 import sys
 
 import pytest
+import torch
 
-from jepawm.kernels.memory import keep_freed_memory
+from jepawm.engine.process import keep_freed_memory, tune_process
 
 SCRIPT = """
 import resource, threading, torch
-from jepawm.kernels.memory import keep_freed_memory
+from jepawm.engine.process import keep_freed_memory
 if {kept}:
     assert keep_freed_memory()
 def work():  # as a thread of the engine does
@@ -43,6 +44,11 @@ def faults(*, kept: bool) -> int:
 @pytest.mark.skipif(not keep_freed_memory(), reason="not glibc")
 def test_memory_is_not_cleared_again():
     assert faults(kept=True) < faults(kept=False) / 4
+
+
+def test_small_numbers_become_0():
+    tune_process()
+    assert float(torch.tensor(1e-30) * torch.tensor(1e-10)) == 0.0
 
 
 def test_asking_twice_changes_nothing():

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from jaxtyping import Float
 from torch import Tensor
 
-from jepawm.models.blocks import Block, Shortcut
-from jepawm.models.frame_cache import (
+from jepawm.engine.config import Precision
+from jepawm.engine.fast_block import FastPredictor
+from jepawm.engine.frame_cache import (
     Frame,
     Tables,
     Windows,
@@ -15,7 +16,8 @@ from jepawm.models.frame_cache import (
     run_alone,
     run_frame,
 )
-from jepawm.models.linear import PackedWeights
+from jepawm.engine.packed_linear import PackedLinear
+from jepawm.models.blocks import Block
 from jepawm.models.predictor import Predictor
 from jepawm.types import Context, Latent, concatenate
 
@@ -24,8 +26,8 @@ from jepawm.types import Context, Latent, concatenate
 class CandidateRollout:
     """Contexts `[B]`, projected once, from which any number of candidates is rolled out."""
 
-    predictor: Predictor
-    """Predicts one step."""
+    predictor: FastPredictor
+    """Predicts one step; its weights are packed as long as the contexts last."""
     window: int
     """Latents that each prediction sees."""
     length: int
@@ -38,27 +40,25 @@ class CandidateRollout:
     """Keys and values of the frames before, oldest first."""
     tables: Tables
     """Position tables of a window."""
-    shortcuts: list[Shortcut | None]
+    shortcuts: list[PackedLinear | None]
     """What attention of each layer makes of single tokens that see themselves alone."""
-    packed: PackedWeights
-    """Weights arranged for the processor, as long as the contexts last."""
 
     @property
     def tokens_per_candidate(self) -> int:
         """Return how many tokens one candidate brings into each layer, all windows together."""
-        per_frame = self.embedded.tokens.shape[2] + self.predictor.layout.num_condition
+        per_frame = self.embedded.tokens.shape[2] + self.predictor.plain.layout.num_condition
         return per_frame * self.window
 
     @property
     def flop_per_token(self) -> float:
         """Return the FLOP of the largest matrix product for one token."""
-        block = self.predictor.blocks[0]
+        block = self.predictor.plain.blocks[0]
         assert isinstance(block, Block)
-        return 2.0 * self.predictor.layout.width * max(block.mlp.hidden, 3 * block.attn.inner)
+        return 2.0 * self.predictor.plain.layout.width * max(block.mlp.hidden, 3 * block.attn.inner)
 
     def bytes_per_candidate(self, horizon: int) -> int:
         """Return the memory that one candidate needs at most while it is rolled out."""
-        predictor = self.predictor
+        predictor = self.predictor.plain
         block = predictor.blocks[0]
         assert isinstance(block, Block)
         activations = 5 * predictor.layout.width + 6 * block.attn.inner + 2 * block.mlp.hidden
@@ -82,10 +82,6 @@ class CandidateRollout:
 
     def __call__(self, actions: Float[Tensor, "b K H A"]) -> Latent:
         """Roll candidates out; returns latents `[b, K, H]`, equal to plain rollouts."""
-        with self.packed.used():
-            return self._roll(actions)
-
-    def _roll(self, actions: Float[Tensor, "b K H A"]) -> Latent:
         shape, horizon = actions.shape[:2], actions.shape[2]
         steps = read_actions(self.predictor, actions.flatten(0, 1))
         last_start = max(0, self.length + horizon - 1 - self.window)
@@ -135,6 +131,7 @@ def share_context(
     context: Context,
     *,
     window: int,
+    precision: Precision = "float32",
 ) -> CandidateRollout:
     """Project contexts `[B]` and run their past frames through the layers, once for all.
 
@@ -142,28 +139,31 @@ def share_context(
         predictor: predicts one step.
         context: latents to start from and the actions between them.
         window: latents that each prediction sees.
+        precision: precision of matrix products.
     """
     latents = context.latents[:, -window:]
-    embedded = predictor.embedded(latents)  # [B, w]
+    fast = FastPredictor(predictor, precision=precision)
+    embedded = fast.embedded(latents)  # [B, w]
     shared = CandidateRollout(
-        predictor=predictor,
+        predictor=fast,
         window=window,
         length=latents.tokens.shape[1],
         newest=latents[:, -1:],
         embedded=embedded[:, -1:],
         past=[],
         tables=predictor.positions(window, latents.tokens.device),
-        shortcuts=_shortcuts(predictor, num_tokens=latents.tokens.shape[2], window=window),
-        packed=PackedWeights(),
+        shortcuts=_shortcuts(fast, num_tokens=latents.tokens.shape[2], window=window),
     )
     return replace(shared, past=_read_past(shared, embedded, context.actions))
 
 
-def _shortcuts(predictor: Predictor, *, num_tokens: int, window: int) -> list[Shortcut | None]:
+def _shortcuts(
+    predictor: FastPredictor, *, num_tokens: int, window: int
+) -> list[PackedLinear | None]:
     """Return the shortcuts of the layers, where frames are single tokens and windows longer."""
-    if window == 1 or num_tokens + predictor.layout.num_condition > 1:
+    if window == 1 or num_tokens + predictor.plain.layout.num_condition > 1:
         return [None] * len(predictor.blocks)
-    return [block.attn.shortcut() for block in predictor.blocks if isinstance(block, Block)]
+    return [block.shortcut() for block in predictor.blocks]
 
 
 def _read_past(

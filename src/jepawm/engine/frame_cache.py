@@ -15,11 +15,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from jepawm.models.attention import attend_parts, attend_to_few
-from jepawm.models.blocks import Attention, Block, Modulation, Shortcut
-from jepawm.models.linear import linear
+from jepawm.engine.attention import attend_parts, attend_to_few
+from jepawm.engine.fast_block import FastBlock, FastPredictor, Modulation
+from jepawm.engine.packed_linear import PackedLinear
 from jepawm.models.positions import Rotation
-from jepawm.models.predictor import Predictor
 from jepawm.types import Latent
 
 Tables = tuple[Float[Tensor, "T n width"] | None, Rotation | None]
@@ -76,14 +75,14 @@ class Action:
     """What AdaLN makes of them in each layer, `[R, 1, width]` each."""
 
 
-def read_actions(predictor: Predictor, actions: Float[Tensor, "R T A"]) -> list[Action]:
+def read_actions(predictor: FastPredictor, actions: Float[Tensor, "R T A"]) -> list[Action]:
     """Encode the actions of all steps at once; returns them step by step."""
-    codes = predictor.action_encoder(actions)  # [R, T, code]
-    condition = predictor.condition(codes)
-    layers: list[Sequence[Modulation | None]] = []
-    for block in predictor.blocks:
-        assert isinstance(block, Block)
-        layers.append(_by_step(block.modulate(condition), num_steps=actions.shape[1]))
+    codes = predictor.plain.action_encoder(actions)  # [R, T, code]
+    condition = predictor.plain.condition(codes)
+    layers = [
+        _by_step(block.modulate(condition), num_steps=actions.shape[1])
+        for block in predictor.blocks
+    ]
     return [
         Action(code=codes[:, step : step + 1], modulations=[layer[step] for layer in layers])
         for step in range(actions.shape[1])
@@ -98,7 +97,7 @@ def _by_step(modulation: Modulation | None, *, num_steps: int) -> Sequence[Modul
 
 
 def run_frame(
-    predictor: Predictor,
+    predictor: FastPredictor,
     past: Sequence[Frame],
     *,
     windows: Windows,
@@ -106,7 +105,7 @@ def run_frame(
     embedded: Latent,
     action: Action,
     tables: Tables,
-    shortcuts: Sequence[Shortcut | None],
+    shortcuts: Sequence[PackedLinear | None],
     predict: bool = True,
 ) -> tuple[Float[Tensor, "R 1 n width"], Frame]:
     """Run one frame through all its windows, which hold some of the past frames, oldest first.
@@ -114,7 +113,7 @@ def run_frame(
     Returns what the oldest window makes of it, and its keys and values. Windows lie along the first
     axis `V`, of size 1 as long as they do not differ. `shortcuts` are those of the layers.
     """
-    x = predictor.enter(embedded, action=action.code).transpose(0, 1)  # [1, R, n, width]
+    x = predictor.plain.enter(embedded, action=action.code).transpose(0, 1)  # [1, R, n, width]
     positions = slice(frame - windows.newest, frame - windows.oldest + 1)
     added, rotation = tables
     if added is not None:
@@ -124,7 +123,6 @@ def run_frame(
     final = len(predictor.blocks) - 1
     own = Frame(windows=windows, layers=[])
     for layer, (block, codes) in enumerate(zip(predictor.blocks, action.modulations, strict=True)):
-        assert isinstance(block, Block)
         asking = (
             Windows(newest=windows.oldest, oldest=windows.oldest) if layer == final else windows
         )
@@ -132,7 +130,7 @@ def run_frame(
         unused = layer == final and not predict
         seen = block.enter(x, codes)
         query, key, value = _project(
-            block.attn,
+            block,
             seen,
             num_windows=len(windows),
             num_asking=0 if unused else len(asking) - alone,
@@ -141,9 +139,13 @@ def run_frame(
         own.layers.append((key, value))
         if not unused:
             parts = [part.seen_from(asking, layer=layer) for part in (*past, own)]
-            attended = [] if query is None else [block.attn.mix(_attend(query, parts).flatten(-2))]
+            attended = (
+                []
+                if query is None
+                else [block.mix(_attend(query, parts, split=block.splits).flatten(-2))]
+            )
             if alone:
-                attended.insert(0, _see_oneself(block.attn, seen, value, shortcuts[layer]))
+                attended.insert(0, _see_oneself(block, seen, value, shortcuts[layer]))
             x = block.leave(x[-len(asking) :], _join(attended), codes=codes)
     return x[-1:].transpose(0, 1), own  # [R, 1, n, width]
 
@@ -154,20 +156,19 @@ def repeat(tensor: Float[Tensor, "B *rest"], times: int) -> Float[Tensor, "R *re
 
 
 def run_alone(
-    predictor: Predictor,
+    predictor: FastPredictor,
     *,
     embedded: Latent,
     action: Action,
     tables: Tables,
 ) -> Float[Tensor, "R 1 n width"]:
     """Run one frame that sees itself alone, in windows of one frame; nothing is kept."""
-    x = predictor.enter(embedded, action=action.code)  # [R, 1, n, width]
+    x = predictor.plain.enter(embedded, action=action.code)  # [R, 1, n, width]
     added, rotation = tables
     x = x if added is None else x + added.to(x.dtype)
     for block, codes in zip(predictor.blocks, action.modulations, strict=True):
-        assert isinstance(block, Block)
         one = None if codes is None else _per_frame(codes)
-        x = block.leave(x, block.attn(block.enter(x, one), rotation=rotation), codes=one)
+        x = block.leave(x, block.attend_within(block.enter(x, one), rotation=rotation), codes=one)
     return x
 
 
@@ -177,7 +178,7 @@ def _per_frame(modulation: Modulation) -> Modulation:
 
 
 def _project(
-    attn: Attention,
+    block: FastBlock,
     seen: Float[Tensor, "_ R n width"],
     *,
     num_windows: int,
@@ -186,21 +187,21 @@ def _project(
 ) -> tuple[Tensor | None, Tensor, Tensor]:
     """Return queries of the oldest windows that ask, keys and values of all, `[.., R, n, heads, h]`."""
     if num_asking == num_windows:
-        projected = attn.project(seen, first=0, count=3)
-        query, key = attn.turned(projected[..., : 2 * attn.inner], rotation).unbind(-3)
+        projected = block.project(seen, first=0, count=3)
+        query, key = block.turned(projected[..., : 2 * block.inner], rotation).unbind(-3)
     else:
-        projected = attn.project(seen, first=1, count=2)
-        key = attn.turned(projected[..., : attn.inner], rotation).squeeze(-3)
+        projected = block.project(seen, first=1, count=2)
+        key = block.turned(projected[..., : block.inner], rotation).squeeze(-3)
         query = None
         if num_asking:
             turns = (
                 None if rotation is None else Rotation(*(part[-num_asking:] for part in rotation))
             )
-            asked = attn.project(seen[-num_asking:], first=0, count=1)
-            query = attn.turned(asked, turns).squeeze(-3)
+            asked = block.project(seen[-num_asking:], first=0, count=1)
+            query = block.turned(asked, turns).squeeze(-3)
     if query is not None:
         query = query.expand(num_asking, *query.shape[1:])
-    value = attn.heads(projected[..., -attn.inner :])
+    value = block.heads(projected[..., -block.inner :])
     return (
         query,
         key.expand(num_windows, *key.shape[1:]),
@@ -209,28 +210,28 @@ def _project(
 
 
 def _see_oneself(
-    attn: Attention,
+    block: FastBlock,
     seen: Float[Tensor, "_ R 1 width"],
     value: Float[Tensor, "V R 1 heads h"],
-    shortcut: Shortcut | None,
+    shortcut: PackedLinear | None,
 ) -> Float[Tensor, "1 R 1 width"]:
     """Return what attention finds where a token sees itself alone, in the newest window."""
     if shortcut is None:
-        return attn.mix(value[:1].flatten(-2))
-    return linear(seen[:1], shortcut[0], bias=shortcut[1])
+        return block.mix(value[:1].flatten(-2))
+    return shortcut(seen[:1])
 
 
 def _attend(
-    query: Float[Tensor, "Q R n heads h"], parts: Sequence[KeysValues]
+    query: Float[Tensor, "Q R n heads h"], parts: Sequence[KeysValues], *, split: bool
 ) -> Float[Tensor, "Q R n heads h"]:
     """Attend to frames that are seen by all windows that ask, the oldest ones, or by some of them."""
     parts = [(key[-len(query) :], value[-len(query) :]) for key, value in parts]
     if query.shape[2] == 1:
-        return attend_to_few(query, *zip(*parts, strict=True))
+        return attend_to_few(query, *zip(*parts, strict=True), split=split)
     out = []
     for back in range(len(query), 0, -1):  # windows, the newest first, counted from the oldest
         seen = [(key[-back], value[-back]) for key, value in parts if len(key) >= back]
-        out.append(attend_parts(query[-back], *zip(*seen, strict=True)))
+        out.append(attend_parts(query[-back], *zip(*seen, strict=True), split=split))
     return _join([part.unsqueeze(0) for part in out])
 
 

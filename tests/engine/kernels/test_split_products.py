@@ -5,14 +5,12 @@ import torch
 import torch.nn.functional as F
 
 from jepawm.compute import count_gflop
-from jepawm.kernels.split_products import (
-    is_splitting,
-    split_linear,
-    split_products,
-    split_weight,
-)
+from jepawm.engine.config import Precision
+from jepawm.engine.fast_block import FastBlock
+from jepawm.engine.kernels.flops import kernel_formulas
+from jepawm.engine.kernels.split_products import split_linear, split_weight
+from jepawm.engine.packed_linear import PackedLinear
 from jepawm.models.blocks import Block
-from jepawm.models.linear import PackedWeights, linear
 
 
 def randn(*shape: int) -> torch.Tensor:
@@ -75,12 +73,12 @@ def test_second_halves_of_blocks(modulated, windows, tokens, width):
     block = Block(width, 2, head_dim=6, hidden=70, modulated=modulated).eval()
     for parameter in block.parameters():
         parameter.data = 0.3 * randn(*parameter.shape)
+    plain, fast = (FastBlock(block, precision=one) for one in ("float32", "bfloat16x3"))
     x, attended = randn(windows, 9, tokens, width), randn(windows, 9, tokens, width + 1)[..., :-1]
-    codes = block.modulate(randn(9, width)) if modulated else None
-    expected = block.leave(x, attended, codes=codes)
-    with split_products(), PackedWeights().used():
-        got = block.leave(x, attended, codes=codes)
-        assert error(block.leave(x[:1], attended, codes=codes)[:1], expected[:1]) < 1e-5
+    codes = plain.modulate(randn(9, width)) if modulated else None
+    expected = plain.leave(x, attended, codes=codes)
+    got = fast.leave(x, attended, codes=codes)
+    assert error(fast.leave(x[:1], attended, codes=codes)[:1], expected[:1]) < 1e-5
     assert error(got, expected) < 1e-5
     assert not torch.equal(got, expected)  # it was split
 
@@ -91,20 +89,20 @@ def test_operations_are_counted_as_those_of_float32():
     block = Block(12, 2, head_dim=6, hidden=70).eval()
     x = randn(2, 9, 1, 12)
 
-    def work() -> None:
-        with PackedWeights().used():
-            block.leave(x, linear(x, block.attn.proj.weight, bias=None), codes=None)
+    def work(precision: Precision) -> float:
+        fast = FastBlock(block, precision=precision)
+        return count_gflop(
+            lambda: fast.leave(x, fast.mix(x), codes=None), formulas=kernel_formulas()
+        )
 
-    plain = count_gflop(work)
-    with split_products():
-        assert count_gflop(work) == plain > 0
+    assert work("bfloat16x3") == work("float32") > 0
 
 
 @pytest.mark.amx
 def test_gradients_and_other_types_are_not_split():
     weight = randn(8, 40)
-    with split_products(), PackedWeights().used():
-        assert torch.equal(linear(randn(3, 40), weight, bias=None), randn(3, 40) @ weight.T)
-        with torch.no_grad():
-            assert linear(randn(3, 40).double(), weight.double(), bias=None).dtype == torch.float64
-    assert not is_splitting()
+    linear = PackedLinear(weight, None, precision="bfloat16x3")
+    assert torch.equal(linear(randn(3, 40)), randn(3, 40) @ weight.T)  # gradients could be wanted
+    with torch.no_grad():
+        double = PackedLinear(weight.double(), None, precision="bfloat16x3")
+        assert double(randn(3, 40).double()).dtype == torch.float64

@@ -1,10 +1,21 @@
-"""How the C library hands out memory."""
+"""What makes a whole process faster: numbers that are too small to count, and memory that is kept."""
 
 import ctypes
 from functools import cache
 
+import torch
+
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEPT_BYTES, _MAPPED_BYTES = 2**30, 2**25
+
+
+def tune_process() -> None:
+    """Make tensors on a CPU faster in this process; the verbs call it, a script of your own may.
+
+    Numbers below 1e-38 become 0: they are slow and mean nothing. Freed memory is kept.
+    """
+    torch.set_flush_denormal(True)
+    keep_freed_memory()
 
 
 @cache

@@ -2,7 +2,7 @@
 
 import torch
 
-from jepawm.models.frame_cache import Frame, Windows, repeat
+from jepawm.engine.frame_cache import Frame, Windows, repeat
 
 
 def frame(*, newest: int, oldest: int, batch: int = 2) -> Frame:

@@ -5,9 +5,7 @@ products are 3e-7, of bfloat16 products 3e-3.
 """
 
 import ctypes
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -15,30 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from jepawm.kernels.library import library
-
-
-@contextmanager
-def split_products() -> Iterator[None]:
-    """Let packed products be split.
-
-    Raises:
-        UserError: if this machine has no matrix tiles, or no compiler.
-    """
-    library()
-    token = _SPLITTING.set(True)
-    try:
-        yield
-    finally:
-        _SPLITTING.reset(token)
-
-
-def is_splitting() -> bool:
-    """Return whether packed products are to be split."""
-    return _SPLITTING.get()
-
-
-_SPLITTING: ContextVar[bool] = ContextVar("splitting", default=False)
+from jepawm.engine.kernels.library import library
 
 
 @dataclass(frozen=True)
