@@ -22,7 +22,7 @@ from jepawm.experiment import Experiment, build_model, build_windows, with_encod
 from jepawm.recipes import RECIPES
 from jepawm.runs.datasets import find_or_collect, make_features
 from jepawm.training.cost import gflop_per_step
-from jepawm.training.objective import Learner
+from jepawm.training.losses import Learner
 from jepawm.training.optim import build_optimizer, step_generator
 
 

@@ -19,7 +19,7 @@ from jepawm.experiment import build_model, build_windows
 from jepawm.recipes.wall import WALL
 from jepawm.runs.datasets import find_or_collect
 from jepawm.training.cost import gflop_per_step
-from jepawm.training.objective import Learner
+from jepawm.training.losses import Learner
 from jepawm.training.optim import batch_indices, build_optimizer, step_generator
 
 

@@ -210,7 +210,7 @@ def test_what_is_no_run_is_not_resumed(train_tiny, tmp_path: Path, content, mess
 def test_a_loss_that_becomes_nan_keeps_the_last_good_checkpoint(
     train_tiny, tiny_experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from jepawm.training.objective import Learner
+    from jepawm.training.losses import Learner
 
     forward, calls = Learner.forward, []
 

@@ -7,7 +7,7 @@ import torch
 
 from jepawm.experiment import Experiment, build_model, build_windows
 from jepawm.runs.datasets import find_or_collect
-from jepawm.training.objective import Learner
+from jepawm.training.losses import Learner
 from jepawm.training.optim import build_optimizer
 from jepawm.training.state import TrainState
 

@@ -22,7 +22,7 @@ from jepawm.models.encoders import EncoderConfig
 from jepawm.models.world_model import JEPAWorldModel
 from jepawm.runs.datasets import store_path
 from jepawm.training.cost import StepCost, measure_step
-from jepawm.training.objective import Learner
+from jepawm.training.losses import Learner
 from jepawm.training.optim import build_optimizer
 from jepawm.types import EncodedObservation, Observation, Trajectory
 

@@ -24,7 +24,7 @@ from jepawm.models.weight_files import load_weights, stored_weights
 from jepawm.processes import gather_shards, is_first, together
 from jepawm.runs.run_folder import provenance
 from jepawm.training.devices import Devices
-from jepawm.training.objective import Learner
+from jepawm.training.losses import Learner
 from jepawm.training.optim import build_optimizer
 from jepawm.training.state import TrainState, restore_heads, restore_training, training_tensors
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from jepawm.compute import count_gflop
-from jepawm.training.objective import Learner
+from jepawm.training.losses import Learner
 from jepawm.training.optim import OptimConfig
 from jepawm.types import EncodedObservation, Trajectory
 

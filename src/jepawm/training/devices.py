@@ -24,7 +24,7 @@ from torch.utils.checkpoint import checkpoint
 from jepawm.errors import UserError
 from jepawm.launch import Launch, read_launch
 from jepawm.processes import count_processes, process_rank
-from jepawm.training.objective import Learner
+from jepawm.training.losses import Learner
 
 if TYPE_CHECKING:
     from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from jepawm.errors import UserError
-from jepawm.training.objective import Learner
+from jepawm.training.losses import Learner
 
 _MOMENT = "optimizer."
 _HEADS = "heads."

@@ -22,7 +22,7 @@ from jepawm.data.windows import Windows
 from jepawm.errors import UserError
 from jepawm.processes import is_first, mean_over_processes, process_rank, together
 from jepawm.training.devices import Devices, hold_gradients
-from jepawm.training.objective import Learner
+from jepawm.training.losses import Learner
 from jepawm.training.optim import OptimConfig, batch_indices, set_schedule, step_generator
 from jepawm.training.state import TrainState
 from jepawm.training.validation import validate

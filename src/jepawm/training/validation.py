@@ -9,7 +9,7 @@ from torch import Tensor
 from jepawm.data.windows import Windows
 from jepawm.models.heads import LinearProbe
 from jepawm.models.world_model import JEPAWorldModel
-from jepawm.training.objective import Learner
+from jepawm.training.losses import Learner
 from jepawm.training.regularizers import effective_rank
 from jepawm.types import Context, Latent, concatenate
 
