@@ -16,7 +16,7 @@ from jepawm.errors import UserError
 from jepawm.experiment import Experiment, experiment_from_json
 from jepawm.hub.load import load
 from jepawm.metrics_log import METRICS, find_metric, read_metrics
-from jepawm.runs.export import export_run
+from jepawm.runs.run_folder import export_run
 from jepawm.runs.train import train_run
 from jepawm.training.train import LoopHooks
 

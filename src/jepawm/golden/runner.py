@@ -13,12 +13,12 @@ Check = Callable[[GoldenCase], Sequence[Comparison]]
 Verdict = Literal["pass", "fail", "cannot run yet"]
 
 CHECKS: dict[str, str] = {
-    "wall_dynamics": "jepawm.golden.wall:check_wall_dynamics",
-    "wall_frames": "jepawm.golden.wall:check_wall_frames",
-    "wall_start_goal": "jepawm.golden.wall:check_wall_start_goal",
-    "pusht_dynamics": "jepawm.golden.pusht:check_pusht_dynamics",
-    "pusht_frames": "jepawm.golden.pusht:check_pusht_frames",
-    "pointmaze_dynamics": "jepawm.golden.pointmaze:check_pointmaze_dynamics",
+    "wall_dynamics": "jepawm.golden.environments:check_wall_dynamics",
+    "wall_frames": "jepawm.golden.environments:check_wall_frames",
+    "wall_start_goal": "jepawm.golden.environments:check_wall_start_goal",
+    "pusht_dynamics": "jepawm.golden.environments:check_pusht_dynamics",
+    "pusht_frames": "jepawm.golden.environments:check_pusht_frames",
+    "pointmaze_dynamics": "jepawm.golden.environments:check_pointmaze_dynamics",
     "data_slicing": "jepawm.golden.data:check_slicing",
     "train_val_split": "jepawm.golden.data:check_split",
     "planning_objectives": "jepawm.golden.planning:check_objectives",
@@ -27,10 +27,10 @@ CHECKS: dict[str, str] = {
     "predictor_": "jepawm.golden.predictors:check_predictor",
     "unroll_": "jepawm.golden.predictors:check_unroll",
     "training_loss": "jepawm.golden.training:check_training_loss",
-    "image_preprocessing": "jepawm.golden.images:check_preprocessing",
+    "image_preprocessing": "jepawm.golden.encoders:check_preprocessing",
     "encoder_": "jepawm.golden.encoders:check_encoder",
-    "image_head": "jepawm.golden.images:check_image_head",
-    "state_head": "jepawm.golden.images:check_state_head",
+    "image_head": "jepawm.golden.encoders:check_image_head",
+    "state_head": "jepawm.golden.encoders:check_state_head",
 }
 """Check of each kind of case, by how the case's name begins; the longest match counts."""
 

@@ -1,6 +1,5 @@
 """`jepawm eval` and `jepawm plan`: success of a trained model beside the baselines, and one plan."""
 
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,11 +26,9 @@ from jepawm.processes import from_first, together
 from jepawm.protocol import Protocol, Split, draw_tasks, task_seed
 from jepawm.report import write_report
 from jepawm.report.animation import write_animation
+from jepawm.runs.run_folder import copy_training_files
 from jepawm.training.devices import join_processes
 from jepawm.types import Observation, Task
-
-RECORD = ("experiment.json", "metrics.jsonl")
-"""Files of a run that describe its training."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +124,7 @@ def evaluate_run(
     def write() -> WrittenResults:
         whole = replace(results, efficiency=_efficiency(loaded, agent, results))
         path = write_results(whole, folder, rollouts=recorder.rollouts(), overwrite=overwrite)
-        copy_record(loaded.record, folder)
+        copy_training_files(loaded.record, folder)
         return WrittenResults(results=whole, written=path)
 
     return from_first(write)
@@ -156,7 +153,7 @@ def plan_run(
     results = _evaluate(loaded, agent, rules, recorder=recorder, show_progress=False)
     rollouts = recorder.rollouts()
     write_results(results, folder, rollouts=rollouts)
-    copy_record(loaded.record, folder)
+    copy_training_files(loaded.record, folder)
     distance = np.linalg.norm(rollouts.states[0, -1] - rollouts.goal_states[0])
     return ExecutedPlan(
         env=results.env,
@@ -221,16 +218,6 @@ def with_precision(config: AgentConfig, precision: Precision | None) -> AgentCon
     if precision is None:
         return config
     return replace(config, engine=replace(config.engine, precision=precision))
-
-
-def copy_record(source: Path, folder: Path) -> None:
-    """Copy what describes the training, so that the report of `folder` shows it too.
-
-    Files that `folder` has already stay.
-    """
-    for name in RECORD:
-        if (source / name).is_file() and not (folder / name).exists():
-            shutil.copyfile(source / name, folder / name)
 
 
 def default_planner(source: str) -> Planner:

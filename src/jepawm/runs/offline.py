@@ -29,7 +29,8 @@ from jepawm.hub.load import LoadedModel, load
 from jepawm.normalizer import Normalizer
 from jepawm.protocol import Protocol
 from jepawm.runs.datasets import store_path, use_recordings
-from jepawm.runs.evaluate import copy_record, default_folder, with_precision
+from jepawm.runs.evaluate import default_folder, with_precision
+from jepawm.runs.run_folder import copy_training_files
 
 FILE = "offline.json"
 """What an evaluation on recordings writes, beside the `results.json` of one in a simulator."""
@@ -125,7 +126,7 @@ def evaluate_offline(
         versions=versions(),
     )
     path = write_json(folder / FILE, results.to_json())
-    copy_record(loaded.record, folder)
+    copy_training_files(loaded.record, folder)
     return OfflineEvaluation(results=results, written=path)
 
 

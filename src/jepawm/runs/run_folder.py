@@ -3,6 +3,7 @@
 import json
 import logging
 import shlex
+import shutil
 import subprocess
 from dataclasses import asdict, replace
 from functools import cache
@@ -10,13 +11,15 @@ from pathlib import Path
 
 import torch
 
-from jepawm.checkpoint import Provenance
+from jepawm.checkpoint import Provenance, load_checkpoint, save_checkpoint
 from jepawm.errors import UserError
 from jepawm.evaluation.results import versions
 from jepawm.experiment import Experiment, experiment_from_json, experiment_to_json
 from jepawm.files import partial_path, write_whole
 from jepawm.training.devices import ComputeConfig
 
+TRAINING_FILES = ("experiment.json", "metrics.jsonl")
+"""What tells in a run folder how the model was trained."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -28,10 +31,10 @@ def open_run(experiment: Experiment, out: Path, *, resume: bool, explicit: bool)
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is no folder; choose another --out")
-    record = out / "experiment.json"
-    names = {path.name for path in out.iterdir()} if out.exists() else set()
-    untrained = names <= {record.name, partial_path(record).name}
-    if untrained and (explicit or not resume or record.name not in names):
+    path = out / "experiment.json"
+    names = {file.name for file in out.iterdir()} if out.exists() else set()
+    untrained = names <= {path.name, partial_path(path).name}
+    if untrained and (explicit or not resume or path.name not in names):
         if resume:
             _LOG.info("%s holds nothing to resume yet; training starts at step 0", out)
         return experiment
@@ -40,13 +43,13 @@ def open_run(experiment: Experiment, out: Path, *, resume: bool, explicit: bool)
             f"{out} already holds files; choose another --out, or --resume to go on with its run"
         )
     try:
-        saved = json.loads(record.read_text(encoding="utf-8"))
+        saved = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise UserError(
-            f"cannot read {record} ({error}); {out} is no run to resume, choose another --out"
+            f"cannot read {path} ({error}); {out} is no run to resume, choose another --out"
         ) from error
     data = saved.get("experiment") if isinstance(saved, dict) else None
-    before = experiment_from_json(data, source=str(record))
+    before = experiment_from_json(data, source=str(path))
     if not explicit:
         return before
     changed = ", ".join(_differences(_decisive(before), _decisive(experiment)))
@@ -60,7 +63,7 @@ def open_run(experiment: Experiment, out: Path, *, resume: bool, explicit: bool)
 
 def write_experiment(experiment: Experiment, out: Path) -> None:
     """Write `experiment.json`, making the folder where it is missing."""
-    record = {
+    content = {
         "recipe": experiment.name,
         "seed": experiment.seed,
         **asdict(provenance()),
@@ -68,7 +71,7 @@ def write_experiment(experiment: Experiment, out: Path) -> None:
     }
     try:
         out.mkdir(parents=True, exist_ok=True)
-        write_whole(out / "experiment.json", json.dumps(record, indent=1))
+        write_whole(out / "experiment.json", json.dumps(content, indent=1))
     except OSError as error:
         raise UserError(f"cannot write into {out} ({error}); choose another --out") from error
 
@@ -128,3 +131,23 @@ def _git(*arguments: str) -> str | None:
     except FileNotFoundError:  # no git on this machine
         return None
     return done.stdout.strip() or None if done.returncode == 0 else None
+
+
+def export_run(run: Path, folder: Path) -> None:
+    """Write the checkpoint of a run, without its training state, to `folder`.
+
+    The configuration and the metrics of the training go with it, for reports.
+    """
+    checkpoint = load_checkpoint(run / "checkpoint")
+    save_checkpoint(folder, replace(checkpoint, training=None))
+    copy_training_files(run, folder)
+
+
+def copy_training_files(source: Path, folder: Path) -> None:
+    """Copy what describes the training, so that the report of `folder` shows it too.
+
+    Files that `folder` has already stay.
+    """
+    for name in TRAINING_FILES:
+        if (source / name).is_file() and not (folder / name).exists():
+            shutil.copyfile(source / name, folder / name)
