@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from jepawm.experiment import Experiment
 from jepawm.hub import bundled_names, load
 from jepawm.hub.load import load_experiment
 from jepawm.hub.released import released_experiment
+from jepawm.planning.cem import CEM
+from jepawm.planning.objectives import LatentDistance
+from jepawm.protocol import Protocol
 from jepawm.types import Context, Observation
 
 MODULE = import_module("jepawm.hub.load")  # the package has a function of this name
@@ -60,6 +64,31 @@ def test_the_configuration_is_read_without_building(tiny_run: Path, tiny_experim
     assert load_experiment("jepa_wm_droid") == released_experiment("jepa_wm_droid")
     with pytest.raises(UserError, match="no model 'magic'"):
         load_experiment("magic")
+
+
+def test_the_configuration_is_read_without_the_weights(copied: Path, tiny_experiment: Experiment):
+    (copied / "model.safetensors").unlink()
+    assert load_experiment(copied) == tiny_experiment
+
+
+def test_a_loaded_model_makes_its_environment_and_its_agents(tiny_run: Path):
+    loaded = load(tiny_run)
+    env = loaded.make_env()
+    agent = loaded.agent(protocol="mpc", seed=1)
+    obs = env.reset(env.sample_tasks(0, num_tasks=2))
+    assert obs.pixels.shape == (2, 3, 16, 16)
+    agent.reset(env.goal_observation(), 12)
+    assert agent.act(obs).shape == (2, 10)
+    assert (agent.protocol.num_action_steps, agent.config) == (1, loaded.experiment.agent)
+    assert agent.planner == replace(loaded.experiment.planner, num_iterations=10)  # the protocol's
+    own, objective = CEM(num_samples=4, num_elites=2), LatentDistance(metric="l1")
+    other = loaded.agent(protocol=Protocol(name="x", horizon=7), planner=own, objective=objective)
+    assert (other.planner, other.objective, other.protocol.horizon) == (own, objective, 7)
+    with pytest.raises(UserError, match="unknown protocol 'magic'"):
+        loaded.agent(protocol="magic")
+    blind = replace(loaded, experiment=replace(loaded.experiment, env="recordings"))
+    with pytest.raises(UserError, match="trained on recordings"):
+        blind.make_env()
 
 
 def test_a_copied_folder_gives_identical_outputs(tiny_run: Path, copied: Path):

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jepawm import checkpoint
 from jepawm.agent import AgentConfig
+from jepawm.cli import main
 from jepawm.compute import matmul_peak
 from jepawm.engine.config import EngineConfig
 from jepawm.envs.wall.env import WallBatch
@@ -173,6 +175,26 @@ def test_a_plan_is_executed_and_shown(tiny_run: Path, tmp_path: Path):
     assert result.final_distance == pytest.approx(distance)
     with pytest.raises(UserError, match="already holds files; choose another --out"):
         plan_run(str(tiny_run), seed=2, out=tmp_path / "plan", device="cpu", protocol="paper")
+
+
+@pytest.mark.parametrize("verb", ["eval", "plan"])
+def test_a_command_reads_and_hashes_the_weights_once(
+    tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+):
+    calls = []
+    for name in ("hash_file", "load_file"):
+        real = getattr(checkpoint, name)
+
+        def counted(path: Path, *, name: str = name, real=real):
+            calls.append((name, path.name))
+            return real(path)
+
+        monkeypatch.setattr(checkpoint, name, counted)
+    argv = [verb, str(tiny_run), "--out", str(tmp_path / "out"), "--device", "cpu", "--json"]
+    if verb == "eval":  # where the planner and the environment are asked of the run first
+        argv += ["--episodes", "1", "--preset", "paper", "--planner.num-iterations", "1"]
+    assert main(argv) == 0
+    assert sorted(calls) == [("hash_file", "model.safetensors"), ("load_file", "model.safetensors")]
 
 
 def test_the_planner_of_a_run_is_its_own(tiny_run: Path, tiny_experiment):
