@@ -63,7 +63,7 @@ def files_that_run(action: Callable[[], object]) -> set[str]:
     """Return the files of the library of which a function runs, speed apart."""
     found: set[str] = set()
 
-    def note(frame, event, argument):  # noqa: ANN001, ANN202, ARG001 - as sys.setprofile calls it
+    def note(frame, event, argument):
         path = Path(frame.f_code.co_filename)
         if path.is_relative_to(SOURCE) and frame.f_code.co_name != "<module>":
             found.add(path.relative_to(SOURCE).as_posix())

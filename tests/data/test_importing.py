@@ -114,7 +114,7 @@ def test_a_full_disk_is_told_and_never_skipped(
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, "no space left")
 
-    monkeypatch.setattr("jepawm.data.array_file.os.write", full)
+    monkeypatch.setattr("jepawm.data.writer.os.write", full)
     with pytest.raises(UserError, match=r"disk is full: .* from its episode 0 on, .* are free"):
         run(folder, tmp_path / "store", skip=True)
     monkeypatch.undo()

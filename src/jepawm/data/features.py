@@ -22,7 +22,6 @@ from rich.progress import track
 from torch import Tensor
 
 from jepawm.contracts import Encoder
-from jepawm.data.array_file import ArrayFile
 from jepawm.data.episodes import EpisodeStore
 from jepawm.data.manifest import (
     FileRecord,
@@ -34,6 +33,7 @@ from jepawm.data.manifest import (
     record_file,
     sealed_text,
 )
+from jepawm.data.writer import ArrayFile
 from jepawm.errors import UserError
 from jepawm.files import (
     partial_path,

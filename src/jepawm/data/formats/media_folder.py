@@ -21,7 +21,6 @@ import pyarrow.csv as pc
 import pyarrow.parquet as pq
 from jaxtyping import Shaped, UInt8
 
-from jepawm.data.formats.tables import matrix
 from jepawm.data.jpeg_frames import decode_picture
 from jepawm.data.recording import (
     Episode,
@@ -31,6 +30,7 @@ from jepawm.data.recording import (
     Source,
     all_files,
     choose_camera,
+    matrix,
     read_any,
 )
 from jepawm.data.video import read_video, video_rate, video_times

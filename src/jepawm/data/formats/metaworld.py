@@ -14,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jepawm.data.formats.tables import require_columns
 from jepawm.data.recording import (
     Episode,
     Format,
@@ -23,6 +22,7 @@ from jepawm.data.recording import (
     Source,
     choose_camera,
     refuse_keys,
+    require_columns,
 )
 from jepawm.data.video import read_video, video_rate, video_times
 from jepawm.errors import UserError

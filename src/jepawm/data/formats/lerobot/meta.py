@@ -10,7 +10,7 @@ from typing import TypeGuard
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jepawm.data.formats.tables import require_columns
+from jepawm.data.recording import require_columns
 from jepawm.errors import UserError
 
 VERSIONS = ("v2.0", "v2.1", "v3.0")

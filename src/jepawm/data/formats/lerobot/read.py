@@ -25,7 +25,6 @@ from jepawm.data.formats.lerobot.meta import (
     read_table,
     require_file,
 )
-from jepawm.data.formats.tables import matrix
 from jepawm.data.jpeg_frames import decode_picture
 from jepawm.data.recording import (
     Episode,
@@ -35,6 +34,7 @@ from jepawm.data.recording import (
     Source,
     all_files,
     choose_camera,
+    matrix,
 )
 from jepawm.data.video import pick_times, read_video, video_times
 from jepawm.errors import UserError
