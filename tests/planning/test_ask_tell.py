@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from jepawm.errors import UserError
-from jepawm.planning.analytic import Quadratic
 from jepawm.planning.ask_tell import CMAES, Nevergrad
+from jepawm.testing import Quadratic
 
 PROBLEM = Quadratic(optimum=torch.tensor([[[0.6, -0.4]], [[-0.2, 0.9]]]))
 

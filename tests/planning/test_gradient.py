@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from jepawm.errors import UserError
-from jepawm.planning.analytic import Quadratic
 from jepawm.planning.gradient import Adam, GradientDescent
 from jepawm.planning.reference_gradient import ReferenceAdam, ReferenceGD
+from jepawm.testing import Quadratic
 
 BOTH = pytest.mark.parametrize("planner", [Adam(), GradientDescent()], ids=["adam", "gd"])
 PROBLEM = Quadratic(optimum=torch.full((8, 4, 2), 1.5))

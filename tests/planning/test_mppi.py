@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from jepawm.planning.analytic import Quadratic
 from jepawm.planning.mppi import MPPI, path_weights
+from jepawm.testing import Quadratic
 
 PROBLEM = Quadratic(optimum=torch.full((16, 6, 2), 0.7))
 

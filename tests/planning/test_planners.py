@@ -8,7 +8,6 @@ import torch
 
 from jepawm.errors import UserError
 from jepawm.planning import PLANNERS
-from jepawm.planning.analytic import Quadratic, WalledPointMass
 from jepawm.planning.ask_tell import CMAES, Nevergrad
 from jepawm.planning.cem import CEM
 from jepawm.planning.gradient import Adam, GradientDescent
@@ -17,6 +16,7 @@ from jepawm.planning.icem import ICEM
 from jepawm.planning.mppi import MPPI
 from jepawm.planning.random_shooting import RandomShooting
 from jepawm.planning.reference_gradient import ReferenceAdam, ReferenceGD
+from jepawm.testing import Quadratic, WalledPointMass
 
 PLANNED = {
     "adam": Adam(num_iterations=100),

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from jepawm.errors import UserError
-from jepawm.planning.analytic import Quadratic
 from jepawm.planning.cem import CEM
 from jepawm.planning.presets import find_preset, preset_names
+from jepawm.testing import Quadratic
 
 
 def test_the_paper_is_the_papers_cem():

@@ -2,7 +2,7 @@
 
 import torch
 
-from jepawm.planning.analytic import Quadratic, WalledPointMass
+from jepawm.testing import Quadratic, WalledPointMass
 
 MASS = WalledPointMass(
     start=torch.tensor([[-1.0, 0.0]]), goal=torch.tensor([[1.0, 0.0]]), door=torch.tensor([0.0])

@@ -1,4 +1,4 @@
-"""Planning problems whose optimum is known: what every planner has to solve."""
+"""What a test of a planner needs: problems whose optimum is known."""
 
 from dataclasses import dataclass
 
