@@ -1,6 +1,5 @@
 """Freed memory stays with the process, and numbers too small to count are 0."""
 
-import os
 import subprocess
 import sys
 
@@ -10,17 +9,19 @@ import torch
 from jepawm.engine.process import keep_freed_memory, tune_process
 
 SCRIPT = """
-import resource, threading, torch
+import ctypes, resource, threading
 from jepawm.engine.process import keep_freed_memory
 if {kept}:
     assert keep_freed_memory()
+library = ctypes.CDLL(None)
+library.malloc.restype = ctypes.c_void_p
+library.free.argtypes = [ctypes.c_void_p]
 def work():  # as a thread of the engine does
-    for turn in range(12):
-        several = [torch.ones(1_500_000) for _ in range(8)]
-        several.reverse()
-        del several
-        if turn == 3:
-            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for size in range(4, 25):  # MiB; what is larger than all before would be mapped anew
+        block = library.malloc(size * 2**20)
+        ctypes.memset(block, 1, size * 2**20)
+        library.free(block)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 thread = threading.Thread(target=work)
 thread.start()
@@ -30,10 +31,8 @@ thread.join()
 
 def faults(*, kept: bool) -> int:
     script = SCRIPT.format(kept=kept)
-    environment = os.environ | {"OMP_NUM_THREADS": "2"}  # with 1 glibc happens to keep it
     done = subprocess.run(
         [sys.executable, "-c", script],
-        env=environment,
         capture_output=True,
         text=True,
         check=True,
