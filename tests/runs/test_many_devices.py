@@ -22,6 +22,9 @@ from jepawm.training.devices import ComputeConfig
 WORKER = Path(__file__).with_name("train_worker.py")
 NAMES = ("sigreg", "vicreg", "encoder_steps")
 KINDS = [(name, strategy) for name in NAMES for strategy in ("ddp", "fsdp2")]
+TOLERANCE = {"sigreg": 1e-4, "vicreg": 2e-2, "encoder_steps": 1e-4}
+"""Relative. With batch norm (VICReg here) some gradients are zero but for rounding, and Adam makes
+steps of full length of them."""
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +39,13 @@ def experiment(tiny_experiment: Experiment) -> Experiment:
 
 def regularized(experiment: Experiment, name: str) -> Experiment:
     if name == "encoder_steps":  # SIGReg, and after 12 steps the encoder stays as it is
-        # Without batch norm, whose running mean follows a bias that only rounding errors move.
-        encoder = replace(experiment.encoder, batch_norm=False)
         optim = replace(experiment.optim, encoder_steps=12)
-        return replace(regularized(experiment, "sigreg"), encoder=encoder, optim=optim)
-    return replace(experiment, loss=replace(experiment.loss, regularizer=name, num_directions=32))
+        return replace(regularized(experiment, "sigreg"), optim=optim)
+    return replace(
+        experiment,
+        encoder=replace(experiment.encoder, batch_norm=name == "vicreg"),
+        loss=replace(experiment.loss, regularizer=name, num_directions=32),
+    )
 
 
 def spec(
@@ -109,18 +114,19 @@ def curves(
     return folder
 
 
-def assert_same_curve(found: Path, wanted: Path) -> None:
+def assert_same_curve(found: Path, wanted: Path, *, tolerance: float) -> None:
     rows, expected = (read_metrics(run / "metrics.jsonl") for run in (found, wanted))
     assert [row["step"] for row in rows] == [row["step"] for row in expected] == [*range(1, 21)]
     for row, other in zip(rows, expected, strict=True):
-        assert row["train/loss"] == pytest.approx(other["train/loss"], abs=1e-4), row["step"]
         for key in (key for key in other if key.startswith("train/")):
-            assert row[key] == pytest.approx(other[key], rel=2e-3), (key, row["step"])
+            assert row[key] == pytest.approx(other[key], rel=tolerance), (key, row["step"])
 
 
 @pytest.mark.parametrize(("name", "strategy"), KINDS)
 def test_two_processes_have_the_curve_of_one(curves: Path, name: str, strategy: str):
-    assert_same_curve(curves / f"{name}-{strategy}", curves / f"{name}-one")
+    assert_same_curve(
+        curves / f"{name}-{strategy}", curves / f"{name}-one", tolerance=TOLERANCE[name]
+    )
 
 
 def test_checkpoints_hold_whole_tensors(curves: Path):
@@ -165,4 +171,4 @@ def test_saved_by_two_resumed_by_one_and_back(
     sharded = replace(chosen, compute=ComputeConfig(strategy="fsdp2"))
     last = spec(sharded, out, data_root=wall_data_root, resume=True)
     train_in_two([last], tmp_path, project_root=project_root)
-    assert_same_curve(out, curves / "sigreg-one")
+    assert_same_curve(out, curves / "sigreg-one", tolerance=TOLERANCE["sigreg"])
