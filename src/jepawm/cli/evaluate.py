@@ -133,11 +133,7 @@ def _run_offline(options: EvalOptions, planner: object | None) -> Outcome:
 
 
 def _take_planner(argv: list[str]) -> tuple[dict[str, object], list[str]]:
-    """Take `--planner` and `--preset` out of a command line; returns the planner, if it needs one.
-
-    Raises:
-        UserError: if both are given, or a name is unknown.
-    """
+    """Take `--planner` and `--preset` out of a command line; returns the planner, if it needs one."""
     name, rest = take_option("--planner", argv)
     preset, rest = take_option("--preset", rest)
     if name is not None and preset is not None:

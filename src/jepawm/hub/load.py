@@ -108,10 +108,6 @@ def load(
         device: where the model goes.
         encoder_weights: where the weights of its frozen encoder are here, as `encoder.weights`;
             None: where its training found them.
-
-    Raises:
-        UserError: if there is no such model, its files are damaged, or the frozen encoder here is
-            not the one that it was trained with.
     """
     folder = _resolve(source)
     if folder is None:

@@ -30,11 +30,7 @@ class RunFiles:
 
 
 def read_run(run: Path) -> RunFiles:
-    """Read a run directory.
-
-    Raises:
-        UserError: if it holds none of the files, or one that is malformed.
-    """
+    """Read a run directory."""
     names = ("experiment.json", "metrics.jsonl", "results.json", "rollouts.npz")
     experiment, metrics, results, rollouts = (run / name for name in names)
     if not any((run / name).is_file() for name in names):

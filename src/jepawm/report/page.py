@@ -25,10 +25,6 @@ def write_report(run: Path) -> Path:
     """Write `report.html` into a run directory and return its path.
 
     A file that the run does not have leaves a section that says which command writes it.
-
-    Raises:
-        UserError: if the folder is no run directory, a file in it is malformed, or the report
-            cannot be written.
     """
     html = render_page(read_run(run))
     path = run / "report.html"
