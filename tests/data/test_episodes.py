@@ -144,10 +144,10 @@ def test_half_written_store_says_so(tmp_path: Path):
 def _rewrite(store_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make sizes and hashes agree again, as if the store had been written like this."""
     from jepawm.data import episodes
-    from jepawm.data.manifest import read_manifest, record_file
+    from jepawm.data.manifest import digest_file, read_manifest
 
     manifest = read_manifest(store_path)
-    manifest.files[name] = record_file(store_path / name)
+    manifest.files[name] = digest_file(store_path / name)
     monkeypatch.setattr(episodes, "read_manifest", lambda _: manifest)
 
 

@@ -108,9 +108,9 @@ class EpisodeStore:
 
     def verify(self) -> None:
         """Compare every file, pixels too, with its recorded size and hash (about 1 s per GB)."""
-        for name, record in self.manifest.files.items():
-            check_size(self.path / name, record)
-            check_hash(self.path / name, record)
+        for name, digest in self.manifest.files.items():
+            check_size(self.path / name, digest)
+            check_hash(self.path / name, digest)
 
 
 def open_store(path: Path) -> EpisodeStore:
@@ -120,8 +120,8 @@ def open_store(path: Path) -> EpisodeStore:
     """
     _require_folder(path)
     manifest = read_manifest(path)
-    for name, record in manifest.files.items():
-        check_opened(path / name, record)
+    for name, digest in manifest.files.items():
+        check_opened(path / name, digest)
     index, tasks = _read_index(path, manifest)
     actions = _read_array(path, "actions", (manifest.num_frames, manifest.action_dim), "<f4")
     _require_finite(path / "actions.npy", actions, index)

@@ -24,13 +24,13 @@ from torch import Tensor
 from jepawm.contracts import Encoder
 from jepawm.data.episodes import EpisodeStore
 from jepawm.data.manifest import (
-    FileRecord,
+    FileDigest,
     SealedKind,
     check_hash,
     check_opened,
     check_size,
+    digest_file,
     read_sealed,
-    record_file,
     sealed_text,
 )
 from jepawm.data.writer import ArrayFile
@@ -68,7 +68,7 @@ class FeatureManifest:
     """Width of a token, `D`."""
     num_done: int
     """Frames encoded so far; all of them once the cache is complete."""
-    tokens: FileRecord | None
+    tokens: FileDigest | None
     """Size and hash of `tokens.npy`; None while it is written."""
 
     @property
@@ -95,7 +95,7 @@ def read_feature_manifest(folder: Path) -> FeatureManifest:
     """Read and check `features.json` of a cache, complete or unfinished."""
     content = cast(dict, read_sealed(folder / FEATURES_NAME, kind=_kind()))
     if content["tokens"] is not None:
-        content["tokens"] = FileRecord(**content["tokens"])
+        content["tokens"] = FileDigest(**content["tokens"])
     return FeatureManifest(**content)
 
 
@@ -234,9 +234,9 @@ def compute_features(
             console=console or Console(stderr=True),
         ):
             write_feature_manifest(folder, part)
-        record = record_file(folder / _TOKENS_NAME)
+        digest = digest_file(folder / _TOKENS_NAME)
         write_feature_manifest(
-            folder, replace(manifest, num_done=manifest.num_frames, tokens=record)
+            folder, replace(manifest, num_done=manifest.num_frames, tokens=digest)
         )
         publish_folder(folder, path)
     return open_features(path)

@@ -12,7 +12,7 @@ from rich.progress import track
 
 from jepawm.data.checking import Examined, Requirements, constant_columns, examine, problem_of
 from jepawm.data.episodes import EpisodeStore, open_store
-from jepawm.data.manifest import SourceRecord, column_statistics
+from jepawm.data.manifest import ImportedFrom, column_statistics
 from jepawm.data.recording import Problem, ReadOptions, Source
 from jepawm.data.resample import Fit, frame_step, square_frames
 from jepawm.data.writer import EpisodeWriter, PixelEncoding
@@ -81,7 +81,7 @@ def import_source(
         settings={**asdict(options), **asdict(requirements), **asdict(read_options)},
         pixels=options.pixels,
         fps=None if source.fps is None else source.fps / step,
-        source=source_record(source),
+        source=imported_from(source),
     )
     with writer:
         for examined in track(
@@ -153,14 +153,14 @@ def _append(examined: Examined, writer: EpisodeWriter, options: ImportOptions) -
     return []
 
 
-def source_record(source: Source) -> SourceRecord:
+def imported_from(source: Source) -> ImportedFrom:
     """Describe a source for the manifest: format, camera, and one hash of all its files."""
     root = source.path if source.path.is_dir() else source.path.parent
     lines = [
         f"{Path(os.path.relpath(file, root)).as_posix()} {hash_file(file)}\n"
         for file in source.files
     ]
-    return SourceRecord(
+    return ImportedFrom(
         format=source.format,
         name=source.path.resolve().name,
         sha256=hashlib.sha256("".join(lines).encode()).hexdigest(),

@@ -22,7 +22,7 @@ _HASHED_WHEN_OPENED = 2 * 2**30
 
 
 @dataclass(frozen=True, kw_only=True)
-class FileRecord:
+class FileDigest:
     """What a file of the store must look like."""
 
     num_bytes: int
@@ -46,7 +46,7 @@ class Statistics:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SourceRecord:
+class ImportedFrom:
     """Which foreign data set a store was imported from."""
 
     format: str
@@ -87,11 +87,11 @@ class Manifest:
     """Seed that made the episodes; None if they were recorded."""
     settings: dict[str, object]
     """How the episodes were made, in the words of the program that made them; JSON values."""
-    files: dict[str, FileRecord]
+    files: dict[str, FileDigest]
     """Size and hash of every other file in the folder."""
     fps: float | None = None
     """Frames per second; None for simulators that have no clock, or where nobody says."""
-    source: SourceRecord | None = None
+    source: ImportedFrom | None = None
     """What it was imported from; None for a collection."""
 
     def to_text(self) -> str:
@@ -169,37 +169,37 @@ def read_manifest(folder: Path) -> Manifest:
     content = cast(dict, read_sealed(folder / MANIFEST_NAME, kind=_kind()))
     content["statistics"] = Statistics(**content["statistics"])
     if content.get("source") is not None:
-        content["source"] = SourceRecord(**content["source"])
-    content["files"] = {name: FileRecord(**record) for name, record in content["files"].items()}
+        content["source"] = ImportedFrom(**content["source"])
+    content["files"] = {name: FileDigest(**digest) for name, digest in content["files"].items()}
     return Manifest(**content)
 
 
-def record_file(path: Path) -> FileRecord:
+def digest_file(path: Path) -> FileDigest:
     """Measure and hash a file."""
-    return FileRecord(num_bytes=path.stat().st_size, sha256=hash_file(path))
+    return FileDigest(num_bytes=path.stat().st_size, sha256=hash_file(path))
 
 
-def check_size(path: Path, record: FileRecord) -> None:
-    """Compare the size of a file with its record."""
+def check_size(path: Path, digest: FileDigest) -> None:
+    """Compare the size of a file with its digest."""
     if not path.is_file():
         raise UserError(f"{path} is missing; {_REMEDY}")
     size = path.stat().st_size
-    if size != record.num_bytes:
-        word = "truncated" if size < record.num_bytes else "too long"
-        raise UserError(f"{path} is {word}: {size:,} of {record.num_bytes:,} bytes; {_REMEDY}")
+    if size != digest.num_bytes:
+        word = "truncated" if size < digest.num_bytes else "too long"
+        raise UserError(f"{path} is {word}: {size:,} of {digest.num_bytes:,} bytes; {_REMEDY}")
 
 
-def check_hash(path: Path, record: FileRecord) -> None:
-    """Compare the content of a file with its record."""
-    if hash_file(path) != record.sha256:
+def check_hash(path: Path, digest: FileDigest) -> None:
+    """Compare the content of a file with its digest."""
+    if hash_file(path) != digest.sha256:
         raise UserError(f"{path} was altered: its SHA-256 is not the recorded one; {_REMEDY}")
 
 
-def check_opened(path: Path, record: FileRecord) -> None:
-    """Compare a file with its record when it is opened; above 2 GiB the size alone (1.3 s for 2 GiB)."""
-    check_size(path, record)
-    if record.num_bytes <= _HASHED_WHEN_OPENED:
-        check_hash(path, record)
+def check_opened(path: Path, digest: FileDigest) -> None:
+    """Compare a file with its digest when it is opened; above 2 GiB the size alone (1.3 s for 2 GiB)."""
+    check_size(path, digest)
+    if digest.num_bytes <= _HASHED_WHEN_OPENED:
+        check_hash(path, digest)
 
 
 def column_statistics(rows: Float[np.ndarray, "n d"]) -> tuple[list[float], list[float]]:

@@ -18,11 +18,11 @@ from jepawm.data.episodes import INDEX_COLUMNS, INDEX_NAME, TASK_COLUMN
 from jepawm.data.jpeg_frames import encode_frames
 from jepawm.data.manifest import (
     MANIFEST_NAME,
+    ImportedFrom,
     Manifest,
-    SourceRecord,
     Statistics,
     column_statistics,
-    record_file,
+    digest_file,
 )
 from jepawm.errors import UserError
 from jepawm.files import (
@@ -71,7 +71,7 @@ class EpisodeWriter:
         expected_frames: int = 0,
         pixels: PixelEncoding = "auto",
         fps: float | None = None,
-        source: SourceRecord | None = None,
+        source: ImportedFrom | None = None,
     ) -> None:
         """Take the folder to create and the provenance for the manifest.
 
@@ -201,7 +201,7 @@ class EpisodeWriter:
             fps=self._fps,
             source=self._source,
             settings=self._settings,
-            files={path.name: record_file(path) for path in sorted(self._folder.iterdir())},
+            files={path.name: digest_file(path) for path in sorted(self._folder.iterdir())},
         )
 
     def _statistics(self, num_frames: np.ndarray, num_actions: np.ndarray) -> Statistics:

@@ -135,16 +135,17 @@ class OfflineResults:
         content |= {
             "episodes": list(self.episodes),
             "prediction": {
-                name: [_record(step) for step in steps] for name, steps in self.prediction.items()
+                name: [_without_none(step) for step in steps]
+                for name, steps in self.prediction.items()
             },
-            "actions": {name: _record(row) for name, row in self.actions.items()},
+            "actions": {name: _without_none(row) for name, row in self.actions.items()},
             "planner": self.planner.to_json(),
             "objective": self.objective.to_json(),
             "agent": dict(self.agent),
             "versions": dict(self.versions),
         }
         if self.poses is not None:
-            content["poses"] = {name: _record(row) for name, row in self.poses.items()}
+            content["poses"] = {name: _without_none(row) for name, row in self.poses.items()}
         return content
 
 
@@ -331,7 +332,7 @@ def _single(blocks: Float[Tensor, "n H A"], width: int) -> Float[Tensor, "n T a"
     return blocks.reshape(len(blocks), -1, width)
 
 
-def _record(record: PredictionStep | ActionDistances | PoseErrors) -> dict[str, JsonValue]:
+def _without_none(row: PredictionStep | ActionDistances | PoseErrors) -> dict[str, JsonValue]:
     """Return the fields that are there; tuples become lists."""
-    found = {name: value for name, value in asdict(record).items() if value is not None}
+    found = {name: value for name, value in asdict(row).items() if value is not None}
     return json.loads(json.dumps(found))

@@ -30,7 +30,7 @@ class GoldenCase:
     hyper: dict[str, object]
     """Constructor sizes and options; read them with `option`."""
     meta: dict[str, object]
-    """The whole JSON record of the file."""
+    """The whole JSON object of the file."""
     arrays: dict[str, np.ndarray]
     """Every array of the file, by its flat name such as `T1/z_in`."""
     tolerance: dict[str, float]

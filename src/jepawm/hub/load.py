@@ -44,7 +44,7 @@ class LoadedModel:
     """Statistics of its training data."""
     experiment: Experiment
     """Its whole configuration."""
-    record: Path
+    run: Path
     """Folder that holds `experiment.json` and `metrics.jsonl` of its training, where they exist."""
     probe: LinearProbe | None
     """Linear map from latents to simulator states; None if the data had none."""
@@ -132,7 +132,7 @@ def load(
         model=model.eval().requires_grad_(requires_grad=False).to(device),
         normalizer=record.normalizer.to(device),
         experiment=experiment,
-        record=folder.parent if folder.name == "checkpoint" else folder,
+        run=folder.parent if folder.name == "checkpoint" else folder,
         probe=None if probe is None else probe.to(device),
     )
 

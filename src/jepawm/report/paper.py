@@ -3,9 +3,6 @@
 from dataclasses import dataclass
 from typing import Literal
 
-PAPER_TITLE = (
-    "What Drives Success in Physical Planning with Joint-Embedding Predictive World Models?"
-)
 PAPER_ARXIV = "2512.24497"
 
 

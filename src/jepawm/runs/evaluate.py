@@ -124,7 +124,7 @@ def evaluate_run(
     def write() -> WrittenResults:
         whole = replace(results, efficiency=_efficiency(loaded, agent, results))
         path = write_results(whole, folder, rollouts=recorder.rollouts(), overwrite=overwrite)
-        copy_training_files(loaded.record, folder)
+        copy_training_files(loaded.run, folder)
         return WrittenResults(results=whole, written=path)
 
     return from_first(write)
@@ -153,7 +153,7 @@ def plan_run(
     results = _evaluate(loaded, agent, rules, recorder=recorder, show_progress=False)
     rollouts = recorder.rollouts()
     write_results(results, folder, rollouts=rollouts)
-    copy_training_files(loaded.record, folder)
+    copy_training_files(loaded.run, folder)
     distance = np.linalg.norm(rollouts.states[0, -1] - rollouts.goal_states[0])
     return ExecutedPlan(
         env=results.env,

@@ -126,7 +126,7 @@ def evaluate_offline(
         versions=versions(),
     )
     path = write_json(folder / FILE, results.to_json())
-    copy_training_files(loaded.record, folder)
+    copy_training_files(loaded.run, folder)
     return OfflineEvaluation(results=results, written=path)
 
 
