@@ -1,4 +1,4 @@
-"""Train a world model on Wall with another loss, then measure it; a few seconds, so it is no good.
+"""Train a world model on Wall with another loss, then measure it; a few seconds, so it is too short to be useful.
 
 `python examples/02_train.py 1200` trains as long as the recipe does.
 """

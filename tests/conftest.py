@@ -60,7 +60,7 @@ def golden_dir() -> Path:
     if "JEPAWM_GOLDEN" in os.environ:
         folder = Path(os.environ["JEPAWM_GOLDEN"])
         if not folder.is_dir():
-            pytest.fail(f"JEPAWM_GOLDEN={folder} is no folder")
+            pytest.fail(f"JEPAWM_GOLDEN={folder} is not a folder")
         return folder
     folder = PROJECT_ROOT.parent / "shared" / "golden"
     if not folder.is_dir():

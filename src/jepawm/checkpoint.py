@@ -4,7 +4,7 @@
     model.safetensors     world model (and the probe of physical states, where one was fitted)
     training.safetensors  optimiser moments and training heads; only in runs that can be resumed
 
-A new checkpoint is written beside the old one and takes its place by two renames; whatever moment
+A new checkpoint is written next to the old one and takes its place by two renames; whatever moment
 a process dies at, `find_checkpoint` finds a complete one. Nothing is ever unpickled.
 """
 
@@ -45,7 +45,7 @@ class Provenance:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRecord:
-    """What a checkpoint says of its world model beside the weights."""
+    """What a checkpoint says of its world model besides the weights."""
 
     experiment: dict[str, JsonValue]
     """The whole configuration as plain JSON; `experiment_from_json` rebuilds it."""
@@ -69,7 +69,7 @@ class ModelRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class DecoderRecord:
-    """What a checkpoint says of its decoder of images beside the weights."""
+    """What a checkpoint says of its decoder of images besides the weights."""
 
     decoder: dict[str, JsonValue]
     """Its sizes as plain JSON."""
@@ -112,7 +112,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
 
 
 def find_checkpoint(folder: Path) -> Path | None:
-    """Return the complete checkpoint at `folder`, or the one a dying process left beside it."""
+    """Return the complete checkpoint at `folder`, or the one a dying process left next to it."""
     for candidate in (folder, folder.with_name(folder.name + ".old")):
         if (candidate / _CONFIG).is_file():
             return candidate

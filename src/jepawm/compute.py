@@ -29,7 +29,7 @@ def matmul_peak(device: torch.device | None = None, *, size: int = 1536, repeats
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Return the bytes that are free on a device; None where the system does not tell."""
+    """Return the bytes that are free on a device; None where the system does not say."""
     if device.type == "cpu":
         return _free_on_host(Path("/proc/meminfo"))
     if device.type == "mps":

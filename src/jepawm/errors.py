@@ -1,4 +1,4 @@
-"""The one exception that a user can cause and mend."""
+"""The one exception that a user can cause and fix."""
 
 
 class UserError(Exception):

@@ -47,7 +47,7 @@ def partial_path(path: Path) -> Path:
 
 @contextmanager
 def complete_or_absent(path: Path) -> Iterator[Path]:
-    """Give a folder beside `path` to write into; it becomes `path` if the block succeeds."""
+    """Give a folder next to `path` to write into; it becomes `path` if the block succeeds."""
     folder = new_partial_folder(path)
     complete = False
     try:
@@ -60,7 +60,7 @@ def complete_or_absent(path: Path) -> Iterator[Path]:
 
 
 def new_partial_folder(path: Path) -> Path:
-    """Make a folder beside `path`, which must be free, to be renamed to it when it is complete."""
+    """Make a folder next to `path`, which must be free, to be renamed to it when it is complete."""
     require_free(path)
     folder = path.with_name(f"{path.name}{PARTIAL_MARK}{uuid.uuid4().hex[:8]}")
     folder.mkdir(parents=True)
@@ -75,7 +75,7 @@ def publish_folder(folder: Path, path: Path) -> None:
 
 
 def partial_folders(path: Path) -> list[Path]:
-    """List the folders that unfinished writers of `path` left beside it."""
+    """List the folders that unfinished writers of `path` left next to it."""
     return sorted(path.parent.glob(f"{glob.escape(path.name)}{PARTIAL_MARK}*"))
 
 

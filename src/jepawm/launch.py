@@ -1,4 +1,4 @@
-"""Start the processes of a run (`--processes N`), and tell where this one stands among them."""
+"""Start the processes of a run (`--processes N`), and say which one this is."""
 
 import os
 import signal

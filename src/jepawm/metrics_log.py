@@ -154,7 +154,7 @@ METRICS: tuple[Metric, ...] = (
         logarithmic=True,
     ),
 )
-"""Everything that a training logs beside `step` and `seconds`, in the order of the report."""
+"""Everything that a training logs besides `step` and `seconds`, in the order of the report."""
 
 
 def find_metric(key: str) -> Metric | None:
@@ -295,7 +295,7 @@ class TrainingProgress:
     def update(self, step: int, metrics: Mapping[str, int | float]) -> None:
         """Show that `step` steps are done, with the metrics whose key starts with `train/`.
 
-        Only losses are worth a place on the line: keys that tell speed or schedule are left out.
+        Only losses are worth a place on the line: keys of speed and schedule are left out.
         """
         now = self._clock()
         elapsed = now - self._began

@@ -60,7 +60,7 @@ def any_process(flag: bool) -> bool:
 
 @contextmanager
 def together() -> Iterator[None]:
-    """Let an error that the user can mend end all processes with the same message.
+    """Let an error that the user can fix end all processes with the same message.
 
     All processes enter and leave; inside they must not wait for each other.
     """

@@ -19,7 +19,7 @@ _SPLITS: dict[Split, int] = {"val": 0, "test": 1}
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """Fix the length of an episode, how far it is planned and when success is read."""
+    """Fix the length of an episode, how far ahead it is planned and when success is read."""
 
     name: str
     """Name in `results.json`."""
@@ -58,7 +58,7 @@ class Protocol:
             )
         if self.max_env_steps % self.frameskip:
             raise UserError(
-                f"protocol.max_env_steps = {self.max_env_steps} is no multiple of "
+                f"protocol.max_env_steps = {self.max_env_steps} is not a multiple of "
                 f"protocol.frameskip = {self.frameskip}; an episode is made of whole blocks"
             )
         if self.success not in ("end", "any"):

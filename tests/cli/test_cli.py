@@ -67,7 +67,7 @@ def test_help_does_not_wait_for_torch(argv: list[str]):
         (["eval", "wall", "--planner", "cen"], "unknown planner 'cen'"),
         (["eval", "wall", "--preset", "fats"], "unknown preset 'fats' (known: paper, fast,"),
         (["eval", "wall", "--preset", "fast", "--planner", "cem"], "give one of them"),
-        (["check", "golden", "no/such/folder"], "no/such/folder is no folder"),
+        (["check", "golden", "no/such/folder"], "no/such/folder is not a folder"),
     ],
     ids=str,
 )

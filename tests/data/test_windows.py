@@ -156,7 +156,7 @@ def test_split_matches_the_reference_numbers():
     train, val = split_episodes(7, train_fraction=0.5, seed=0)
     assert (len(train), len(val)) == (3, 4)
     assert sorted([*train, *val]) == list(range(7))
-    with pytest.raises(UserError, match=r"1\.5 must lie between 0 and 1"):
+    with pytest.raises(UserError, match=r"1\.5 must be between 0 and 1"):
         split_episodes(7, train_fraction=1.5, seed=0)
 
 

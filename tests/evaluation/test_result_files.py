@@ -135,5 +135,5 @@ def test_a_failure_while_writing_leaves_no_results(tmp_path, monkeypatch):
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
     path = tmp_path / "taken"
     path.write_text("")
-    with pytest.raises(UserError, match="no folder"):
+    with pytest.raises(UserError, match="not a folder"):
         check_output(path)

@@ -98,12 +98,12 @@ def test_unreadable_file_fails_its_row(tmp_path: Path, content: bytes):
     (tmp_path / "double_broken.npz").write_bytes(content)
     result = only(tmp_path)
     assert result.verdict == "fail"
-    assert "no readable .npz" in result.message
+    assert "not a readable .npz" in result.message
 
 
 def test_pickled_arrays_are_refused(tmp_path: Path):
     np.savez(tmp_path / "double_pickle.npz", x=np.array([{}], dtype=object), allow_pickle=True)
-    assert "no readable .npz" in only(tmp_path).message
+    assert "not a readable .npz" in only(tmp_path).message
 
 
 def test_a_check_that_compares_nothing_fails(tmp_path: Path):
@@ -112,7 +112,7 @@ def test_a_check_that_compares_nothing_fails(tmp_path: Path):
 
 
 def test_subfolders_count_and_empty_folders_are_refused(tmp_path: Path):
-    with pytest.raises(UserError, match="no folder"):
+    with pytest.raises(UserError, match="not a folder"):
         runner.run(tmp_path / "absent")
     with pytest.raises(UserError, match=r"no \.npz"):
         runner.run(tmp_path)

@@ -118,7 +118,7 @@ def test_decoders_and_world_models_are_told_apart(tmp_path: Path, tiny_run: Path
         load_decoder(tiny_run / "checkpoint")
     record = DecoderRecord(decoder={"magic": 1}, imported={})
     save_checkpoint(out, replace(load_checkpoint(out), record=record))
-    with pytest.raises(UserError, match="is no decoder of this version"):
+    with pytest.raises(UserError, match="is not a decoder of this version"):
         load_decoder(out)
     arguments = ["import", "jepa-wms", str(path), "--model", "dinov2_vits_224"]
     assert main([*arguments, "--out", str(tmp_path / "a"), "--encoder-weights", "random"]) == 2

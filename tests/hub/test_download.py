@@ -107,7 +107,9 @@ def test_a_cut_connection_is_resumed(hub: Hub):
 
 def test_a_download_that_gave_up_goes_on_the_next_time(hub: Hub):
     hub.cuts = [1000] + [0] * 6
-    with pytest.raises(UserError, match=r"cannot fetch model\.pth\.tar .*goes on where it stopped"):
+    with pytest.raises(
+        UserError, match=r"cannot fetch model\.pth\.tar .*continues where it stopped"
+    ):
         get()
     hub.cuts, hub.ranges = [], []
     assert get().read_bytes() == CONTENT

@@ -161,7 +161,7 @@ def test_files_that_are_no_checkpoints_are_refused(
     path.write_text("<!doctype html><title>404</title>")
     assert "web page" in complaint()
     path.write_bytes(np.random.default_rng(0).bytes(1000))
-    assert "no weight file" in complaint()
+    assert "not a weight file" in complaint()
     torch.save({"predictor": {"a": torch.ones(1)}, "epoch": Payload()}, path)
     assert "system" in complaint()
     torch.save([1, 2], path)

@@ -1,4 +1,4 @@
-"""The command line: `jepawm VERB ...`; exit codes 0 (done), 2 (the user can mend it), 1 (a fault)."""
+"""The command line: `jepawm VERB ...`; exit codes 0 (done), 2 (the user can fix it), 1 (a fault)."""
 
 import contextlib
 import errno
@@ -34,7 +34,7 @@ class Verb:
 
 VERBS: Mapping[str, Verb] = {
     "train": Verb(summary="train a recipe (collects its data first)", prepare=prepare_train),
-    "eval": Verb(summary="measure success beside the baselines", prepare=prepare_eval),
+    "eval": Verb(summary="measure success, and that of the baselines", prepare=prepare_eval),
     "plan": Verb(summary="plan one task and show it", prepare=prepare_plan),
     "collect": Verb(summary="collect episodes into a store", prepare=prepare_collect),
     "data": Verb(summary="import, inspect, check, export data sets", prepare=prepare_data),
@@ -110,7 +110,7 @@ def _usage() -> str:
     lines = [f"  {name:<{width}}  {verb.summary}" for name, verb in VERBS.items()]
     return "\n".join(
         [
-            "usage: jepawm VERB ... (jepawm VERB --help tells the options of one)",
+            "usage: jepawm VERB ... (jepawm VERB --help lists the options of one)",
             "",
             "Train joint-embedding predictive world models and plan with them.",
             "",
@@ -125,7 +125,7 @@ def _usage() -> str:
 
 
 def _complain(message: str) -> int:
-    """Tell the user what to mend, once: all processes of a run fail alike."""
+    """Say once what the user can fix: all processes of a run fail alike."""
     if os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0":
         print(f"jepawm: {message}", file=sys.stderr)  # noqa: T201
     return 2

@@ -98,7 +98,7 @@ def parse_bytes(text: str) -> int:
     """Return the bytes that a text like `2GiB`, `500 MB` or `1000000` means."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:([kKMGT]?)(i?)[bB])?", text.strip())
     if found is None:
-        raise UserError(f"{text!r} is no amount of memory; write for example 2GiB or 500MB")
+        raise UserError(f"{text!r} is not an amount of memory; write for example 2GiB or 500MB")
     number, prefix, binary = found.groups()
     power = " KMGT".index((prefix or " ").upper())
     return int(float(number) * (1024 if binary else 1000) ** power)

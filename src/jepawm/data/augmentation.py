@@ -1,4 +1,4 @@
-"""Vary what training sees: a small data set is learned by heart otherwise.
+"""Vary what training sees: a small data set is memorised otherwise.
 
 All frames of a window are changed alike, so that what happens in it stays what its actions did.
 """

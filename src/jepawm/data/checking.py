@@ -74,7 +74,7 @@ def constant_columns(path: Path, stds: Mapping[str, Sequence[float] | None]) -> 
         if std is not None and constant:
             text = (
                 f"{name}: {len(constant)} of {len(std)} columns are constant (standard deviation "
-                f"0): {constant}; they are normalised to 0 and tell the model nothing"
+                f"0): {constant}; they are normalised to 0 and carry no information"
             )
             notes.append(Problem(file=str(path), episode="all episodes", message=text, fatal=False))
     return notes
@@ -90,7 +90,7 @@ def _number_problems(recording: Recording) -> Iterator[str]:
     if len(recording.actions) not in (num_frames - 1, num_frames):
         yield (
             f"{len(recording.actions)} actions for {num_frames} frames; there must be as many, or "
-            "one less: mend the table, or leave the episode out"
+            "one less: fix the table, or leave the episode out"
         )
     columns = {
         "actions": recording.actions,
@@ -101,7 +101,7 @@ def _number_problems(recording: Recording) -> Iterator[str]:
         if rows is None:
             continue
         if name != "actions" and len(rows) != num_frames:
-            yield f"{len(rows)} rows of {name} for {num_frames} frames; mend the table"
+            yield f"{len(rows)} rows of {name} for {num_frames} frames; fix the table"
         bad = ~np.isfinite(rows)
         if bad.any():
             step, column = np.argwhere(bad)[0].tolist()

@@ -11,7 +11,7 @@
 
 `F` counts the frames of all episodes. An episode of `L` frames has `L` or `L - 1` actions; in the
 second case its last action row is zero padding. `EpisodeWriter` writes stores, `open_store` opens
-them; how the pixels lie on the disk is known to `EpisodeStore.frames` alone.
+them; how the pixels are stored is known to `EpisodeStore.frames` alone.
 """
 
 from collections.abc import Mapping

@@ -4,7 +4,7 @@
     tokens.npy       float16 [F, N, D], row i for frame i of the store
 
 Row i belongs to frame i, so one cache serves windows of any length and frameskip. While it is
-computed the folder is called `<path>.partial`; a computation that was stopped goes on there.
+computed the folder is called `<path>.partial`; a computation that was stopped continues there.
 """
 
 import logging
@@ -108,7 +108,7 @@ _TOKENS_NAME = "tokens.npy"
 _BATCH = 32
 """Frames encoded at a time."""
 _FLUSH_EVERY = 256
-"""Frames between two notes of how far the computation is; a multiple of the batch."""
+"""Frames between two notes of the progress of the computation; a multiple of the batch."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -193,12 +193,12 @@ def compute_features(
     require_same: Callable[[object, str], None],
     console: Console | None = None,
 ) -> FeatureStore:
-    """Encode every frame of a store into a new cache at `path`, or go on where it was stopped.
+    """Encode every frame of a store into a new cache at `path`, or continue where it was stopped.
 
     Args:
         store: the frames.
         encoder: a frozen encoder, on `device`.
-        identity: what tells it from others, as plain JSON.
+        identity: what distinguishes it from others, as plain JSON.
         path: folder to create.
         device: where the encoder is.
         require_same: takes the identity in an unfinished cache and its path, and raises a UserError
@@ -219,7 +219,7 @@ def compute_features(
     folder = partial_path(path)
     if (folder / FEATURES_NAME).exists():
         manifest = _found_unfinished(folder, store=store, require_same=require_same)
-        _LOG.warning("going on with %s: %d frames are there", folder, manifest.num_done)
+        _LOG.warning("continuing %s: %d frames are there", folder, manifest.num_done)
     missing = manifest.bytes_per_frame * (manifest.num_frames - manifest.num_done)
     require_free_bytes(path, num_bytes=missing)
     _LOG.info("%s: %d frames x %d bytes", path, manifest.num_frames, manifest.bytes_per_frame)
@@ -283,7 +283,7 @@ def _encode_all(
 def _found_unfinished(
     folder: Path, *, store: EpisodeStore, require_same: Callable[[object, str], None]
 ) -> FeatureManifest:
-    """Return how far an unfinished cache of the same encoder and frames is."""
+    """Return the progress of an unfinished cache of the same encoder and frames."""
     manifest = read_feature_manifest(folder)
     require_same(manifest.encoder, f"the unfinished feature cache {folder}")
     _require_same_frames(folder, manifest, frames_hash(store), store=store.path)

@@ -101,7 +101,7 @@ def import_source(
             num_skipped += bool(found)
             problems += found
         if num_skipped == len(source.episodes):
-            raise UserError(f"no episode of {source.path} is good; `jepawm data check` tells why")
+            raise UserError(f"no episode of {source.path} is good; `jepawm data check` says why")
     store = open_store(out)
     statistics = store.manifest.statistics
     stds = {"actions": statistics.action_std, "proprio": statistics.proprio_std}

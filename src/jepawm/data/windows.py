@@ -172,7 +172,7 @@ def split_episodes(
     Training gets `int(train_fraction * num_episodes)` episodes, both parts stay shuffled.
     """
     if not 0 <= train_fraction <= 1:
-        raise UserError(f"train_fraction {train_fraction} must lie between 0 and 1")
+        raise UserError(f"train_fraction {train_fraction} must be between 0 and 1")
     order = _permutation(num_episodes, seed=seed)
     num_train = int(train_fraction * num_episodes)
     return order[:num_train], order[num_train:]

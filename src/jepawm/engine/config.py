@@ -14,7 +14,7 @@ class EngineConfig:
     """How candidates are rolled out; what comes out is that of plain rollouts."""
 
     max_memory_bytes: int = 2 * 2**30
-    """Memory in bytes that the candidates of one chunk may take, beside the model itself."""
+    """Memory in bytes that the candidates of one chunk may take, besides the model itself."""
     chunk_tokens: int = 2048
     """On a CPU, tokens of all candidates of one chunk: activations should stay in the cache."""
     num_threads: int = 0

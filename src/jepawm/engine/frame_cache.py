@@ -67,7 +67,7 @@ class Frame:
 
 @dataclass(frozen=True, kw_only=True)
 class Action:
-    """What the actions of one step tell the predictor."""
+    """What the predictor sees of the actions of one step."""
 
     code: Float[Tensor, "R 1 code"]
     """Encoded actions."""
@@ -110,7 +110,7 @@ def run_frame(
 ) -> tuple[Float[Tensor, "R 1 n width"], Frame]:
     """Run one frame through all its windows, which hold some of the past frames, oldest first.
 
-    Returns what the oldest window makes of it, and its keys and values. Windows lie along the first
+    Returns what the oldest window makes of it, and its keys and values. Windows are along the first
     axis `V`, of size 1 as long as they do not differ. `shortcuts` are those of the layers.
     """
     x = predictor.plain.enter(embedded, action=action.code).transpose(0, 1)  # [1, R, n, width]

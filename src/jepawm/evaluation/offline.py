@@ -211,11 +211,11 @@ def plan_clips(
     normalizer: Normalizer,
     generator: torch.Generator,
 ) -> OfflinePlans:
-    """Plan from the second frame of evenly spaced clips to their last, beside the baselines.
+    """Plan from the second frame of evenly spaced clips to their last, and score the baselines too.
 
     Args:
         agent: agent whose horizon is the number of action blocks of a clip, less one.
-        clips: clips in environment units; their first block only tells the previous action.
+        clips: clips in environment units; their first block only gives the previous action.
         num_clips: clips, at most those there are.
         normalizer: statistics of the training data, on the CPU.
         generator: draws the random row.

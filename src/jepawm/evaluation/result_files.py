@@ -24,7 +24,7 @@ from jepawm.strict_json import problems, strict_converter
 def check_output(folder: Path, *, overwrite: bool = False) -> None:
     """Check, before any work, that results can be written to `folder`."""
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is no folder; give another one for the results")
+        raise UserError(f"{folder} is not a folder; give another one for the results")
     if (folder / "results.json").exists() and not overwrite:
         raise UserError(
             f"{folder} already holds results.json; give another folder, or ask to overwrite it"

@@ -49,7 +49,7 @@ one's own come before `model`."""
 MEASURED = ("seconds_per_plan", "oracle_seconds_per_plan", "fraction_of_peak")
 """Keys of `results.json` that say times; all others are the same whenever it is run again."""
 
-NO_ORACLE = "The environment is no simulator, so there is no row of true dynamics."
+NO_ORACLE = "The environment is not a simulator, so there is no row of true dynamics."
 """What readers are told where the row `oracle` is missing."""
 
 
@@ -109,7 +109,7 @@ class Results:
     seed: int
     """Seed of the tasks and of all random numbers."""
     rows: Mapping[str, Row]
-    """Every row by its name, `model` last; no `oracle` where the environment is no simulator."""
+    """Every row by its name, `model` last; no `oracle` where the environment is not a simulator."""
     seconds_per_plan: float
     """Wall seconds of the model's agent for one plan of one task, encoding included."""
     oracle_seconds_per_plan: float | None = None
@@ -196,7 +196,7 @@ def describe(part: object) -> Part:
     """Return the type and the fields of a planner or an objective, which must be a dataclass."""
     if not is_dataclass(part) or isinstance(part, type):
         raise UserError(
-            f"{type(part).__name__} is no dataclass, so results.json cannot hold its settings; "
+            f"{type(part).__name__} is not a dataclass, so results.json cannot hold its settings; "
             "make it a frozen dataclass"
         )
     return Part(type=type(part).__name__, settings=asdict(part))

@@ -101,7 +101,7 @@ def load_case(path: Path) -> GoldenCase:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
     except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise GoldenError(f"{path.name} is no readable .npz file ({error})") from error
+        raise GoldenError(f"{path.name} is not a readable .npz file ({error})") from error
     if "meta_json" not in arrays:
         raise GoldenError(f"{path.name} has no array 'meta_json'")
     try:
@@ -132,7 +132,7 @@ class Comparison:
 
     @property
     def passed(self) -> bool:
-        """Return whether every value lies within its tolerance."""
+        """Return whether every value is within its tolerance."""
         return self.excess <= 1.0
 
 
@@ -192,6 +192,6 @@ def _tolerance(meta: dict[str, object], name: str) -> dict[str, float]:
     numbers: dict[str, float] = {}
     for key, value in tolerance.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-            raise GoldenError(f"{name}: tolerance {key!r} = {value!r} is no number of 0 or more")
+            raise GoldenError(f"{name}: tolerance {key!r} = {value!r} is not a number of 0 or more")
         numbers[str(key)] = float(value)
     return numbers

@@ -42,7 +42,7 @@ def check_encoder(case: GoldenCase) -> list[Comparison]:
         prefix = name.removesuffix("/image")
         stored = [output for output in _OUTPUTS if f"{prefix}/{output}" in case.arrays]
         if not stored:
-            raise GoldenError(f"{case.name}: no output is stored beside {name}")
+            raise GoldenError(f"{case.name}: no output is stored next to {name}")
         results += [_compare_output(case, f"{prefix}/{output}", got[output]) for output in stored]
     return results
 
@@ -53,7 +53,7 @@ def _build(case: GoldenCase, *, image_size: int) -> FrozenEncoder:
     depth, width = case.option("depth", int), case.option("embed_dim", int)
     if (
         not family.startswith("vjepa") and "blocks.0.ls1.gamma" not in weights
-    ):  # a scale of 1 is no scale
+    ):  # a scale of 1 is not a scale
         names = [
             f"blocks.{block}.{scale}.gamma" for block in range(depth) for scale in ("ls1", "ls2")
         ]

@@ -213,7 +213,7 @@ def _number(case: GoldenCase, options: dict[str, object], *, key: str) -> float:
     if fraction:
         return pi / float(fraction[1])
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise GoldenError(f"{case.name}: success {key!r} = {value!r} is no number")
+        raise GoldenError(f"{case.name}: success {key!r} = {value!r} is not a number")
     return float(value)
 
 

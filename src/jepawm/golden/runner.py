@@ -1,4 +1,4 @@
-"""Run every golden case of a folder and tell which ones hold."""
+"""Run every golden case of a folder and say which ones hold."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -73,7 +73,7 @@ class CaseResult:
 def run(folder: Path) -> list[CaseResult]:
     """Run every `.npz` file below `folder`, sorted by name; one bad file stops no other."""
     if not folder.is_dir():
-        raise UserError(f"{folder} is no folder; give the folder of the golden .npz files")
+        raise UserError(f"{folder} is not a folder; give the folder of the golden .npz files")
     paths = sorted(folder.rglob("*.npz"))
     if not paths:
         raise UserError(f"{folder} holds no .npz file; give the folder of the golden files")

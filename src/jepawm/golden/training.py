@@ -154,7 +154,7 @@ def _check_gradients(case: GoldenCase, model: JEPAWorldModel, prefix: str) -> li
         expected = case.tensor(key)
         name = _our_name(case, key.removeprefix(f"{prefix}grad/"))
         if name not in parameters:
-            raise GoldenError(f"{case.name}: {key} is no parameter of the model ({name})")
+            raise GoldenError(f"{case.name}: {key} is not a parameter of the model ({name})")
         gradient = parameters[name].grad
         if gradient is None:
             raise GoldenError(f"{case.name}: no gradient reaches {name}")

@@ -32,7 +32,7 @@ def load_decoder(source: str | Path, *, device: str = "cpu") -> ImageDecoder:
     try:
         released = strict_converter().structure(checkpoint.record.decoder, ReleasedDecoder)
     except (BaseValidationError, ForbiddenExtraKeysError) as error:
-        raise UserError(f"{source} is no decoder of this version: {problems(error)}") from error
+        raise UserError(f"{source} is not a decoder of this version: {problems(error)}") from error
     decoder = _build(released)
     load_weights(decoder, checkpoint.tensors, source=name)
     return decoder.eval().requires_grad_(requires_grad=False).to(device)

@@ -1,7 +1,7 @@
 """Fetch files from the Hugging Face hub: resumed where they were cut, checked, kept for offline.
 
 `$HF_ENDPOINT`, `$HF_TOKEN`, `$HF_HUB_OFFLINE` and `$HF_HOME` count as in huggingface_hub, and a
-file that it has in its cache is taken from there. Ours lie below the data root, in `weights`.
+file that it has in its cache is taken from there. Ours are stored below the data root, in `weights`.
 """
 
 import hashlib
@@ -80,7 +80,7 @@ def _download(url: str, path: Path, *, by_hand: str) -> None:
     except (HTTPError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
-            f"cannot fetch {path.name} ({reason}); try again (it goes on where it stopped), or "
+            f"cannot fetch {path.name} ({reason}); try again (it continues where it stopped), or "
             f"{advice}"
         ) from error
     _check(part, etag)

@@ -60,7 +60,7 @@ _HEADS: _Rules = (
     ("model.", ""),
 )
 
-# What a file may hold that is no weight of the model: the stored mask of DINO-WM, an encoder of
+# What a file may hold that is not a weight of the model: the stored mask of DINO-WM, an encoder of
 # camera poses that V-JEPA-2-AC was released with and does not use, fixed position tables.
 _IGNORED = re.compile(
     r"predictor\.transformer\.layers\.\d+\.0\.bias"
@@ -116,7 +116,7 @@ def flat_names(groups: Mapping[str, Weights]) -> dict[str, Tensor]:
     """Name the tensors of a file `<group>.<tensor>`, as they are called without distribution.
 
     The traces of distributed training (`module.`) are taken off, the state encoder of V-JEPA-2-AC
-    is called proprio encoder, and what is no weight of the model is left out.
+    is called proprio encoder, and what is not a weight of the model is left out.
     """
     flat: dict[str, Tensor] = {}
     for group, tensors in groups.items():

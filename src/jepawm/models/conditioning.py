@@ -18,7 +18,7 @@ Conditioning = Literal["feature", "sequence", "adaln", "adaln_zero"]
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """Where visual channels, proprio code and action code lie in the predictor's sequence."""
+    """Where visual channels, proprio code and action code are in the predictor's sequence."""
 
     visual_dim: int
     """Channels of the visual part of a token."""

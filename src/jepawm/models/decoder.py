@@ -1,4 +1,4 @@
-"""Decoders beside a trained world model: an image or a physical state from the tokens of a frame.
+"""Decoders for a trained world model: an image or a physical state from the tokens of a frame.
 
 They show what a latent holds; nothing is planned or trained through them.
 """
@@ -68,7 +68,7 @@ class ImageDecoder(nn.Module):
         super().__init__()
         if image_size[0] % patch_size or image_size[1] % patch_size:
             raise UserError(
-                f"image size {image_size} is no multiple of the decoder's patches of {patch_size}"
+                f"image size {image_size} is not a multiple of the decoder's patches of {patch_size}"
             )
         self.grid = grid
         self.patches = (image_size[0] // patch_size, image_size[1] // patch_size)

@@ -1,4 +1,4 @@
-"""Small heads beside the world model: inverse dynamics, step distance and linear probes."""
+"""Small heads on the world model: inverse dynamics, step distance and linear probes."""
 
 import torch
 from jaxtyping import Float
@@ -24,7 +24,7 @@ class InverseDynamics(nn.Module):
 
 
 class StepDistanceHead(nn.Module):
-    """Predict how many action blocks lie between two latents: how far it is to go, not to see."""
+    """Predict how many action blocks separate two latents: the distance to act, not to see."""
 
     def __init__(self, *, latent_dim: int, hidden: int = 128) -> None:
         """Take the token width `D`; tokens at the same place are compared, then averaged."""

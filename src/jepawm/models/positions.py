@@ -98,7 +98,7 @@ def resample_clip_table(
 ) -> Float[Tensor, "N D"]:
     """Resample a table of clips, `num_steps` in time by a square grid, to one step and `side`.
 
-    Trilinear, as V-JEPA 1 does it: the one step lies in the middle of the clip.
+    Trilinear, as V-JEPA 1 does it: the one step is in the middle of the clip.
     """
     old = math.isqrt(len(table) // num_steps)
     maps = table.float().view(1, num_steps, old, old, -1).permute(0, 4, 1, 2, 3)

@@ -55,7 +55,7 @@ class PredictorConfig:
     latent, code of the proprioception included."""
     action_limit: float | None = None
     """Normalised actions beyond this count as this; None: no limit. In few recordings some columns
-    hardly vary, and others can lie hundreds of their standard deviations away."""
+    hardly vary, and others can be hundreds of their standard deviations away."""
     qkv_bias: bool = True
     """Give queries, keys and values a bias."""
     norm_eps: float = 1e-6

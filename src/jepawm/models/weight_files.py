@@ -67,9 +67,9 @@ def only_tensors(content: Mapping[str, object]) -> dict[str, Tensor]:
 
 
 def foreign_objects(path: Path) -> list[str]:
-    """Return the full names of what a file of torch holds beside tensors and containers.
+    """Return the full names of what a file of torch holds besides tensors and containers.
 
-    Nothing is run: the names are read from the file's text. A file that is no archive of torch
+    Nothing is run: the names are read from the file's text. A file that is not an archive of torch
     (none are since version 1.6) gives an empty list.
     """
     if not zipfile.is_zipfile(path):
@@ -143,7 +143,7 @@ def _reason(path: Path, error: Exception) -> str:
         )
     if isinstance(error, _Refused):  # a pickle of its own, or of before torch 1.6
         return (
-            "it is no weight file, truncated, or a pickle that holds more than tensors; pickles "
+            "it is not a weight file, truncated, or a pickle that holds more than tensors; pickles "
             f"are never run ({_first_sentence(error)}); download it again"
         )
     return f"it is truncated or no weight file ({_first_sentence(error)}); download it again"

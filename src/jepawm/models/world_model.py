@@ -31,7 +31,7 @@ class JEPAWorldModel(nn.Module):
             encoder: encoder of images, a module.
             predictor: predictor that fits it.
             proprio_encoder: encoder of the proprioception; None where the model has none.
-            step_distance: head that tells how far apart latents are; None where none is learned.
+            step_distance: head that predicts how far apart latents are; None where none is learned.
         """
         super().__init__()
         self.encoder = encoder
@@ -121,7 +121,7 @@ def build_world_model(
         proprio: how proprioception enters.
         action_dim: width `A` of an action block (frameskip x environment action).
         proprio_dim: width `P` of the proprioception; 0 if the environment has none.
-        with_step_distance: add a head that learns how many blocks lie between two latents.
+        with_step_distance: add a head that learns how many blocks separate two latents.
 
     Raises:
         UserError: if the parts do not fit together.

@@ -103,7 +103,7 @@ class GradientDescent:
 
     The gradient of each plan is scaled to the root mean square 1: latent costs are means over
     thousands of numbers, and their gradients tiny. The step shrinks to 0 along half a cosine.
-    With `num_refined` the cheapest descents go on where the others end: each from its best iterate,
+    With `num_refined` the cheapest descents continue where the others end: each from its best iterate,
     its step shrinking along a second half cosine.
     """
 
@@ -112,7 +112,7 @@ class GradientDescent:
     num_iterations: int = 20
     """Steps of all of them."""
     num_refined: int = 0
-    """Descents that go on after these, those that found the lowest costs; 0: none."""
+    """Descents that continue after these, those that found the lowest costs; 0: none."""
     refine_iterations: int = 45
     """Steps more of those."""
     learning_rate: float = 0.5

@@ -30,7 +30,7 @@ class LatentDistance:
     latent_weight: float = 1.0
     """Weight of the distance above beside the learned number of steps."""
     step_weight: float = 0.0
-    """Weight of the number of action blocks to the goal, as the model learned to tell it
+    """Weight of the number of action blocks to the goal, as the model learned to predict it
     (loss.step_distance_weight)."""
 
     def __post_init__(self) -> None:
@@ -77,7 +77,7 @@ class LatentDistance:
 
 
 StepHead = Callable[[Latent, Latent], Float[Tensor, "*b"]]
-"""How many action blocks lie between two latents `[*b]`."""
+"""How many action blocks separate two latents `[*b]`."""
 
 
 class StepDistance:

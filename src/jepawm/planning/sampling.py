@@ -100,7 +100,7 @@ def clamp(actions: Float[Tensor, "B K H A"], bounds: Bounds | None) -> Float[Ten
 
 
 def drop_unusable(cost: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
-    """Give candidates whose cost `[B, K]` is no finite number an infinite one, behind all others."""
+    """Give candidates whose cost `[B, K]` is not a finite number an infinite one, behind all others."""
     usable = cost.isfinite()
     hopeless = ~usable.any(1)
     if bool(hopeless.any()):

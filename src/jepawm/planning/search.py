@@ -110,7 +110,7 @@ class Search:
     ) -> tuple[Float[Tensor, "B K H A"], Float[Tensor, "B K"]]:
         """Return the gradient of the cost of candidates, and the cost, as `evaluate` does.
 
-        The gradient is 0 where a candidate was dropped or its gradient is no finite number.
+        The gradient is 0 where a candidate was dropped or its gradient is not a finite number.
         """
         began = perf_counter()
         with torch.enable_grad():

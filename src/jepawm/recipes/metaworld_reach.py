@@ -34,6 +34,6 @@ METAWORLD_REACH = replace(
     ),
 )
 """The hand follows what it is asked for with a delay, so the frame before counts: one observation
-tells where it is after the next block to 10 mm, two to 2 mm. Proprioception weighs much in the loss
+predicts where it is after the next block to 10 mm, two to 2 mm. Proprioception weighs much in the loss
 and in the cost, because success is a matter of millimetres. Every 15 steps a new plan, as in the
 paper. The oracle simulates 32 candidates 6 times, a 23rd of the model's: all would take an hour."""

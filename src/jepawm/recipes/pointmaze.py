@@ -21,5 +21,5 @@ POINTMAZE = replace(
     objective=LatentDistance(proprio_weight=0.0),
     planner=find_preset("fast", frameskip=5),
 )
-"""A frame tells the place of the ball and proprioception its velocity, so one observation is enough
+"""A frame shows the place of the ball and proprioception holds its velocity, so one observation is enough
 context. Only places cost: with the velocity in the cost, plans end where it fits."""

@@ -46,7 +46,7 @@ PUSHT = replace(
         num_episodes=4000, episode_steps=300, num_steps=3, policy=PushTReplays(moved=0.6)
     ),
 )
-"""A frame tells where agent and block are; the agent's velocity comes from proprioception. Without
+"""A frame shows where agent and block are; the agent's velocity comes from proprioception. Without
 inverse dynamics and with a price on change the token holds the block, which moves least; the agent is
 in the proprioception. Moved scenes show the encoder places where no demonstration went. The oracle simulates 64 candidates 8 times, an 18th of the model's: all would
 take 20 minutes."""

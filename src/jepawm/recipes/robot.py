@@ -31,5 +31,5 @@ ROBOT = replace(
     protocols=(),
 )
 """Recordings at 30 frames per second give steps of a sixth of a second. Few episodes are soon learned by
-heart: training is short and varied, predictions start as copies, and what lies far outside of the data
+heart: training is short and varied, predictions start as copies, and what is far outside the data
 counts as its edge. A plan starts at the mean action and stays near it."""

@@ -63,7 +63,7 @@ def task_payloads(rollouts: Rollouts, state_to_pixel: float | None) -> list[dict
 def path_fractions(
     states: Float[np.ndarray, "n S"], state_to_pixel: float | None, *, height: int, width: int
 ) -> Points:
-    """Return where states `[n, S]` lie in the picture, as fractions of its width and height.
+    """Return where states `[n, S]` are in the picture, as fractions of its width and height.
 
     The first two numbers of a state are x (right) and y (down), 0 at the centre of the first
     native pixel; `state_to_pixel` is the frame's side divided by the native side.

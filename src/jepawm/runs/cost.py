@@ -43,7 +43,7 @@ def dry_run(
 
     Args:
         experiment: the configuration; a frozen encoder gets random weights here.
-        data_root: where its data lies, if it is there; only its size counts.
+        data_root: where its data is stored, if it is there; only its size counts.
         device: where one step runs.
         num_windows: windows in the batch of that step, at most the recipe's.
         num_devices: devices that share the batch; each holds all weights.

@@ -50,7 +50,7 @@ def check_data(
     read_options: ReadOptions,
     requirements: Requirements,
 ) -> dict[str, object]:
-    """List all problems of a store or a foreign data set; `good` tells whether all can be used."""
+    """List all problems of a store or a foreign data set; `good` says whether all can be used."""
     if format_name is None and _is_store(path):
         store = open_store(path)
         store.verify()

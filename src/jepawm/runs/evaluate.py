@@ -1,4 +1,4 @@
-"""`jepawm eval` and `jepawm plan`: success of a trained model beside the baselines, and one plan."""
+"""`jepawm eval` and `jepawm plan`: success of a trained model and of the baselines, and one plan."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path

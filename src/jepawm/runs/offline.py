@@ -1,4 +1,4 @@
-"""`jepawm eval` on recordings: predictions and plans of a model beside what was recorded."""
+"""`jepawm eval` on recordings: predictions and plans of a model against what was recorded."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -27,7 +27,7 @@ class StepCost:
     loss: float
     """Its loss."""
     activations: int
-    """Bytes that the backward pass needs beside parameters."""
+    """Bytes that the backward pass needs besides parameters."""
     encoder_layer: int
     """Bytes of input and output of the largest layer of the encoder of images."""
 

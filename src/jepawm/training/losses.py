@@ -59,7 +59,7 @@ class LossConfig:
     inverse_dynamics_weight: float = 0.0
     """Weight of predicting the action between two latents (PLDM)."""
     step_distance_weight: float = 0.0
-    """Weight of a head that learns how many action blocks lie between two latents, for the
+    """Weight of a head that learns how many action blocks separate two latents, for the
     objective's `step_weight`; it reads the latents without changing them."""
 
     def __post_init__(self) -> None:
@@ -171,7 +171,7 @@ def prediction_loss(
     """Compare predictions with latents `[B, T+1]` under actions `[B, T, A]` (paper, Eq. 3 and 4).
 
     Teacher forcing predicts every next latent from true ones. A rollout starts from true latents
-    `0..prefix` and the teacher-forced prediction that follows them, and goes on with its own; the
+    `0..prefix` and the teacher-forced prediction that follows them, and continues with its own; the
     losses of several prefixes are averaged.
 
     Args:

@@ -1,6 +1,6 @@
 """Optimiser, schedules and the order of the data, all functions of the step alone.
 
-Nothing here has a state beside AdamW's own, so a run resumed at step n goes on exactly as if it
+Nothing here has a state other than AdamW's own, so a run resumed at step n continues exactly as if it
 had never stopped.
 """
 

@@ -1,4 +1,4 @@
-"""Terms beside the prediction loss: against collapse, and for the step distance; the rank."""
+"""Terms besides the prediction loss: against collapse, and for the step distance; the rank."""
 
 from collections.abc import Callable
 

@@ -16,7 +16,7 @@ _HEADS = "heads."
 
 @dataclass(kw_only=True)
 class TrainState:
-    """The learner, its optimiser, and how far they have come."""
+    """The learner, its optimiser, and how many steps they have taken."""
 
     learner: Learner
     """World model and training heads; its weights are shards where a strategy says so."""
@@ -31,7 +31,7 @@ class TrainState:
 
 
 def training_tensors(state: TrainState) -> dict[str, Tensor]:
-    """Return by name all that a resumption needs beside the model: moments, heads, counters.
+    """Return by name all that a resumption needs besides the model: moments, heads, counters.
 
     Shards stay shards.
     """

@@ -47,7 +47,7 @@ def test_bad_tasks_are_refused():
     for bad in (good[:2], (1.0, 1.0, 0.0, float("inf"))):
         with pytest.raises(UserError, match=r"the start of task 1 is .*4 finite numbers"):
             pointmaze_states([good, bad], "the start")
-    with pytest.raises(UserError, match="the goal of task 0 lies outside"):
+    with pytest.raises(UserError, match="the goal of task 0 is outside"):
         pointmaze_states([(5.0, 1.0, 0.0, 0.0)], "the goal")
     with pytest.raises(UserError, match="num_tasks = 0"):
         sample_pointmaze_tasks(0, num_tasks=0)

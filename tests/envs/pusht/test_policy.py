@@ -149,7 +149,7 @@ def test_bad_files_are_named(tmp_path: Path):
         with pytest.raises(UserError, match=rf"{name}\.npz"):
             read_demonstrations(tmp_path / f"{name}.npz")
     (tmp_path / "e.npz").write_bytes(path.read_bytes()[:300])
-    with pytest.raises(UserError, match="no file of Push-T demonstrations"):
+    with pytest.raises(UserError, match="not a file of Push-T demonstrations"):
         read_demonstrations(tmp_path / "e.npz")
 
 

@@ -1,6 +1,6 @@
-"""A folder of videos or images, with tables of actions beside them.
+"""A folder of videos or images, with tables of actions next to them.
 
-    SRC/actions.csv (or .parquet)      all episodes, told apart by a column `episode`; or
+    SRC/actions.csv (or .parquet)      all episodes, distinguished by a column `episode`; or
     SRC/<episode>.csv (or .parquet)    a table for each
     SRC/<episode>.mp4                  its frames as a video (mp4, mkv, mov, avi, webm), or
     SRC/<episode>/*.png                as images (png, jpg), in the order of their numbers
@@ -41,7 +41,7 @@ _VIDEOS = (".mp4", ".mkv", ".mov", ".avi", ".webm")
 _IMAGES = (".png", ".jpg", ".jpeg")
 _ONE_TABLE = "actions"
 _HERE = "frames"
-"""Name of the camera whose files lie in the folder itself."""
+"""Name of the camera whose files are in the folder itself."""
 
 
 def open_media_folder(path: Path, options: ReadOptions) -> Source:
@@ -154,7 +154,9 @@ def _load(file: Path) -> pa.Table:
     try:
         return pc.read_csv(file) if file.suffix == ".csv" else pq.read_table(file)
     except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(f"{file} is truncated or damaged ({error}); mend or copy it") from error
+        raise UserError(
+            f"{file} is truncated or damaged ({error}); repair it or copy it again"
+        ) from error
 
 
 def _columns(file: Path) -> dict[str, pa.DataType]:

@@ -76,7 +76,7 @@ def _compile(path: Path) -> None:
     compiler = configured or [name for name in _COMPILERS if shutil.which(name)][:1]
     if not compiler:
         raise UserError(
-            f"{_NEEDS} a C++ compiler, and none of {', '.join(_COMPILERS)} is there; install one, "
+            f"{_NEEDS} a C++ compiler, and none of {', '.join(_COMPILERS)} was found; install one, "
             f"name one in CXX, or {_WAY_OUT}"
         )
     try:

@@ -80,7 +80,7 @@ def _attend_many(query: Tensor, keys: list[Tensor], values: list[Tensor]) -> Ten
 
 
 def _heads_together(part: Tensor) -> Tensor:
-    """Return a tensor whose channels of all heads lie side by side."""
+    """Return a tensor whose channels of all heads are side by side."""
     return part if part.stride()[-2:] == (part.shape[-1], 1) else part.contiguous()
 
 

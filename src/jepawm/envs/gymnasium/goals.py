@@ -194,7 +194,7 @@ class OGBenchGoals:
     ) -> bool:
         """Return OGBench's flag."""
         del vector, start, goal
-        return bool(info.get("success", False))  # a reset tells no success
+        return bool(info.get("success", False))  # a reset reports no success
 
     def _reset(self, env: gymnasium.Env, task: Task) -> tuple[object, dict[str, object]]:
         options = {"task_id": int(task.goal[0]), "render_goal": True}

@@ -31,7 +31,7 @@ _REACHED, _PLACED = 0.2, 0.15  # metres
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Demonstration:
-    """What an episode of the data set tells about its scene."""
+    """What an episode of the data set says about its scene."""
 
     model_xml: str
     """The kitchen, in MuJoCo's XML."""
@@ -183,7 +183,7 @@ def read_demonstrations(path: Path, *, subtask: str) -> list[Demonstration]:
                     )
     except (OSError, KeyError, ValueError) as error:
         raise UserError(
-            f"{path} is no file of RoboCasa demonstrations ({error}); it needs data/*/states, "
+            f"{path} is not a file of RoboCasa demonstrations ({error}); it needs data/*/states, "
             "meta_data_info and the attributes model_file and ep_meta"
         ) from error
     if not found:

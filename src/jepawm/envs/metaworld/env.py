@@ -20,7 +20,7 @@ _PROPRIO_DIM = 4
 class MetaworldBatch:
     """Step `B` copies of a Metaworld task; proprioception is hand x, y, z (m) and gripper opening.
 
-    Satisfies `contracts.Simulator`. A state is all that MuJoCo needs to go on bit for bit. There
+    Satisfies `contracts.Simulator`. A state is all that MuJoCo needs to continue bit for bit. There
     are no copies before the first `reset`.
     """
 

@@ -40,7 +40,7 @@ class MetaworldExplorer:
         if not (0.0 <= self.persistence_high < 1.0 and 0.0 <= self.expert_fraction <= 1.0):
             raise UserError(
                 f"persistence_high = {self.persistence_high} and expert_fraction = "
-                f"{self.expert_fraction} must lie between 0 and 1; change them"
+                f"{self.expert_fraction} must be between 0 and 1; change them"
             )
         simulator = MetaworldSimulator(self.task)
         episodes = [

@@ -1,7 +1,7 @@
 """One Metaworld task as pure functions of a scene, an exact state and an action.
 
 The dynamics, the observation and the success flag are those of the `metaworld` package, called as
-it stands. A state is what MuJoCo needs to go on bit for bit: time, joint positions and velocities,
+it stands. A state is what MuJoCo needs to continue bit for bit: time, joint positions and velocities,
 the solver's warm start, the controls, and the mocap body that the hand is welded to. The other
 parts of mjSTATE_INTEGRATION (applied forces, switched constraints) never change in Metaworld.
 """

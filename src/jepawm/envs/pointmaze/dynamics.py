@@ -25,7 +25,7 @@ class PointMazePhysics:
     maze: tuple[str, ...] = ("#####", "#GOO#", "###O#", "#OOO#", "#####")
     """Rows of cells of side 1, `#` is wall; row i, column j has its centre at x = i + 1, y = j + 1."""
     particle_base: tuple[float, float, float] = (1.2, 1.2, 0.0)
-    """Where in the maze x = y = 0 of a state lies, in metres."""
+    """Where in the maze x = y = 0 of a state is, in metres."""
     particle_radius: float = 0.1
     """Radius of the ball, in metres."""
     wall_half_size: tuple[float, float, float] = (0.5, 0.5, 0.2)
@@ -89,7 +89,7 @@ class PointMazeSimulator:
         initial[:, 3:] = states[:, 2:].clip(-physics.velocity_clip, physics.velocity_clip)
         control = actions.astype(np.float64).clip(-physics.action_clip, physics.action_clip)
         repeated = np.repeat(control[:, None], physics.frame_skip, axis=1)  # [n, frame_skip, 2]
-        # the solver starts without memory of earlier contacts: a state tells everything
+        # the solver starts without memory of earlier contacts: a state is complete
         after, _ = self._rollout(self.model, self._data, initial, repeated)
         return after[:, -1, 1:].copy()
 

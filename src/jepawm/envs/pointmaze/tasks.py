@@ -42,7 +42,7 @@ def sample_pointmaze_tasks(
 def start_goal(seed: int) -> tuple[Float[np.ndarray, " 4"], Float[np.ndarray, " 4"]]:
     """Draw one start and one goal state, both in motion.
 
-    The order of the draws is the reference's: x and y until they lie in the U, then both
+    The order of the draws is the reference's: x and y until they are in the U, then both
     velocities; first of the start, then of the goal. The seed goes into NumPy's legacy generator.
     """
     random = np.random.RandomState(seed)
@@ -59,7 +59,7 @@ def pointmaze_states(states: Sequence[tuple[float, ...]], name: str) -> Float[np
             )
         if any(not 0.0 <= place <= _FARTHEST for place in state[:2]):
             raise UserError(
-                f"{name} of task {index} lies outside the maze: {tuple(state[:2])}; give x and y "
+                f"{name} of task {index} is outside the maze: {tuple(state[:2])}; give x and y "
                 f"between 0 and {_FARTHEST}"
             )
     return np.array(states, dtype=np.float64).reshape(-1, 4)

@@ -110,7 +110,7 @@ class PushTBatch:
         """Return the states `[B, K, T, 7]` that actions would lead to; changes nothing.
 
         Every candidate replays its episode from the start, because the engine remembers contacts
-        that a state does not tell: exact, and slower the longer the episode has lasted.
+        that a state does not hold: exact, and slower the longer the episode has lasted.
         """
         self._check_actions(actions, num_axes=4)
         states = np.empty((*actions.shape[:3], self.state_dim))

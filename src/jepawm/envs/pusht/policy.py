@@ -1,6 +1,6 @@
 """Noisy replays of human demonstrations of Push-T, the behaviour that its data sets consist of.
 
-A demonstration tells where the agent was asked to go at each step. A replay asks for the same
+A demonstration says where the agent was asked to go at each step. A replay asks for the same
 places plus noise, from a start near the demonstration's: the agent keeps to the demonstrated way
 and pushes the block a little differently each time.
 """
@@ -54,7 +54,7 @@ class PushTReplays:
     def __post_init__(self) -> None:
         """Check the part."""
         if not 0.0 <= self.moved <= 1.0:
-            raise UserError(f"moved = {self.moved} is no part of the replays; give 0 to 1")
+            raise UserError(f"moved = {self.moved} is not part of the replays; give 0 to 1")
 
     def script(
         self, generator: np.random.Generator, *, num_episodes: int, num_steps: int, data_root: Path
@@ -217,7 +217,7 @@ def read_demonstrations(
             arrays = {name: np.asarray(file[name]) for name in (*_COLUMNS, "episode_ends")}
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise UserError(
-            f"{path} is no file of Push-T demonstrations ({error}); it needs the arrays action, "
+            f"{path} is not a file of Push-T demonstrations ({error}); it needs the arrays action, "
             "state and episode_ends"
         ) from error
     ends = arrays["episode_ends"]
@@ -241,5 +241,5 @@ def _find(demos: str, data_root: Path) -> Path:
             return path
     raise UserError(
         f"there is no file of Push-T demonstrations {demos}, neither here nor in the data root "
-        f"{data_root}; name one by the policy's option demos (docs/environments/pusht.md tells where to get it)"
+        f"{data_root}; name one by the policy's option demos (docs/environments/pusht.md says where to get it)"
     )

@@ -40,7 +40,7 @@ _COLORS = np.array(
 _FAR = 1 << 20  # beyond every canvas
 
 # Filled pixels left of the centre in each row from the top of a disc to its middle; a disc is as
-# many pixels wide and high as its diameter, and its centre lies right below the middle.
+# many pixels wide and high as its diameter, and its centre is right below the middle.
 _DISC_HALF_WIDTHS = {
     2: (1, 2, 2, 1),
     11: (3, 5, 6, 8, 8, 9, 10, 10, 11, 11, 11, 11, 11, 11, 10, 10, 9, 8, 8, 6, 5, 3),

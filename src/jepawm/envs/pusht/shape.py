@@ -1,4 +1,4 @@
-"""The T of Push-T: its two rectangles, where they lie in the world, and how far poses agree."""
+"""The T of Push-T: its two rectangles, where they are in the world, and how far poses agree."""
 
 import numpy as np
 from jaxtyping import Float

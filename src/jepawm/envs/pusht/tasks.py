@@ -45,7 +45,7 @@ def replay_pusht_tasks(
     """Make tasks of recorded behaviour: replay `actions` from `starts`, the end is the goal.
 
     This is the paper's protocol; it proves that each goal can be reached in `T` steps. Some may
-    start solved, where the recording hardly moved: `solved` tells.
+    start solved, where the recording hardly moved: `solved` says which.
     """
     world = PushTWorld(physics)
     tasks = []
@@ -99,7 +99,7 @@ def pusht_states(
             )
         if any(not -physics.window <= place <= 2 * physics.window for place in state[:4]):
             raise UserError(
-                f"{name} of task {index} lies far outside the world: {tuple(state[:4])}; give "
+                f"{name} of task {index} is far outside the world: {tuple(state[:4])}; give "
                 f"places between 0 and {physics.window}"
             )
     return np.array(states, dtype=np.float64).reshape(-1, len(STATE_NAMES))

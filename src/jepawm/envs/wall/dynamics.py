@@ -21,7 +21,7 @@ class WallGeometry:
     world_size: int = 65
     """Side of the world and of the native image, in pixels."""
     border: int = 5
-    """Border lines lie at `border - 1` and `world_size - border`, in pixels."""
+    """Border lines are at `border - 1` and `world_size - border`, in pixels."""
     wall_width: int = 6
     """The wall reaches half of this (rounded down) to each side of its centre, in pixels."""
     door_half_height: float = 4.0
@@ -119,7 +119,7 @@ def _stays_in_room(
     layout: WallLayout,
     geometry: WallGeometry,
 ) -> Bool[np.ndarray, "*b"]:
-    """Return where start and target lie strictly inside one room: no rule can apply."""
+    """Return where start and target are strictly inside one room: no rule can apply."""
     x, y = positions[..., 0], positions[..., 1]
     to_x, to_y = targets[..., 0], targets[..., 1]
     face_left = layout.wall_x - geometry.wall_half_width
@@ -200,7 +200,7 @@ def _crosses(
 def _fraction(
     start: Float[np.ndarray, " n"], target: Float[np.ndarray, " n"], limit: np.ndarray | float
 ) -> Float[np.ndarray, " n"]:
-    """Return which part of each move lies before the plane; 0 where it runs along the plane."""
+    """Return which part of each move is before the plane; 0 where it runs along the plane."""
     change = target - start
     still = change == 0.0
     return np.where(still, 0.0, (limit - start) / np.where(still, 1.0, change))

@@ -51,7 +51,7 @@ def sample_wall_tasks(
 def start_goal_ranges(
     wall_x: float = DEFAULT_WALL_X, *, geometry: WallGeometry = DEFAULT_GEOMETRY
 ) -> tuple[tuple[Range, Range], Range]:
-    """Return where starts and goals lie: x in the left and in the right room, and y, in pixels.
+    """Return where starts and goals are drawn: x in the left and in the right room, and y, in pixels.
 
     A dot keeps two of its standard deviations away from walls and border lines.
     """

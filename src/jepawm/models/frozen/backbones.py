@@ -36,7 +36,7 @@ class BackboneShape:
     gated: bool = False
     """Feed-forward part with SwiGLU instead of GELU; its hidden width is two thirds."""
     num_registers: int = 0
-    """Tokens beside class token and patches."""
+    """Tokens besides class token and patches."""
     patch_size: int = 16
     """Side of a patch in pixels."""
     norm_eps: float = 1e-6

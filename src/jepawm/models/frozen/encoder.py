@@ -147,7 +147,7 @@ class FrozenEncoder(nn.Module):
 
     @cached_property
     def identity(self) -> EncoderIdentity:
-        """Return what tells this encoder from others; hashes the weights at the first call."""
+        """Return what distinguishes this encoder from others; hashes the weights at the first call."""
         seed = self.config.random_seed
         return EncoderIdentity(
             name=self.config.name,
@@ -194,12 +194,12 @@ def build_frozen_encoder(
         shape: sizes of the transformer; None: the published ones.
 
     Raises:
-        UserError: if transformers is not installed or the image is no multiple of the patch.
+        UserError: if transformers is not installed or the image is not a multiple of the patch.
     """
     shape = shape or config.shape
     if config.image_size < 1 or config.image_size % shape.patch_size:
         raise UserError(
-            f"encoder.image_size = {config.image_size} is no multiple of the patch size "
+            f"encoder.image_size = {config.image_size} is not a multiple of the patch size "
             f"{shape.patch_size} of {config.family}; choose for example {16 * shape.patch_size}"
         )
     backbone = build_backbone(config.family, shape, image_size=config.image_size)
@@ -210,7 +210,7 @@ def random_seed(weights: str) -> int | None:
     """Return the seed that `random` (0) or `random:SEED` names; None for weights that are read.
 
     Raises:
-        UserError: if the seed is no whole number.
+        UserError: if the seed is not a whole number.
     """
     kind, _, seed = weights.partition(":")
     if kind != "random":
@@ -226,7 +226,7 @@ def weights_hash(backbone: nn.Module) -> str:
     """Return the sha256 of all weights but the position table, by name, in float32.
 
     The table is left out because it is resampled when it is loaded, which may round differently
-    elsewhere; the other weights tell the file.
+    elsewhere; the other weights are found by the file.
     """
     digest = hashlib.sha256()
     for name, value in sorted(backbone.state_dict().items()):

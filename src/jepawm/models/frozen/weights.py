@@ -110,7 +110,7 @@ def file_name(config: FrozenEncoderConfig) -> str:
 
 
 def _published(config: FrozenEncoderConfig, *, side: int) -> tuple[str, dict[str, Tensor]]:
-    """Return where the published weights lie, and the weights by the backbone's names."""
+    """Return where the published weights are stored, and the weights by the backbone's names."""
     resampling = RESAMPLING.get(config.family)
     source = Path(config.weights).expanduser()
     if config.weights == "hub" or source.is_dir():

@@ -160,7 +160,7 @@ def test_videos_in_another_folder_than_info_says(write, version: str):
     (path / "videos").rename(path / "video")
     problems = check_source(_open(path), Requirements())
     assert len(problems) == len(LENGTHS)
-    assert "the files lie under video/ where meta/info.json says videos/" in problems[0].message
+    assert "the files are under video/ where meta/info.json says videos/" in problems[0].message
     assert "rename the folder video to videos" in problems[0].message
 
 

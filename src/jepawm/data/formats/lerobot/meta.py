@@ -1,4 +1,4 @@
-"""The `meta/` folder of LeRobot data sets: features, episodes, and where their files lie."""
+"""The `meta/` folder of LeRobot data sets: features, episodes, and where their files are."""
 
 import json
 import math
@@ -67,7 +67,7 @@ class Info:
 
 @dataclass(frozen=True, kw_only=True)
 class EpisodeEntry:
-    """Where one episode lies."""
+    """Where one episode is stored."""
 
     index: int
     """Number of the episode."""
@@ -78,7 +78,7 @@ class EpisodeEntry:
     data_file: Path
     """Table that holds its numbers."""
     video_file: Path | None
-    """Video of the chosen camera; None if images lie in the table."""
+    """Video of the chosen camera; None if images are stored in the table."""
     video_start: float
     """Time of its first frame in the video, in seconds."""
     tasks: tuple[str, ...]
@@ -155,8 +155,8 @@ def require_file(info: Info, file: Path) -> None:
     for folder in sorted(info.path.iterdir()):
         if folder.joinpath(*rest).is_file():
             raise UserError(
-                f"{file} is missing: the files lie under {folder.name}/ where meta/info.json says "
-                f"{said}/; rename the folder {folder.name} to {said}, or mend the path in info.json"
+                f"{file} is missing: the files are under {folder.name}/ where meta/info.json says "
+                f"{said}/; rename the folder {folder.name} to {said}, or fix the path in info.json"
             )
     raise UserError(f"{file} is missing; copy it again, or leave the episode out")
 

@@ -129,7 +129,7 @@ def _read(info: Info, entry: EpisodeEntry, *, keys: _Keys, times: _TimesOf) -> R
     proprio = [matrix(table, name, file=entry.data_file) for name in keys.proprio]
     if is_video:
         if entry.video_file is None:
-            raise UserError(f"meta/episodes names no video of camera {keys.camera}; mend meta/")
+            raise UserError(f"meta/episodes names no video of camera {keys.camera}; fix meta/")
         require_file(info, entry.video_file)
         wanted = entry.video_start + _timestamps(table, file=entry.data_file)
         frames = partial(_video_frames, entry.video_file, wanted, times=times)
@@ -160,7 +160,7 @@ def _timestamps(table: pa.Table, *, file: Path) -> Float[np.ndarray, " L"]:
         if rows.any():
             raise UserError(
                 f"{file}: timestamp {what} at row {int(np.argmax(rows))} of the episode, so its "
-                "frames cannot be found in the video; mend the table, or leave the episode out"
+                "frames cannot be found in the video; fix the table, or leave the episode out"
             )
     return seconds
 
