@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from jepawm.training.objective import Learner
+from jepawm.training.losses import Learner
 
 import jepawm
 from jepawm.data.checking import Requirements
