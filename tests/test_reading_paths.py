@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from jepawm.training.losses import Learner
 
 import jepawm
 from jepawm.data.checking import Requirements
@@ -24,6 +23,7 @@ from jepawm.experiment import build_model, build_windows
 from jepawm.planning.cem import CEM
 from jepawm.recipes.wall import WALL
 from jepawm.runs.datasets import find_or_collect
+from jepawm.training.losses import Learner
 
 SOURCE = Path(jepawm.__file__).parent
 DOCS = Path(__file__).parents[1] / "docs" / "architecture.md"
