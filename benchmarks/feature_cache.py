@@ -17,8 +17,9 @@ from time import perf_counter, process_time
 
 import torch
 
+from jepawm.build import build_model, build_windows, with_encoder_weights
 from jepawm.data.windows import Windows
-from jepawm.experiment import Experiment, build_model, build_windows, with_encoder_weights
+from jepawm.experiment import Experiment
 from jepawm.recipes import RECIPES
 from jepawm.runs.datasets import find_or_collect, make_features
 from jepawm.training.cost import gflop_per_step

@@ -24,12 +24,13 @@ import torch
 from drawing import write_chart
 from tasks import command, find_tasks
 
+from jepawm.build import build_model
 from jepawm.contracts import Planner
 from jepawm.engine import tune_process
 from jepawm.engine.rollout_engine import RolloutEngine
 from jepawm.evaluation.episodes import run_episodes
 from jepawm.evaluation.metrics import wilson_interval
-from jepawm.experiment import Experiment, build_model
+from jepawm.experiment import Experiment
 from jepawm.hub.load import load
 from jepawm.models.encoders import EncoderConfig
 from jepawm.models.predictor import PredictorConfig

@@ -14,8 +14,8 @@ from time import perf_counter
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from jepawm.build import build_model, build_windows
 from jepawm.compute import matmul_peak
-from jepawm.experiment import build_model, build_windows
 from jepawm.recipes.wall import WALL
 from jepawm.runs.datasets import find_or_collect
 from jepawm.training.cost import gflop_per_step

@@ -28,6 +28,7 @@ POSITIONAL = {
     "compare",
     "exact",
     "prediction_loss",
+    "register",
 }
 BANNED = (
     r"weights_only\s*=\s*False",

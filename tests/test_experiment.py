@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from jepawm.build import build_model
 from jepawm.data.augmentation import AugmentationConfig
 from jepawm.errors import UserError
 from jepawm.experiment import (
@@ -14,7 +15,6 @@ from jepawm.experiment import (
     AgentConfig,
     DataConfig,
     Experiment,
-    build_model,
     experiment_from_json,
     experiment_to_json,
 )
@@ -74,7 +74,7 @@ def changed(path: str, value: object) -> dict[str, object]:
         ("planner.name", "magic", r"unknown planner 'magic'"),
         ("planner", {}, r"planner needs a name"),
         ("planner", None, r"planner needs a name"),
-        ("encoder", None, r"None is no family of encoders @ \$\.encoder"),
+        ("encoder", None, r"encoder needs a name @ \$\.encoder"),
         ("encoder.family", "magic", r"'magic' is no family of encoders @ \$\.encoder"),
         ("encoder.family", "dinov2", r"extra fields .*dim.* @ \$\.encoder"),
         ("protocols", 3, r"\$\.protocols"),

@@ -4,60 +4,162 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # for type checkers; at run time `__getattr__` imports on first use
-    from jepawm.agent import PlanningAgent
+    from jepawm.agent import AgentConfig, PlanningAgent
+    from jepawm.api import register, train
+    from jepawm.collection import collect
+    from jepawm.contracts import Env, Simulator
     from jepawm.errors import UserError
     from jepawm.evaluation.evaluate import evaluate
     from jepawm.evaluation.results import Results
-    from jepawm.experiment import Experiment
+    from jepawm.experiment import DataConfig, Experiment
     from jepawm.hub import load
+    from jepawm.models.encoders import EncoderConfig
+    from jepawm.models.frozen.encoder import FrozenEncoderConfig, TimmEncoderConfig
+    from jepawm.models.predictor import PredictorConfig
     from jepawm.models.world_model import JEPAWorldModel
     from jepawm.normalizer import Normalizer
+    from jepawm.planning.ask_tell import CMAES, Nevergrad
     from jepawm.planning.cem import CEM
+    from jepawm.planning.gradient import Adam, GradientDescent
+    from jepawm.planning.hybrid import Hybrid
+    from jepawm.planning.icem import ICEM
+    from jepawm.planning.mppi import MPPI
     from jepawm.planning.objectives import LatentDistance
     from jepawm.planning.random_shooting import RandomShooting
-    from jepawm.types import Context, Latent, Observation, Plan, Task, Trajectory
+    from jepawm.protocol import Protocol
+    from jepawm.recipes.metaworld_reach import METAWORLD_REACH
+    from jepawm.recipes.paper_size import (
+        DINO_WM_DROID,
+        DINO_WM_METAWORLD,
+        DINO_WM_POINTMAZE,
+        DINO_WM_PUSHT,
+        DINO_WM_WALL,
+        JEPA_WM_DROID,
+        JEPA_WM_METAWORLD,
+        JEPA_WM_POINTMAZE,
+        JEPA_WM_PUSHT,
+        JEPA_WM_WALL,
+        VJEPA2_AC_DROID,
+    )
+    from jepawm.recipes.pointmaze import POINTMAZE
+    from jepawm.recipes.pusht import PUSHT
+    from jepawm.recipes.robot import ROBOT
+    from jepawm.recipes.wall import WALL
+    from jepawm.types import Context, Latent, Observation, Plan, Script, Task, Trajectory
 
 __version__ = "0.2.0"
 
 # Where each public name lives; `import jepawm` itself is quick.
 _HOMES = {
+    "Adam": "jepawm.planning.gradient",
+    "AgentConfig": "jepawm.agent",
     "CEM": "jepawm.planning.cem",
+    "CMAES": "jepawm.planning.ask_tell",
     "Context": "jepawm.types",
+    "DINO_WM_DROID": "jepawm.recipes.paper_size",
+    "DINO_WM_METAWORLD": "jepawm.recipes.paper_size",
+    "DINO_WM_POINTMAZE": "jepawm.recipes.paper_size",
+    "DINO_WM_PUSHT": "jepawm.recipes.paper_size",
+    "DINO_WM_WALL": "jepawm.recipes.paper_size",
+    "DataConfig": "jepawm.experiment",
+    "EncoderConfig": "jepawm.models.encoders",
+    "Env": "jepawm.contracts",
     "Experiment": "jepawm.experiment",
+    "FrozenEncoderConfig": "jepawm.models.frozen.encoder",
+    "GradientDescent": "jepawm.planning.gradient",
+    "Hybrid": "jepawm.planning.hybrid",
+    "ICEM": "jepawm.planning.icem",
     "JEPAWorldModel": "jepawm.models.world_model",
+    "JEPA_WM_DROID": "jepawm.recipes.paper_size",
+    "JEPA_WM_METAWORLD": "jepawm.recipes.paper_size",
+    "JEPA_WM_POINTMAZE": "jepawm.recipes.paper_size",
+    "JEPA_WM_PUSHT": "jepawm.recipes.paper_size",
+    "JEPA_WM_WALL": "jepawm.recipes.paper_size",
     "Latent": "jepawm.types",
     "LatentDistance": "jepawm.planning.objectives",
+    "METAWORLD_REACH": "jepawm.recipes.metaworld_reach",
+    "MPPI": "jepawm.planning.mppi",
+    "Nevergrad": "jepawm.planning.ask_tell",
     "Normalizer": "jepawm.normalizer",
     "Observation": "jepawm.types",
+    "POINTMAZE": "jepawm.recipes.pointmaze",
+    "PUSHT": "jepawm.recipes.pusht",
     "Plan": "jepawm.types",
     "PlanningAgent": "jepawm.agent",
+    "PredictorConfig": "jepawm.models.predictor",
+    "Protocol": "jepawm.protocol",
+    "ROBOT": "jepawm.recipes.robot",
     "RandomShooting": "jepawm.planning.random_shooting",
     "Results": "jepawm.evaluation.results",
+    "Script": "jepawm.types",
+    "Simulator": "jepawm.contracts",
     "Task": "jepawm.types",
+    "TimmEncoderConfig": "jepawm.models.frozen.encoder",
     "Trajectory": "jepawm.types",
     "UserError": "jepawm.errors",
+    "VJEPA2_AC_DROID": "jepawm.recipes.paper_size",
+    "WALL": "jepawm.recipes.wall",
+    "collect": "jepawm.collection",
     "evaluate": "jepawm.evaluation.evaluate",
     "load": "jepawm.hub",
+    "register": "jepawm.api",
+    "train": "jepawm.api",
 }
 
 __all__ = [
     "CEM",
+    "CMAES",
+    "DINO_WM_DROID",
+    "DINO_WM_METAWORLD",
+    "DINO_WM_POINTMAZE",
+    "DINO_WM_PUSHT",
+    "DINO_WM_WALL",
+    "ICEM",
+    "JEPA_WM_DROID",
+    "JEPA_WM_METAWORLD",
+    "JEPA_WM_POINTMAZE",
+    "JEPA_WM_PUSHT",
+    "JEPA_WM_WALL",
+    "METAWORLD_REACH",
+    "MPPI",
+    "POINTMAZE",
+    "PUSHT",
+    "ROBOT",
+    "VJEPA2_AC_DROID",
+    "WALL",
+    "Adam",
+    "AgentConfig",
     "Context",
+    "DataConfig",
+    "EncoderConfig",
+    "Env",
     "Experiment",
+    "FrozenEncoderConfig",
+    "GradientDescent",
+    "Hybrid",
     "JEPAWorldModel",
     "Latent",
     "LatentDistance",
+    "Nevergrad",
     "Normalizer",
     "Observation",
     "Plan",
     "PlanningAgent",
+    "PredictorConfig",
+    "Protocol",
     "RandomShooting",
     "Results",
+    "Script",
+    "Simulator",
     "Task",
+    "TimmEncoderConfig",
     "Trajectory",
     "UserError",
+    "collect",
     "evaluate",
     "load",
+    "register",
+    "train",
 ]
 
 

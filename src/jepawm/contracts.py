@@ -1,8 +1,9 @@
 """Contracts between the parts; any object that satisfies one can be plugged in."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import Field
 from pathlib import Path
-from typing import ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -29,6 +30,17 @@ class Encoder(Protocol):
 
     def __call__(self, pixels: UInt8[Tensor, "*b 3 height width"]) -> Float[Tensor, "*b N D"]:
         """Encode images `[*b, 3, Hpx, Wpx]`, uint8, into tokens `[*b, N, D]`."""
+        ...
+
+
+@runtime_checkable
+class BuildsEncoder(Protocol):
+    """The configuration of an encoder: a frozen dataclass whose fields are the settings."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    def build(self) -> Encoder:
+        """Build the encoder, an `nn.Module`; learned ones with random weights."""
         ...
 
 

@@ -1,44 +1,40 @@
-"""The whole configuration of a run, what it builds, and its way to JSON and back."""
+"""The whole configuration of a run, and its way to JSON and back."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, cast, get_args, get_type_hints
 
 import cattrs
-import torch
 import tyro
 from cattrs.errors import BaseValidationError, ForbiddenExtraKeysError
 
 from jepawm.agent import AgentConfig
 from jepawm.checkpoint import JsonValue
-from jepawm.contracts import CollectionPolicy, Planner
+from jepawm.contracts import BuildsEncoder, CollectionPolicy, Objective, Planner
 from jepawm.data.augmentation import AugmentationConfig
-from jepawm.data.episodes import EpisodeStore
-from jepawm.data.features import FeatureStore
-from jepawm.data.windows import Windows, hold_out, split_episodes
-from jepawm.envs import POLICIES
+from jepawm.envs import ENVIRONMENTS, POLICIES
 from jepawm.envs.wall.policy import RandomWall
 from jepawm.errors import UserError
-from jepawm.models.encoders import EncoderConfig, build_encoder
-from jepawm.models.frozen.encoder import FrozenEncoderConfig, TimmEncoderConfig
+from jepawm.models import ENCODERS
+from jepawm.models.encoders import EncoderConfig
+from jepawm.models.frozen.encoder import (
+    AnyFrozenConfig,
+    FrozenEncoderConfig,
+    TimmEncoderConfig,
+)
 from jepawm.models.predictor import PredictorConfig
 from jepawm.models.proprio import ProprioConfig
-from jepawm.models.world_model import JEPAWorldModel, build_world_model
-from jepawm.normalizer import Normalizer
-from jepawm.planning import PLANNERS
+from jepawm.planning import OBJECTIVES, PLANNERS
 from jepawm.planning.cem import CEM
 from jepawm.planning.objectives import LatentDistance
 from jepawm.protocol import PROTOCOLS, Protocol
-from jepawm.strict_json import problems, register_named, strict_converter
+from jepawm.registry import UntrustedModuleError, count_as_named
+from jepawm.strict_json import Unnamed, problems, register_named, strict_converter
 from jepawm.training.devices import ComputeConfig
 from jepawm.training.losses import LossConfig
 from jepawm.training.optim import OptimConfig
 from jepawm.training.train import LoopConfig
-
-AnyEncoderConfig = EncoderConfig | FrozenEncoderConfig | TimmEncoderConfig
-"""A learned or a frozen encoder; their field `family` tells which, in JSON too."""
-
 
 RETIRED_FIELDS: Mapping[str, JsonValue] = {
     "agent.engine.keep_tokens": 1.0,
@@ -95,7 +91,7 @@ class Experiment:
     """Environment to collect in and to plan in; `recordings`: there is none, only data."""
     seed: int = 0
     """Seed of the weights, of the order of the data and of all random numbers of training."""
-    encoder: AnyEncoderConfig = EncoderConfig()
+    encoder: BuildsEncoder = EncoderConfig()
     """Encoder of images, learned or frozen."""
     predictor: PredictorConfig = PredictorConfig()
     """Predictor of latents."""
@@ -111,7 +107,7 @@ class Experiment:
     """Logging and checkpoints."""
     data: DataConfig = DataConfig()
     """Training data."""
-    objective: LatentDistance = LatentDistance()
+    objective: Objective = LatentDistance()
     """Distance to the goal that plans minimise."""
     planner: Planner = CEM()
     """Search of action sequences."""
@@ -123,7 +119,7 @@ class Experiment:
     """Evaluation protocols of the environment."""
 
     def __post_init__(self) -> None:
-        """Check what spans several parts; a UserError says what to change."""
+        """Check what spans several parts."""
         if self.agent.window > self.predictor.window:
             raise UserError(
                 f"agent.window = {self.agent.window} exceeds predictor.window = "
@@ -146,18 +142,19 @@ class Experiment:
             "loss.temporal_weight": loss.temporal_weight > 0,
             "optim.encoder_steps": self.optim.encoder_steps is not None,
         }
-        if not isinstance(self.encoder, EncoderConfig) and any(useless.values()):
+        if isinstance(self.encoder, AnyFrozenConfig) and any(useless.values()):
             names = ", ".join(name for name, used in useless.items() if used)
             raise UserError(
                 f"{names} would act on the tokens of the frozen encoder {self.encoder.name}, which "
                 "do not change; set it to none or 0"
             )
-        if self.objective.step_weight > 0 and not loss.step_distance_weight > 0:
+        step_weight = getattr(self.objective, "step_weight", 0.0)
+        if step_weight > 0 and not loss.step_distance_weight > 0:
             raise UserError(
-                f"objective.step_weight = {self.objective.step_weight} needs a model that learned "
+                f"objective.step_weight = {step_weight} needs a model that learned "
                 "the number of steps; train with loss.step_distance_weight above 0"
             )
-        if isinstance(self.encoder, EncoderConfig) and self.data.feature_cache is not None:
+        if not isinstance(self.encoder, AnyFrozenConfig) and self.data.feature_cache is not None:
             raise UserError(
                 f"data.feature_cache = {self.data.feature_cache!r} keeps the tokens of a frozen "
                 "encoder, and this one is learned; set it to None"
@@ -175,11 +172,7 @@ class Experiment:
                 )
 
     def protocol(self, name: str) -> Protocol:
-        """Return the evaluation protocol called `name`.
-
-        Raises:
-            UserError: if there is none; the message lists those there are.
-        """
+        """Return the evaluation protocol called `name`."""
         for protocol in self.protocols:
             if protocol.name == name:
                 return protocol
@@ -187,101 +180,45 @@ class Experiment:
         raise UserError(f"unknown protocol {name!r} (known: {known})")
 
 
-def build_model(experiment: Experiment, *, action_dim: int, proprio_dim: int) -> JEPAWorldModel:
-    """Build the world model with random weights that depend on the seed alone.
-
-    A frozen encoder has the weights that its configuration names.
-
-    Args:
-        experiment: the configuration.
-        action_dim: width of one environment action; blocks hold frameskip of them.
-        proprio_dim: width of the proprioception, 0 if there is none.
-
-    Raises:
-        UserError: if the weights of a frozen encoder are not there, or parts do not fit.
-    """
-    from jepawm.models.frozen.weights import (
-        load_frozen_encoder,  # the hub itself builds experiments
-    )
-
-    config = experiment.encoder
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(experiment.seed)
-        encoder = (
-            build_encoder(config)
-            if isinstance(config, EncoderConfig)
-            else load_frozen_encoder(config)
-        )
-        return build_world_model(
-            encoder,
-            experiment.predictor,
-            proprio=experiment.proprio,
-            action_dim=experiment.data.frameskip * action_dim,
-            proprio_dim=proprio_dim,
-            with_step_distance=experiment.loss.step_distance_weight > 0,
-        )
-
-
-def with_encoder_weights(experiment: Experiment, weights: str) -> Experiment:
-    """Return the experiment with the frozen encoder's weights taken from elsewhere.
-
-    Raises:
-        UserError: if its encoder is learned: its weights are those of the checkpoint.
-    """
-    if isinstance(experiment.encoder, EncoderConfig):
-        raise UserError(
-            f"encoder weights {weights!r} are given for a model whose encoder is learned; its "
-            "weights are in the checkpoint, leave the option out"
-        )
-    return replace(experiment, encoder=replace(experiment.encoder, weights=weights))
-
-
-def build_normalizer(experiment: Experiment, store: EpisodeStore) -> Normalizer:
-    """Return the statistics of all but held-out data, or nothing where `data.normalize` is off."""
-    seen, _ = hold_out(len(store), num_held_out=experiment.data.held_out)
-    statistics = store.normalizer(num_episodes=len(seen))
-    return statistics if experiment.data.normalize else statistics.identity()
-
-
-def build_windows(
-    experiment: Experiment, store: EpisodeStore, *, features: FeatureStore | None = None
-) -> tuple[Windows, Windows]:
-    """Cut a store into training and validation windows, split by episode; see `Windows`."""
-    data = experiment.data
-    seen, _ = hold_out(len(store), num_held_out=data.held_out)
-    parts = split_episodes(len(seen), train_fraction=data.train_fraction, seed=data.split_seed)
-    cut = partial(
-        Windows,
-        store,
-        features=features,
-        num_steps=data.num_steps,
-        frameskip=data.frameskip,
-        normalizer=build_normalizer(experiment, store),
-    )
-    return cut(episodes=parts[0]), cut(episodes=parts[1])
-
-
 def experiment_to_json(experiment: Experiment) -> dict[str, JsonValue]:
-    """Return the configuration as plain JSON; the planner carries its name."""
-    return cast(dict[str, JsonValue], _CONVERTER.unstructure(experiment))
+    """Return the configuration as plain JSON; parts carry their names."""
+    name_modules(experiment)
+    return cast(dict[str, JsonValue], _CONVERTERS[True].unstructure(experiment))
 
 
-def experiment_from_json(data: object, *, source: str) -> Experiment:
+def experiment_from_json(data: object, *, source: str, trust: bool = False) -> Experiment:
     """Rebuild a configuration; every field is checked.
 
-    Raises:
-        UserError: if a field is unknown or of the wrong type; the message names it.
+    Args:
+        data: plain JSON.
+        source: the file it was read from, for messages.
+        trust: import modules of other people's parts that only this file names. Without it the
+            user must have named them too: by the command line, `register` or an entry point.
     """
     if not isinstance(data, dict):
         raise UserError(f"{source} is not a configuration of this version: it is no JSON object")
     for path, neutral in RETIRED_FIELDS.items():
         data = _without_retired(data, path.split("."), neutral=neutral, source=f"{source}: {path}")
     try:
-        return _CONVERTER.structure(data, Experiment)
+        env = data.get("env")
+        if isinstance(env, str) and not trust:
+            ENVIRONMENTS.require_named(env)
+        return _CONVERTERS[trust].structure(data, Experiment)
+    except UntrustedModuleError as error:
+        raise UserError(f"{source} is not loaded: {error}") from error
     except (BaseValidationError, ForbiddenExtraKeysError) as error:
+        untrusted = _first_untrusted(error)
+        if untrusted is not None:
+            raise UserError(f"{source} is not loaded: {untrusted}") from error
         raise UserError(
-            f"{source} is not a configuration of this version: {problems(error)}; mend these fields"
+            f"{source} is not a configuration of this version: {problems(error)}; fix these fields"
         ) from error
+
+
+def name_modules(experiment: Experiment) -> None:
+    """Count the modules of an experiment's parts as named by the user, who made it."""
+    parts = (experiment.encoder, experiment.objective, experiment.planner, experiment.data.policy)
+    count_as_named(*(f"{type(part).__module__}:" for part in parts), experiment.env)
 
 
 def _without_retired(
@@ -301,22 +238,39 @@ def _without_retired(
     return kept
 
 
-def _encoder_from_json(data: object, _kind: object) -> AnyEncoderConfig:
-    family = data.get("family") if isinstance(data, dict) else None
-    for kind in get_args(AnyEncoderConfig):
+def _first_untrusted(error: BaseException) -> UntrustedModuleError | None:
+    if isinstance(error, BaseExceptionGroup):
+        return next(filter(None, map(_first_untrusted, error.exceptions)), None)
+    return error if isinstance(error, UntrustedModuleError) else None
+
+
+def _built_in_encoder(data: Mapping[str, object]) -> type:
+    family = data.get("family")
+    for kind in _BUILT_IN_ENCODERS:
         if family in get_args(get_type_hints(kind)["family"]):
-            return _CONVERTER.structure(data, kind)
+            return kind
     raise ValueError(f"{family!r} is no family of encoders")
 
 
-def _converter() -> cattrs.Converter:
+_BUILT_IN_ENCODERS = (EncoderConfig, FrozenEncoderConfig, TimmEncoderConfig)
+
+
+def _converter(*, trust: bool) -> cattrs.Converter:
     converter = strict_converter()
-    converter.register_structure_hook_func(
-        lambda kind: kind == AnyEncoderConfig, _encoder_from_json
+    named = partial(register_named, converter, trust=trust)
+    named(
+        BuildsEncoder,
+        registry=ENCODERS,
+        unnamed=Unnamed(kinds=_BUILT_IN_ENCODERS, choose=_built_in_encoder),
     )
-    register_named(converter, Planner, registry=PLANNERS)
-    register_named(converter, CollectionPolicy, registry=POLICIES)
+    named(
+        Objective,
+        registry=OBJECTIVES,
+        unnamed=Unnamed(kinds=(LatentDistance,), choose=lambda _: LatentDistance),
+    )
+    named(Planner, registry=PLANNERS)
+    named(CollectionPolicy, registry=POLICIES)
     return converter
 
 
-_CONVERTER = _converter()
+_CONVERTERS = {trust: _converter(trust=trust) for trust in (False, True)}

@@ -1,6 +1,7 @@
 """Configurations from plain JSON, every field checked: nothing is converted, nothing is ignored."""
 
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
 from typing import cast
 
 import cattrs
@@ -19,40 +20,56 @@ def strict_converter() -> cattrs.Converter:
     return converter
 
 
-def register_named(converter: cattrs.Converter, protocol: type, *, registry: Registry) -> None:
-    """Write parts that satisfy a protocol as their registered name and settings, and back."""
+@dataclass(frozen=True, kw_only=True)
+class Unnamed:
+    """Built-in classes that are written without a name."""
+
+    kinds: tuple[type, ...]
+    """The classes."""
+    choose: Callable[[Mapping[str, object]], type]
+    """Which of them some JSON is."""
+
+
+def register_named(
+    converter: cattrs.Converter,
+    protocol: type,
+    *,
+    registry: Registry,
+    trust: bool,
+    unnamed: Unnamed | None = None,
+) -> None:
+    """Write parts that satisfy a protocol as their name and settings, and back.
+
+    Args:
+        converter: gets the rules.
+        protocol: the type of the fields that hold such parts.
+        registry: knows the names; `module:Class` is the name of a class without one.
+        trust: import a module that only the JSON names.
+        unnamed: built-in classes that are written without a name; None: there are none.
+    """
 
     def to_json(part: object) -> dict[str, object]:
         assert is_dataclass(part)
         settings = {
             one.name: converter.unstructure(getattr(part, one.name)) for one in fields(part)
         }
-        return {"name": registered_name(part, registry), **settings}
+        if unnamed is not None and type(part) in unnamed.kinds:
+            return settings
+        return {"name": registry.name_of(part), **settings}
 
     def from_json(data: object, _kind: type) -> object:
+        if isinstance(data, dict) and "name" not in data and unnamed is not None:
+            return converter.structure(data, unnamed.choose(data))
         if not isinstance(data, dict) or not isinstance(data.get("name"), str):
-            raise ValueError(f"{registry.kind} needs a name")
-        kind = registry.get(data["name"])
+            raise ValueError(f"{registry.title} needs a name")
+        name = data["name"]
+        if not trust:
+            registry.require_named(name)
         settings = {key: value for key, value in data.items() if key != "name"}
-        return converter.structure(settings, cast(type, kind))
+        return converter.structure(settings, cast(type, registry.get(name)))
 
     converter.register_unstructure_hook_func(lambda kind: kind is protocol, to_json)
     converter.register_structure_hook_func(lambda kind: kind is protocol, from_json)
-
-
-def registered_name(part: object, registry: Registry) -> str:
-    """Return the name under which the class of a part is registered.
-
-    Raises:
-        UserError: if it is not.
-    """
-    for name in registry.names():
-        if registry.get(name) is type(part):
-            return name
-    raise UserError(
-        f"{registry.kind} {type(part).__name__} has no name; register it under "
-        f"jepawm.{registry.kind}"
-    )
 
 
 def problems(error: BaseValidationError | ForbiddenExtraKeysError) -> str:

@@ -2,21 +2,29 @@
 
 import pytest
 
-from jepawm.cli.choices import encoder_names, new_encoder
+from jepawm.cli.choices import new_part
 from jepawm.cli.train import prepare_train
 from jepawm.errors import UserError
+from jepawm.models import ENCODERS
 from jepawm.models.encoders import EncoderConfig
 from jepawm.models.frozen.encoder import FrozenEncoderConfig, TimmEncoderConfig
 
 
-def test_families_give_16_by_16_patches():
-    assert new_encoder("vit") == EncoderConfig(family="vit")
-    assert new_encoder("dinov2") == FrozenEncoderConfig(size="S", image_size=224)
-    assert new_encoder("vjepa2") == FrozenEncoderConfig(family="vjepa2", size="L", image_size=256)
-    assert encoder_names() == "conv, vit, dinov2, dinov2_reg, dinov3, vjepa, vjepa2, timm:NAME"
-    assert new_encoder("timm:vit_tiny") == TimmEncoderConfig(model="vit_tiny")
-    with pytest.raises(UserError, match=r"unknown encoder 'dino' \(known: conv, vit, dinov2"):
-        new_encoder("dino")
+def test_encoders_have_names_and_frozen_ones_see_16_by_16_patches():
+    expected = {
+        "conv": EncoderConfig(),
+        "vit": EncoderConfig(family="vit"),
+        "dinov2": FrozenEncoderConfig(size="S", image_size=224),
+        "dinov2_reg": FrozenEncoderConfig(family="dinov2_reg", size="S", image_size=224),
+        "dinov3": FrozenEncoderConfig(family="dinov3", size="S", image_size=256),
+        "vjepa": FrozenEncoderConfig(family="vjepa", size="L", image_size=256),
+        "vjepa2": FrozenEncoderConfig(family="vjepa2", size="L", image_size=256),
+    }
+    assert {name: new_part(ENCODERS, name) for name in expected} == expected
+    assert ENCODERS.names() == sorted([*expected, "timm:NAME"])
+    assert new_part(ENCODERS, "timm:vit_tiny") == TimmEncoderConfig(model="vit_tiny")
+    with pytest.raises(UserError, match=r"unknown encoder 'dino'.*known: conv, dinov2"):
+        new_part(ENCODERS, "dino")
 
 
 def test_the_command_line_sets_fields_of_the_encoder_that_it_names(monkeypatch, capsys):

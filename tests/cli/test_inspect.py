@@ -14,6 +14,9 @@ def test_everything_that_has_a_name_is_listed():
 KNOWN = {
     "recipes": {"wall"},
     "environments": {"wall"},
+    "collection_policies": {"wall"},
+    "encoders": {"conv", "dinov2"},
+    "objectives": {"latent_distance"},
     "planners": {"cem", "random_shooting"},
     "protocols": {"paper", "mpc"},
     "data_formats": {"lerobot", "npz"},

@@ -68,6 +68,7 @@ def test_train_hands_over_the_recipe_with_its_changes(
         "out": Path("runs/wall-seed3"),
         "data_root": tmp_path,
         "device": "cpu",
+        "trust": False,
         "resume": False,
         "explicit": True,
         "processes": None,

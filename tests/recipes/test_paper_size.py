@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from jepawm.experiment import Experiment, build_model, with_encoder_weights
+from jepawm.build import build_model, with_encoder_weights
+from jepawm.experiment import Experiment
 from jepawm.models.proprio import ProprioConfig
 from jepawm.recipes import RECIPES
 from jepawm.runs.cost import known_dims, parameter_counts

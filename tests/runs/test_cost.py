@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from jepawm.build import build_model
 from jepawm.cli import main
 from jepawm.errors import UserError
-from jepawm.experiment import Experiment, build_model
+from jepawm.experiment import Experiment
 from jepawm.models.frozen.encoder import FrozenEncoderConfig
 from jepawm.runs.cost import dry_run, render_dry_run
 from jepawm.training.losses import LossConfig

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from jepawm.agent import PlanningAgent
+from jepawm.build import build_normalizer, build_windows
 from jepawm.data.checking import Requirements
 from jepawm.data.formats import open_source
 from jepawm.data.importing import ImportOptions, import_source
@@ -16,7 +17,7 @@ from jepawm.data.recording import ReadOptions, pose_differences
 from jepawm.data.windows import Windows
 from jepawm.errors import UserError
 from jepawm.evaluation.offline import action_errors, plan_clips
-from jepawm.experiment import Experiment, build_normalizer, build_windows
+from jepawm.experiment import Experiment
 from jepawm.hub.released import released_experiment
 from jepawm.models.encoders import EncoderConfig, build_encoder
 from jepawm.models.world_model import build_world_model

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from jepawm.build import build_model
 from jepawm.checkpoint import load_checkpoint, read_record
 from jepawm.cli import main
 from jepawm.errors import UserError
-from jepawm.experiment import Experiment, build_model
+from jepawm.experiment import Experiment
 from jepawm.hub.load import load
 from jepawm.models.frozen.encoder import FrozenEncoder, FrozenEncoderConfig
 from jepawm.runs.evaluate import default_planner

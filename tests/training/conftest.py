@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from jepawm.experiment import Experiment, build_model, build_windows
+from jepawm.build import build_model, build_windows
+from jepawm.experiment import Experiment
 from jepawm.runs.datasets import find_or_collect
 from jepawm.training.losses import Learner
 from jepawm.training.optim import build_optimizer

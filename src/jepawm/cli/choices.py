@@ -1,19 +1,21 @@
 """What a command line chooses by a name: device, planner, encoder. Devices are named here only."""
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, get_args, get_type_hints
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, Field, fields, is_dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, cast
 
+from jepawm.cli.parsing import first_name, take_option
+from jepawm.envs import POLICIES
 from jepawm.errors import UserError
 from jepawm.launch import read_launch
-from jepawm.planning import PLANNERS
+from jepawm.models import ENCODERS
+from jepawm.planning import OBJECTIVES, PLANNERS
+from jepawm.registry import Registry
 
 if TYPE_CHECKING:  # at run time they are imported when needed: help does not wait for torch
-    from jepawm.experiment import AnyEncoderConfig, Experiment
+    from jepawm.experiment import Experiment
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
-
-_GRID = 16
-"""Patches per side, as in the released world models."""
 
 
 def choose_device(name: DeviceName) -> str:
@@ -44,52 +46,68 @@ def own_device(device: str) -> str:
     return f"cuda:{launch.local_rank % torch.cuda.device_count()}"
 
 
-def new_planner(name: str) -> object:
-    """Build the planner called `name` with its defaults."""
-    kind = PLANNERS.get(name)
-    if not isinstance(kind, type):
-        raise UserError(f"planner {name!r} is no class; mend the package that registers it")
-    return kind()
+def new_part(registry: Registry, name: str) -> Any:  # noqa: ANN401 - what the registry holds
+    """Build the part called `name`, or `module:Class`, with its defaults."""
+    kind = registry.get(name)
+    if isinstance(kind, type) and is_dataclass(kind):
+        required = [one.name for one in fields(kind) if one.init and _has_no_default(one)]
+        if required:
+            raise UserError(
+                f"{registry.title} {name!r} has no default for {', '.join(required)}; give its "
+                "fields defaults, so that the command line can change them one by one"
+            )
+    return cast(Callable[[], object], kind)()
 
 
-def planner_names() -> str:
-    """Return the names of all planners as text."""
-    return ", ".join(PLANNERS.names())
+def choose_parts(experiment: "Experiment", argv: Sequence[str]) -> tuple["Experiment", list[str]]:
+    """Take `--encoder`, `--objective`, `--planner` and `--policy` out of a command line.
 
-
-def choose_encoder(experiment: "Experiment", family: str) -> "Experiment":
-    """Return the experiment with a new encoder.
-
-    Loss terms that only learned encoders need are turned off beside a frozen one.
+    Returns the experiment with these parts in place of its own, and the rest of the line. Loss
+    terms that only learned encoders need are turned off beside a frozen one.
     """
-    from jepawm.models.encoders import EncoderConfig
+    from jepawm.models.frozen.encoder import AnyFrozenConfig
 
-    encoder, loss = new_encoder(family), experiment.loss
-    if not isinstance(encoder, EncoderConfig):
-        loss = replace(loss, regularizer="none", inverse_dynamics_weight=0.0, temporal_weight=0.0)
-    return replace(experiment, encoder=encoder, loss=loss)
+    names: dict[str, str | None] = {}
+    rest = list(argv)
+    for option in ("encoder", "objective", "planner", "policy"):
+        names[option], rest = take_option(f"--{option}", rest)
+    if names["encoder"] is not None:
+        encoder, loss = new_part(ENCODERS, names["encoder"]), experiment.loss
+        if isinstance(encoder, AnyFrozenConfig):
+            loss = replace(
+                loss, regularizer="none", inverse_dynamics_weight=0.0, temporal_weight=0.0
+            )
+        experiment = replace(experiment, encoder=encoder, loss=loss)
+    if names["objective"] is not None:
+        experiment = replace(experiment, objective=new_part(OBJECTIVES, names["objective"]))
+    if names["planner"] is not None:
+        experiment = replace(experiment, planner=new_part(PLANNERS, names["planner"]))
+    if names["policy"] is not None:
+        data = replace(experiment.data, policy=new_part(POLICIES, names["policy"]))
+        experiment = replace(experiment, data=data)
+    return experiment, rest
 
 
-def new_encoder(family: str) -> "AnyEncoderConfig":
-    """Return the smallest encoder of a family, for images of 16 x 16 patches if it is frozen."""
-    from jepawm.models.encoders import EncoderConfig
-    from jepawm.models.frozen.backbones import SHAPES
-    from jepawm.models.frozen.encoder import FrozenEncoderConfig, TimmEncoderConfig
+def trust_source(argv: Sequence[str]) -> None:
+    """Count the modules that a run names as named by the user, where `--trust` is given."""
+    source = first_name(argv, known=[])
+    if "--trust" in argv and source is not None:
+        from jepawm.hub.load import load_experiment
 
-    if family.startswith("timm:"):
-        return TimmEncoderConfig(model=family.removeprefix("timm:"))
-    for (name, size), shape in SHAPES.items():
-        if name == family:
-            return FrozenEncoderConfig(family=name, size=size, image_size=_GRID * shape.patch_size)
-    if family not in get_args(get_type_hints(EncoderConfig)["family"]):
-        raise UserError(f"unknown encoder {family!r} (known: {encoder_names()})")
-    return EncoderConfig(family=family)  # pyright: ignore[reportArgumentType]
+        load_experiment(source, trust=True)
 
 
-def encoder_names() -> str:
-    """Return the families of encoders as text."""
-    from jepawm.models.encoders import EncoderConfig
-    from jepawm.models.frozen.backbones import SHAPES
+def part_names() -> str:
+    """Say what `choose_parts` takes."""
+    choices = {
+        "encoder": ENCODERS,
+        "objective": OBJECTIVES,
+        "planner": PLANNERS,
+        "policy": POLICIES,
+    }
+    lines = [f"--{option} NAME ({', '.join(one.names())})" for option, one in choices.items()]
+    return f"Parts are chosen by {'; '.join(lines)}; NAME may be your own, as my_module:MyClass"
 
-    learned = get_args(get_type_hints(EncoderConfig)["family"])
-    return ", ".join([*learned, *dict.fromkeys(family for family, _ in SHAPES), "timm:NAME"])
+
+def _has_no_default(one: Field[Any]) -> bool:
+    return one.default is MISSING and one.default_factory is MISSING

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar, cast
 
 import tyro
 
-from jepawm.cli.choices import DeviceName, choose_device, encoder_names, new_encoder
+from jepawm.cli.choices import DeviceName, choose_device, new_part
 from jepawm.cli.output import Result, render_fields
 from jepawm.cli.parsing import Command, Outcome, parse, take_option, wants_help
 from jepawm.errors import UserError
+from jepawm.models import ENCODERS
 from jepawm.recipes import RECIPES
 
 if TYPE_CHECKING:
-    from jepawm.experiment import AnyEncoderConfig
+    from jepawm.contracts import BuildsEncoder
+    from jepawm.experiment import Experiment
 
 Config = TypeVar("Config")
 
@@ -188,11 +190,13 @@ def _prepare_export(argv: list[str]) -> Command:
 def _prepare_features(argv: list[str]) -> Command:
     text = (
         "Encode the frames of a store once, by the frozen encoder of --recipe NAME "
-        f"({', '.join(RECIPES.names())}) or of --encoder FAMILY ({encoder_names()})."
+        f"({', '.join(RECIPES.names())}) or of --encoder FAMILY ({', '.join(ENCODERS.names())})."
     )
     recipe, rest = take_option("--recipe", argv)
     family, rest = take_option("--encoder", rest)
-    encoder = new_encoder(family or "dinov2") if recipe is None or family else _encoder_of(recipe)
+    encoder = (
+        new_part(ENCODERS, family or "dinov2") if recipe is None or family else _encoder_of(recipe)
+    )
     options, parts = parse(
         FeatureOptions, rest, verb="data features", description=text, parts={"encoder": encoder}
     )
@@ -200,7 +204,7 @@ def _prepare_features(argv: list[str]) -> Command:
     def run() -> Outcome:
         from jepawm.runs import features_run
 
-        chosen = cast("AnyEncoderConfig", parts["encoder"])
+        chosen = cast("BuildsEncoder", parts["encoder"])
         device = choose_device(options.device)
         return _outcome(features_run(options.path, chosen, out=options.out, device=device))
 
@@ -216,13 +220,8 @@ _VERBS: Mapping[str, Callable[[list[str]], Command]] = {
 }
 
 
-def _encoder_of(recipe: str) -> "AnyEncoderConfig":
-    from jepawm.experiment import Experiment
-
-    found = RECIPES.get(recipe)
-    if not isinstance(found, Experiment):
-        raise UserError(f"recipe {recipe!r} is no Experiment; mend the package that registers it")
-    return found.encoder
+def _encoder_of(recipe: str) -> "BuildsEncoder":
+    return cast("Experiment", RECIPES.get(recipe)).encoder
 
 
 def _part(options: SourceOptions | ExportOptions, kind: Callable[..., Config]) -> Config:

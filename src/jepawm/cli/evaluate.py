@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import tyro
 
-from jepawm.cli.choices import DeviceName, choose_device, new_planner, own_device, planner_names
+from jepawm.cli.choices import DeviceName, choose_device, new_part, own_device, trust_source
 from jepawm.cli.output import render_evaluation, render_fields, render_offline
 from jepawm.cli.parsing import Command, Outcome, first_name, parse, take_option
 from jepawm.engine.config import Precision
 from jepawm.errors import UserError
+from jepawm.planning import PLANNERS
 from jepawm.planning.presets import preset_names
 
 if TYPE_CHECKING:  # at run time it is imported when needed: help does not wait for torch
@@ -57,18 +58,21 @@ class EvalOptions:
     multiplies it; the run's own, mostly float32, if not given."""
     device: DeviceName = "auto"
     """Device to compute on."""
+    trust: bool = False
+    """Run code of other people that only the run names: parts given as my_module:MyThing."""
     json: bool = False
     """Print the result as one JSON object."""
 
 
 def prepare_eval(argv: list[str]) -> Command:
     """Parse `jepawm eval`."""
+    trust_source(argv)
     parts, rest = _take_planner(argv)
     options, parsed = parse(
         EvalOptions,
         rest,
         verb="eval",
-        description=f"Evaluate a run. --planner NAME chooses among {planner_names()}; "
+        description=f"Evaluate a run. --planner NAME chooses among {', '.join(PLANNERS.names())}; "
         "with it, --help lists the fields, as --planner.num-samples. "
         f"--preset NAME takes settings that are known to do well: {', '.join(preset_names())}.",
         parts=parts,
@@ -139,7 +143,7 @@ def _take_planner(argv: list[str]) -> tuple[dict[str, object], list[str]]:
     if name is not None and preset is not None:
         raise UserError("--planner and --preset both choose the planner; give one of them")
     if name is not None:
-        return {"planner": new_planner(name)}, rest
+        return {"planner": new_part(PLANNERS, name)}, rest
     if preset is None and not any(token.startswith("--planner.") for token in rest):
         return {}, rest
     source = first_name(rest, known=[])
@@ -171,6 +175,8 @@ class PlanOptions:
     training found them if not given."""
     device: DeviceName = "auto"
     """Device to compute on."""
+    trust: bool = False
+    """Run code of other people that only the run names: parts given as my_module:MyThing."""
     json: bool = False
     """Print the result as one JSON object."""
 
@@ -178,6 +184,7 @@ class PlanOptions:
 def prepare_plan(argv: list[str]) -> Command:
     """Parse `jepawm plan`."""
     text = "Plan one task, act, and show what happened."
+    trust_source(argv)
     options, _ = parse(PlanOptions, argv, verb="plan", description=text, parts={})
 
     def run() -> Outcome:

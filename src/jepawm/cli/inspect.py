@@ -58,16 +58,20 @@ def list_all() -> dict[str, object]:
     """List everything that has a name."""
     from jepawm.data.exporting import EXPORTERS
     from jepawm.data.formats import FORMATS
-    from jepawm.envs import ENVIRONMENTS
+    from jepawm.envs import ENVIRONMENTS, POLICIES
     from jepawm.hub.load import bundled_names
     from jepawm.hub.released import DECODERS, RELEASED
-    from jepawm.planning import PLANNERS
+    from jepawm.models import ENCODERS
+    from jepawm.planning import OBJECTIVES, PLANNERS
     from jepawm.protocol import PROTOCOLS
     from jepawm.recipes import RECIPES
 
     return {
         "recipes": RECIPES.names(),
         "environments": ENVIRONMENTS.names(),
+        "collection_policies": POLICIES.names(),
+        "encoders": ENCODERS.names(),
+        "objectives": OBJECTIVES.names(),
         "planners": PLANNERS.names(),
         "protocols": sorted(PROTOCOLS),
         "data_formats": FORMATS.names(),

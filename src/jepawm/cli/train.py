@@ -1,6 +1,6 @@
 """`jepawm train`, `collect` and `import`: make a model, its data, or take a model of others."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
@@ -9,10 +9,9 @@ import tyro
 from jepawm.cli.choices import (
     DeviceName,
     choose_device,
-    choose_encoder,
-    encoder_names,
-    new_planner,
-    planner_names,
+    choose_parts,
+    new_part,
+    part_names,
 )
 from jepawm.cli.output import render_fields
 from jepawm.cli.parsing import (
@@ -65,6 +64,8 @@ class TrainOptions:
     given."""
     devices: int = 1
     """Devices of this machine to train on, a process each; torchrun and SLURM start their own."""
+    trust: bool = False
+    """Run code of other people that only the run to resume names: parts given as my_module:MyThing."""
     json: bool = False
     """Print the result as one JSON object."""
 
@@ -80,24 +81,15 @@ def prepare_train(argv: list[str]) -> Command:
             )
             parse(TrainOptions, ["--help"], verb="train", description=text, parts={})
         raise UserError(f"name a recipe: jepawm train RECIPE (known: {', '.join(known)})")
-    planner_name, rest = take_option("--planner", argv)
-    encoder_name, rest = take_option("--encoder", rest)
-    recipe = RECIPES.get(name)
     from jepawm.experiment import Experiment
 
-    if not isinstance(recipe, Experiment):
-        raise UserError(f"recipe {name!r} is no Experiment; mend the package that registers it")
-    start = recipe
-    if planner_name is not None:
-        start = replace(start, planner=new_planner(planner_name))
-    if encoder_name is not None:
-        start = choose_encoder(start, encoder_name)
+    recipe = cast(Experiment, RECIPES.get(name))
+    start, rest = choose_parts(recipe, argv)
     options, parts = parse(
         TrainOptions,
         rest,
         verb=f"train {name}",
-        description=f"Train the recipe {name}; --planner NAME chooses among {planner_names()}, "
-        f"--encoder FAMILY among {encoder_names()}.",
+        description=f"Train the recipe {name}. {part_names()}.",
         parts={"": open_choices(start)},
     )
     experiment = close_choices(parts[""], Experiment)
@@ -113,7 +105,7 @@ def _train(options: TrainOptions, experiment: "Experiment", *, explicit: bool) -
     from jepawm.runs import dry_run, render_dry_run, train_run, use_recordings
 
     device, root = choose_device(options.device), data_root(options.data_root)
-    out = options.out or Path("runs") / f"{options.recipe}-seed{experiment.seed}"
+    out = options.out or Path("runs") / f"{options.recipe.replace(':', '-')}-seed{experiment.seed}"
     if options.data is not None:
         experiment = use_recordings(experiment, options.data, data_root=root)
     if options.dry_run:
@@ -134,6 +126,7 @@ def _train(options: TrainOptions, experiment: "Experiment", *, explicit: bool) -
         resume=options.resume,
         explicit=explicit or options.data is not None,
         processes=options.processes,
+        trust=options.trust,
     )
     return Outcome(result=result, text=render_fields(result))
 
@@ -166,10 +159,16 @@ def prepare_collect(argv: list[str]) -> Command:
     """Parse `jepawm collect`."""
     known = POLICIES.names()
     name = first_name(argv, known=known)
-    text = f"Collect episodes of an environment ({', '.join(known)}) by its own policy."
+    text = (
+        f"Collect episodes of an environment ({', '.join(known)}, or your own as my_module:make_env) "
+        "by its own policy, or by --policy NAME or my_module:MyPolicy."
+    )
     parts = {}
-    if name is not None:
-        from jepawm.collect import new_policy
+    policy, argv = take_option("--policy", argv)
+    if policy is not None:
+        parts["policy"] = new_part(POLICIES, policy)
+    elif name is not None:
+        from jepawm.collection import new_policy
 
         parts["policy"] = new_policy(name)
     options, chosen = parse(CollectOptions, argv, verb="collect", description=text, parts=parts)

@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 
 from jepawm.data.episodes import EpisodeStore
 from jepawm.errors import UserError
-from jepawm.registry import Registry
+from jepawm.registry import Registry, function
 
 Images = Literal["video", "png"]
 """How frames are written: `video` (h264, loses a little) or `png` (exact, larger)."""
@@ -27,12 +27,13 @@ class ExportOptions:
 
 
 EXPORTERS = Registry(
-    "export format",
+    "export_format",
     {
         "lerobot": "jepawm.data.formats.lerobot.write:write_v3",
         "lerobot-v2.1": "jepawm.data.formats.lerobot.write:write_v2",
         "npz": "jepawm.data.formats.npz:write_npz",
     },
+    rule=function,
 )
 """Every format that can be written, by name."""
 

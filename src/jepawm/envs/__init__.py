@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
-from jepawm.registry import Registry
+from jepawm.registry import Registry, configuration, function
 
 if TYPE_CHECKING:  # at run time it is not needed: lists of names do not wait for torch
     from jepawm.contracts import Env
@@ -25,17 +25,19 @@ ENVIRONMENTS = Registry(
         "robosuite:TASK": "jepawm.envs.gymnasium.robosuite:robosuite",
         "ogbench:ID": "jepawm.envs.gymnasium.batch:ogbench",
     },
+    rule=function,
 )
-"""What builds a `contracts.Simulator` from `image_size`; families such as `metaworld:TASK` too."""
+"""What builds a `contracts.Env` (mostly a `Simulator`) from `image_size`; families such as `metaworld:TASK` too."""
 
 POLICIES = Registry(
-    "collection policy",
+    "collection_policy",
     {
         "metaworld_reach": "jepawm.envs.metaworld.policy:MetaworldExplorer",
         "pointmaze": "jepawm.envs.pointmaze.policy:RandomPointMaze",
         "pusht": "jepawm.envs.pusht.policy:PushTReplays",
         "wall": "jepawm.envs.wall.policy:RandomWall",
     },
+    rule=configuration("script"),
 )
 """How each environment is explored, by the name of the environment: classes that satisfy
 `contracts.CollectionPolicy`, built with their settings."""

@@ -13,9 +13,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from jepawm.build import with_encoder_weights
 from jepawm.checkpoint import Checkpoint, JsonValue, ModelRecord
 from jepawm.errors import UserError
-from jepawm.experiment import Experiment, experiment_to_json, with_encoder_weights
+from jepawm.experiment import Experiment, experiment_to_json
 from jepawm.hub.reference import (
     GROUPS,
     Family,

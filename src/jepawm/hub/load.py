@@ -8,16 +8,12 @@ from pathlib import Path
 import torch
 
 from jepawm.agent import AgentConfig, PlanningAgent
+from jepawm.build import build_model, with_encoder_weights
 from jepawm.checkpoint import find_checkpoint, load_checkpoint, read_record, require_model
 from jepawm.contracts import Env, Objective, Planner
 from jepawm.envs import RECORDINGS, build_env
 from jepawm.errors import UserError
-from jepawm.experiment import (
-    Experiment,
-    build_model,
-    experiment_from_json,
-    with_encoder_weights,
-)
+from jepawm.experiment import Experiment, experiment_from_json
 from jepawm.hub.imports import import_jepa_wms
 from jepawm.hub.released import RELEASED, fetch_released, released_experiment
 from jepawm.models.frozen.encoder import FrozenEncoder
@@ -97,7 +93,11 @@ def _own_planner(planner: Planner, protocol: Protocol) -> Planner:
 
 
 def load(
-    source: str | Path, *, device: str = "cpu", encoder_weights: str | None = None
+    source: str | Path,
+    *,
+    device: str = "cpu",
+    encoder_weights: str | None = None,
+    trust: bool = False,
 ) -> LoadedModel:
     """Load a model by run folder, checkpoint folder, bundled name or released name.
 
@@ -108,6 +108,7 @@ def load(
         device: where the model goes.
         encoder_weights: where the weights of its frozen encoder are here, as `encoder.weights`;
             None: where its training found them.
+        trust: run code of other people that only the checkpoint names, as `my_module:MyEncoder`.
     """
     folder = _resolve(source)
     if folder is None:
@@ -117,7 +118,7 @@ def load(
     else:
         checkpoint, where = load_checkpoint(folder), str(folder / "config.json")
     record = require_model(checkpoint.record, source=source)
-    experiment = experiment_from_json(record.experiment, source=where)
+    experiment = experiment_from_json(record.experiment, source=where, trust=trust)
     if encoder_weights is not None:
         experiment = with_encoder_weights(experiment, encoder_weights)
     model = build_model(experiment, action_dim=record.action_dim, proprio_dim=record.proprio_dim)
@@ -137,12 +138,14 @@ def load(
     )
 
 
-def load_experiment(source: str | Path) -> Experiment:
+def load_experiment(source: str | Path, *, trust: bool = False) -> Experiment:
     """Return the configuration of a model, by folder or name; its weights are not read."""
     folder = _resolve(source)
     if folder is None:
         return released_experiment(str(source))
-    return experiment_from_json(read_record(folder).experiment, source=str(folder / "config.json"))
+    return experiment_from_json(
+        read_record(folder).experiment, source=str(folder / "config.json"), trust=trust
+    )
 
 
 def bundled_names() -> list[str]:

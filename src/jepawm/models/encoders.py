@@ -1,6 +1,7 @@
 """Encoders of images: small ones that are learned from scratch."""
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Literal
 
@@ -61,6 +62,13 @@ class EncoderConfig:
     def num_cells(self) -> int:
         """Return the cells per side of the last feature map."""
         return self.image_size // self.cell_size
+
+    def build(self) -> "ImageEncoder":
+        """Build the encoder with random weights."""
+        return build_encoder(self)
+
+
+vit = partial(EncoderConfig, family="vit")
 
 
 class ImageEncoder(nn.Module):

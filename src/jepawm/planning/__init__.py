@@ -1,6 +1,6 @@
 """Planners, all behind one protocol, and the objectives and rollouts that they minimise over."""
 
-from jepawm.registry import Registry
+from jepawm.registry import Registry, configuration
 
 PLANNERS = Registry(
     "planner",
@@ -17,7 +17,15 @@ PLANNERS = Registry(
         "reference_adam": "jepawm.planning.reference_gradient:ReferenceAdam",
         "reference_gd": "jepawm.planning.reference_gradient:ReferenceGD",
     },
+    rule=configuration("plan", "needs_gradients"),
 )
 """Planners by name; each is a frozen dataclass that is its own configuration."""
 
-__all__ = ["PLANNERS"]
+OBJECTIVES = Registry(
+    "objective",
+    {"latent_distance": "jepawm.planning.objectives:LatentDistance"},
+    rule=configuration("__call__"),
+)
+"""Objectives by name; each is a frozen dataclass that is its own configuration."""
+
+__all__ = ["OBJECTIVES", "PLANNERS"]

@@ -2,6 +2,17 @@
 
 from jepawm.registry import Registry
 
+
+def _lack(found: object) -> str | None:
+    from jepawm.experiment import Experiment
+
+    return (
+        None
+        if isinstance(found, Experiment)
+        else f"it is a {type(found).__name__}, not an Experiment"
+    )
+
+
 RECIPES = Registry(
     "recipe",
     {
@@ -22,6 +33,7 @@ RECIPES = Registry(
         "dino_wm_droid": "jepawm.recipes.paper_size:DINO_WM_DROID",
         "vjepa2_ac_droid": "jepawm.recipes.paper_size:VJEPA2_AC_DROID",
     },
+    rule=_lack,
 )
 """Experiments by name."""
 

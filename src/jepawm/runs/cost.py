@@ -11,14 +11,15 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from jepawm.build import build_model, build_windows, with_encoder_weights
 from jepawm.compute import free_memory
 from jepawm.contracts import Encoder
 from jepawm.data.episodes import open_store
 from jepawm.envs import RECORDINGS, build_env
 from jepawm.errors import UserError
-from jepawm.experiment import Experiment, build_model, build_windows, with_encoder_weights
+from jepawm.experiment import Experiment
 from jepawm.hub.datasets import DATASETS
-from jepawm.models.encoders import EncoderConfig
+from jepawm.models.frozen.encoder import AnyFrozenConfig
 from jepawm.models.world_model import JEPAWorldModel
 from jepawm.runs.datasets import store_path
 from jepawm.training.cost import StepCost, measure_step
@@ -53,7 +54,7 @@ def dry_run(
         raise UserError(
             f"windows {num_windows}, devices {num_devices}, tflops {tflops}: give more than 0"
         )
-    if not isinstance(experiment.encoder, EncoderConfig):
+    if isinstance(experiment.encoder, AnyFrozenConfig):
         experiment = with_encoder_weights(experiment, "random")
     size = experiment.optim.batch_size
     num_windows = min(num_windows, size)
@@ -219,7 +220,7 @@ def _batch_memory(
 ) -> dict[str, int]:
     """Return bytes for `sizes[0]` windows from a step on `sizes[1]` ones."""
     data, factor = experiment.data, sizes[0] / sizes[1]
-    frozen = not isinstance(experiment.encoder, EncoderConfig)
+    frozen = isinstance(experiment.encoder, AnyFrozenConfig)
     frames = sizes[0] * (data.num_steps + 1)
     pixels = {"pixels": frames * 3 * data.image_size**2}
     tokens = {"tokens": frames * model.encoder.num_tokens * model.encoder.dim * 2}  # float16

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import torch
 
-from jepawm.collect import collect_environment, new_policy
+from jepawm.collection import collect, new_policy
+from jepawm.contracts import BuildsEncoder
 from jepawm.data.checking import Requirements
 from jepawm.data.episodes import EpisodeStore, open_store
 from jepawm.data.features import FeatureStore, compute_features, open_features
@@ -18,11 +19,10 @@ from jepawm.data.formats import open_source
 from jepawm.data.importing import ImportOptions, import_source
 from jepawm.data.manifest import MANIFEST_NAME, content_hash
 from jepawm.data.recording import ReadOptions, Source
-from jepawm.envs import RECORDINGS
+from jepawm.envs import POLICIES, RECORDINGS
 from jepawm.errors import UserError
-from jepawm.experiment import AnyEncoderConfig, DataConfig, Experiment
+from jepawm.experiment import DataConfig, Experiment
 from jepawm.files import alone
-from jepawm.models.encoders import EncoderConfig
 from jepawm.models.frozen.encoder import AnyFrozenConfig, EncoderIdentity
 from jepawm.models.frozen.weights import load_frozen_encoder, require_same_encoder
 from jepawm.processes import from_first, together
@@ -79,18 +79,20 @@ def store_path(name: str, data: DataConfig, *, data_root: Path) -> Path:
     if data.store is not None:
         return data_root / Path(data.store).expanduser()
     size = f"{data.num_episodes}x{data.episode_steps}"
-    stem = f"{name}-{size}-{data.image_size}px-seed{data.seed}"
-    if data.policy == new_policy(name):
+    stem = f"{name.replace('/', '-')}-{size}-{data.image_size}px-seed{data.seed}"
+    if name in POLICIES.names() and data.policy == new_policy(name):
         return data_root / stem
     settings = asdict(data.policy) if is_dataclass(data.policy) else {}
-    text = json.dumps([type(data.policy).__name__, settings], sort_keys=True)
+    kind = POLICIES.name_of(data.policy)
+    built_in = ":" not in kind  # others are told by their module
+    text = json.dumps([type(data.policy).__name__ if built_in else kind, settings], sort_keys=True)
     return data_root / f"{stem}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def _collect(
     name: str, data: DataConfig, *, path: Path, data_root: Path, processes: int | None
 ) -> EpisodeStore:
-    return collect_environment(
+    return collect(
         name,
         path=path,
         policy=data.policy,
@@ -157,7 +159,7 @@ def find_or_compute_features(
     experiment uses no cache.
     """
     place, config = experiment.data.feature_cache, experiment.encoder
-    if place is None or isinstance(config, EncoderConfig):
+    if place is None or not isinstance(config, AnyFrozenConfig):
         return None
     chosen = None if place == AUTO else data_root / Path(place).expanduser()
     path = from_first(lambda: make_features(store, config, out=chosen, device=device).path)
@@ -166,10 +168,10 @@ def find_or_compute_features(
 
 
 def features_run(
-    path: Path, encoder: AnyEncoderConfig, *, out: Path | None, device: str
+    path: Path, encoder: BuildsEncoder, *, out: Path | None, device: str
 ) -> dict[str, object]:
     """Compute the features of a store beforehand, or check them in full; returns what is there."""
-    if isinstance(encoder, EncoderConfig):
+    if not isinstance(encoder, AnyFrozenConfig):
         raise UserError("features are those of frozen encoders, this one is learned; see --encoder")
     features = make_features(open_store(path), encoder, out=out, device=torch.device(device))
     features.verify()

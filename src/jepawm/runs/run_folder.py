@@ -14,7 +14,7 @@ import torch
 from jepawm.checkpoint import Provenance, load_checkpoint, save_checkpoint
 from jepawm.errors import UserError
 from jepawm.evaluation.results import versions
-from jepawm.experiment import Experiment, experiment_from_json, experiment_to_json
+from jepawm.experiment import Experiment, experiment_from_json, experiment_to_json, name_modules
 from jepawm.files import partial_path, write_whole
 from jepawm.training.devices import ComputeConfig
 
@@ -23,7 +23,9 @@ TRAINING_FILES = ("experiment.json", "metrics.jsonl")
 _LOG = logging.getLogger(__name__)
 
 
-def open_run(experiment: Experiment, out: Path, *, resume: bool, explicit: bool) -> Experiment:
+def open_run(
+    experiment: Experiment, out: Path, *, resume: bool, explicit: bool, trust: bool = False
+) -> Experiment:
     """Check the run folder and return the configuration to train.
 
     A run goes on with another strategy, checkpointed activations or compiled layers if these are
@@ -49,7 +51,8 @@ def open_run(experiment: Experiment, out: Path, *, resume: bool, explicit: bool)
             f"cannot read {path} ({error}); {out} is no run to resume, choose another --out"
         ) from error
     data = saved.get("experiment") if isinstance(saved, dict) else None
-    before = experiment_from_json(data, source=str(path))
+    name_modules(experiment)
+    before = experiment_from_json(data, source=str(path), trust=trust)
     if not explicit:
         return before
     changed = ", ".join(_differences(_decisive(before), _decisive(experiment)))

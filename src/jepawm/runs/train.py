@@ -11,13 +11,14 @@ from typing import Any
 
 import torch
 
+from jepawm.build import build_windows
 from jepawm.checkpoint import find_checkpoint
 from jepawm.compute import matmul_peak
 from jepawm.data.episodes import EpisodeStore
 from jepawm.data.windows import Windows
 from jepawm.engine.process import tune_process
 from jepawm.errors import UserError
-from jepawm.experiment import Experiment, build_windows
+from jepawm.experiment import Experiment
 from jepawm.metrics_log import MetricsLog, TrainingProgress
 from jepawm.processes import any_process, count_processes, from_first, is_first, together
 from jepawm.runs.datasets import find_or_collect, find_or_compute_features
@@ -42,6 +43,7 @@ def train_run(
     resume: bool,
     explicit: bool = True,
     processes: int | None = None,
+    trust: bool = False,
 ) -> dict[str, object]:
     """Train an experiment into the run folder `out`; returns figures of the run.
 
@@ -55,10 +57,11 @@ def train_run(
         resume: go on from the last checkpoint in `out`, from step 0 where there is none yet.
         explicit: whether the user set fields; if not, a resumed run keeps its own configuration.
         processes: processes that collect a missing data set; None means one for each thread.
+        trust: import modules of other people's parts that only the run to resume names.
     """
     began = perf_counter()
     tune_process()
-    experiment = open_run(experiment, out, resume=resume, explicit=explicit)
+    experiment = open_run(experiment, out, resume=resume, explicit=explicit, trust=trust)
     used = experiment.loss.proprio and experiment.optim.encoder_steps is None
     devices = Devices(experiment.compute, device=device, every_weight_used=used)
     # First: a run killed while collecting can be resumed.

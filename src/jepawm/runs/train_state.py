@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from jepawm.build import build_model, build_normalizer
 from jepawm.checkpoint import (
     Checkpoint,
     ModelRecord,
@@ -15,7 +16,7 @@ from jepawm.checkpoint import (
     save_checkpoint,
 )
 from jepawm.data.episodes import EpisodeStore
-from jepawm.experiment import Experiment, build_model, build_normalizer, experiment_to_json
+from jepawm.experiment import Experiment, experiment_to_json
 from jepawm.hub.load import MODEL, PROBE
 from jepawm.models.frozen.encoder import FrozenEncoder
 from jepawm.models.frozen.weights import require_same_encoder

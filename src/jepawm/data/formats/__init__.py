@@ -5,10 +5,10 @@ from typing import cast
 
 from jepawm.data.recording import Format, ReadOptions, Source
 from jepawm.errors import UserError
-from jepawm.registry import Registry
+from jepawm.registry import Registry, value
 
 FORMATS = Registry(
-    "data format",
+    "data_format",
     {
         "droid": "jepawm.data.formats.droid:FORMAT",
         "folder": "jepawm.data.formats.media_folder:FORMAT",
@@ -23,6 +23,7 @@ FORMATS = Registry(
         "robomimic": "jepawm.data.formats.robomimic:FORMAT",
         "wall": "jepawm.data.formats.padded_tensors:WALL",
     },
+    rule=value("summary", "recognises", "open"),
 )
 """Every format by name."""
 

@@ -5,8 +5,9 @@ are the patch tokens after the last layer norm, without class token and register
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Literal
 
 import torch
@@ -72,6 +73,12 @@ class FrozenEncoderConfig:
         """Return the seed of random weights; None where weights are read."""
         return random_seed(self.weights)
 
+    def build(self) -> "FrozenEncoder":
+        """Build the encoder with the weights that are named."""
+        from jepawm.models.frozen.weights import load_frozen_encoder
+
+        return load_frozen_encoder(self)
+
 
 @dataclass(frozen=True, kw_only=True)
 class TimmEncoderConfig:
@@ -104,8 +111,35 @@ class TimmEncoderConfig:
         """Return the seed of random weights; None where weights are read."""
         return random_seed(self.weights)
 
+    def build(self) -> "FrozenEncoder":
+        """Build the encoder with the weights that are named."""
+        from jepawm.models.frozen.weights import load_frozen_encoder
+
+        return load_frozen_encoder(self)
+
 
 AnyFrozenConfig = FrozenEncoderConfig | TimmEncoderConfig
+
+_GRID = 16
+"""Patches per side of a default image, as in the released world models."""
+
+
+def timm(name: str) -> Callable[[], TimmEncoderConfig]:
+    """Return what makes the configuration of a model of timm."""
+    return partial(TimmEncoderConfig, model=name)
+
+
+def _smallest(family: FrozenFamily) -> FrozenEncoderConfig:
+    """Return the smallest encoder of a family, for images of 16 x 16 patches."""
+    key = next(key for key in SHAPES if key[0] == family)
+    return FrozenEncoderConfig(
+        family=family, size=key[1], image_size=_GRID * SHAPES[key].patch_size
+    )
+
+
+dinov2, dinov2_reg = partial(_smallest, "dinov2"), partial(_smallest, "dinov2_reg")
+dinov3 = partial(_smallest, "dinov3")
+vjepa, vjepa2 = partial(_smallest, "vjepa"), partial(_smallest, "vjepa2")
 
 
 @dataclass(frozen=True, kw_only=True)

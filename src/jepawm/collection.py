@@ -25,7 +25,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from jepawm.contracts import CollectionPolicy, Simulator
+from jepawm.contracts import CollectionPolicy, Env, Simulator
 from jepawm.data.episodes import EpisodeStore, open_store
 from jepawm.data.manifest import MANIFEST_NAME, read_manifest
 from jepawm.data.writer import EpisodeWriter
@@ -41,15 +41,16 @@ _PART_BYTES = 2**27
 
 
 def new_policy(name: str) -> CollectionPolicy:
-    """Build the policy called `name` with its defaults."""
-    kind = POLICIES.get(name)
-    policy = kind() if isinstance(kind, type) else None
-    if not isinstance(policy, CollectionPolicy):
-        raise UserError(f"collection policy {name!r} is no class with a method script; mend it")
-    return policy
+    """Build the policy of the environment called `name` with its defaults."""
+    if name not in POLICIES.names():
+        raise UserError(
+            f"environment {name!r} has no policy of its own; choose one by --policy (known: "
+            f"{', '.join(POLICIES.names())}; your own: my_module:MyPolicy)"
+        )
+    return cast(Callable[[], CollectionPolicy], POLICIES.get(name))()
 
 
-def collect_environment(
+def collect(
     name: str,
     *,
     path: Path,
@@ -79,7 +80,7 @@ def collect_environment(
         data_root: folder of recordings that the policy may replay; None means the default one.
         console: where progress is shown; None means stderr.
     """
-    build = cast(Callable[..., Simulator], ENVIRONMENTS.get(name))
+    build = cast(Callable[..., Env], ENVIRONMENTS.get(name))
     policy = new_policy(name) if policy is None else policy
     for field, value, lowest in (
         ("num_episodes", num_episodes, 1),
@@ -101,7 +102,7 @@ def collect_environment(
         "num_steps": num_steps,
         **script.sources,
     }
-    return collect(
+    return collect_script(
         partial(build, image_size=image_size),
         script,
         path=path,
@@ -113,8 +114,8 @@ def collect_environment(
     )
 
 
-def collect(
-    build: Callable[[], Simulator],
+def collect_script(
+    build: Callable[[], Env],
     script: Script,
     *,
     path: Path,
@@ -225,7 +226,7 @@ def _num_frames(script: Script) -> int:
 
 
 def _roll_parts(
-    build: Callable[[], Simulator],
+    build: Callable[[], Env],
     parts: Mapping[Path, Script],
     *,
     origin: _Origin,
@@ -266,7 +267,7 @@ def _follow_parent() -> None:
     os._exit(1)
 
 
-def _roll_part(build: Callable[[], Simulator], script: Script, part: Path, origin: _Origin) -> Path:
+def _roll_part(build: Callable[[], Env], script: Script, part: Path, origin: _Origin) -> Path:
     """Simulate and draw the episodes of one part and store them."""
     writer = EpisodeWriter(part, **vars(origin), expected_frames=_num_frames(script))
     with _one_thread(), writer:
@@ -274,7 +275,7 @@ def _roll_part(build: Callable[[], Simulator], script: Script, part: Path, origi
     return part
 
 
-def _roll(env: Simulator, script: Script, writer: EpisodeWriter) -> None:
+def _roll(env: Env, script: Script, writer: EpisodeWriter) -> None:
     lengths = [len(commands) for commands in script.commands]
     longest, batch = max(lengths), len(lengths)
     commands = np.stack(  # ended episodes idle by their last command; what they do is not stored
@@ -283,7 +284,13 @@ def _roll(env: Simulator, script: Script, writer: EpisodeWriter) -> None:
     obs = env.reset(script.tasks)
     pixels = np.empty((batch, longest + 1, *obs.pixels.shape[1:]), dtype=np.uint8)
     proprio = np.empty((batch, longest + 1, env.proprio_dim), dtype=np.float32)
-    states = np.empty((batch, longest + 1, env.state_dim))
+    simulator = env if isinstance(env, Simulator) else None
+    if simulator is None and script.feedback is not None:
+        raise UserError(
+            f"the policy acts on exact states, and {type(env).__name__} has none; give it "
+            "state_dim and states(), or choose a policy whose script has no feedback"
+        )
+    states = np.empty((batch, longest + 1, 0 if simulator is None else simulator.state_dim))
     actions = np.empty((batch, longest, env.action_dim), dtype=np.float32)
     for t in range(longest + 1):
         if t > 0:
@@ -293,7 +300,8 @@ def _roll(env: Simulator, script: Script, writer: EpisodeWriter) -> None:
             actions[:, t - 1] = wanted
             obs = env.step(actions[:, t - 1])
         pixels[:, t] = obs.pixels.numpy()
-        states[:, t] = env.states()
+        if simulator is not None:
+            states[:, t] = simulator.states()
         if obs.proprio is not None:
             proprio[:, t] = obs.proprio.numpy()
     for i, num_steps in enumerate(lengths):
@@ -301,7 +309,7 @@ def _roll(env: Simulator, script: Script, writer: EpisodeWriter) -> None:
             pixels[i, : num_steps + 1],
             actions[i, :num_steps],
             proprio=None if obs.proprio is None else proprio[i, : num_steps + 1],
-            state=states[i, : num_steps + 1],
+            state=None if simulator is None else states[i, : num_steps + 1],
         )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from jepawm.collect import collect, collect_environment
+from jepawm.collection import collect, collect_script
 from jepawm.data.episodes import EpisodeStore
 from jepawm.data.writer import EpisodeWriter
 from jepawm.envs.wall.env import WallBatch
@@ -19,7 +19,7 @@ QUIET = Console(file=io.StringIO())
 
 
 def _collect(path: Path, *, seed: int = 3, num_episodes: int = 5) -> EpisodeStore:
-    return collect_environment(
+    return collect(
         "wall",
         path=path,
         num_episodes=num_episodes,
@@ -57,7 +57,7 @@ def test_same_seed_same_bytes_other_seed_other(tmp_path: Path):
 
 def test_parts_do_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     _collect(tmp_path / "one")
-    monkeypatch.setattr("jepawm.collect._PART_EPISODES", 2)
+    monkeypatch.setattr("jepawm.collection._PART_EPISODES", 2)
     _collect(tmp_path / "two")
     assert _files(tmp_path / "one") == _files(tmp_path / "two")
 
@@ -84,7 +84,7 @@ def test_wall_statistics_match_the_reference(tmp_path: Path):
     script = RandomWall().script(
         np.random.default_rng(0), num_episodes=400, num_steps=50, data_root=tmp_path
     )
-    store = collect(
+    store = collect_script(
         partial(WallBatch, image_size=16),
         script,
         path=tmp_path / "store",
@@ -110,7 +110,7 @@ def test_existing_store_is_kept(tmp_path: Path):
 
 def test_unknown_environment_and_bad_numbers(tmp_path: Path):
     with pytest.raises(UserError, match=r"unknown environment 'wal'; did you mean 'wall'"):
-        collect_environment("wal", path=tmp_path / "store", seed=0)
+        collect("wal", path=tmp_path / "store", seed=0)
     with pytest.raises(UserError, match="num_episodes = 0"):
         _collect(tmp_path / "store", num_episodes=0)
     with pytest.raises(UserError, match="seed = -1"):
@@ -123,7 +123,7 @@ def test_script_with_nan_actions_leaves_nothing(tmp_path: Path):
         tasks=[Task(start=(10.0, 10.0), goal=(10.0, 10.0))], commands=[np.full((3, 2), np.nan)]
     )
     with pytest.raises(UserError, match=r"not finite|NaN"):
-        collect(
+        collect_script(
             partial(WallBatch, image_size=32),
             script,
             path=tmp_path / "store",
@@ -136,17 +136,17 @@ def test_script_with_nan_actions_leaves_nothing(tmp_path: Path):
 
 
 def test_two_processes_give_the_bytes_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("jepawm.collect._PART_EPISODES", 3)
+    monkeypatch.setattr("jepawm.collection._PART_EPISODES", 3)
     settings = {"num_episodes": 8, "num_steps": 6, "image_size": 32, "seed": 2}
     for name in ("pointmaze", "wall"):
         for processes in (1, 2):
             path = tmp_path / f"{name}{processes}"
-            collect_environment(name, path=path, processes=processes, console=QUIET, **settings)
+            collect(name, path=path, processes=processes, console=QUIET, **settings)
         assert _files(tmp_path / f"{name}1") == _files(tmp_path / f"{name}2")
 
 
 def test_killed_collection_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("jepawm.collect._PART_EPISODES", 2)
+    monkeypatch.setattr("jepawm.collection._PART_EPISODES", 2)
     whole = _collect(tmp_path / "whole", num_episodes=6)
     rolled = []
     real = EpisodeWriter.append
@@ -180,7 +180,7 @@ def test_episodes_of_different_lengths_and_feedback(tmp_path: Path):
     start = Task(start=(15.0, 15.0), goal=(15.0, 15.0))
     places = [np.full((4, 2), 17.0), np.full((2, 2), 12.0)]
     script = Script(tasks=[start, start], commands=places, feedback=_half_way)
-    store = collect(
+    store = collect_script(
         partial(WallBatch, image_size=32),
         script,
         path=tmp_path / "store",
