@@ -275,7 +275,7 @@ class ArrayFile:
     def __init__(
         self, path: Path, *, row_shape: tuple[int, ...], dtype: str, keep_rows: int | None = None
     ) -> None:
-        """Create the file, or go on with one.
+        """Create the file, or continue one.
 
         Args:
             path: the file; it must not exist, unless rows of it are kept.

@@ -1,4 +1,4 @@
-"""Attention to keys and values that lie in parts, and to few of them."""
+"""Attention to keys and values that are stored in parts, and to few of them."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ def attend_parts(
     *,
     split: bool,
 ) -> Float[Tensor, "B L heads h"]:
-    """Attend to keys and values that lie in parts; `split` its products, where there is no gradient."""
+    """Attend to keys and values stored in parts; `split` its products, where there is no gradient."""
     if split and _can_split(query) and (len(keys) > 1 or keys[0].shape[1] > 1):
         return attend_many_split(query, keys, values)
     if len(keys) == 1:
@@ -54,7 +54,7 @@ def attend_to_few(
 
 
 def _joined(parts: Sequence[Float[Tensor, "B _ heads h"]]) -> Float[Tensor, "B S heads h"]:
-    """Join parts so that each head lies together in memory: the fused kernel reads it faster."""
+    """Join parts so that each head is contiguous in memory: the fused kernel reads it faster."""
     return torch.cat([part.transpose(1, 2) for part in parts], dim=2).transpose(1, 2)
 
 
