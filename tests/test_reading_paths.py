@@ -13,13 +13,13 @@ import pytest
 import torch
 
 import jepawm
+from jepawm.build import build_model, build_windows
 from jepawm.data.checking import Requirements
 from jepawm.data.exporting import ExportOptions, export_store
 from jepawm.data.formats import get_format
 from jepawm.data.importing import ImportOptions, import_source
 from jepawm.data.recording import ReadOptions
 from jepawm.data.windows import Windows
-from jepawm.experiment import build_model, build_windows
 from jepawm.planning.cem import CEM
 from jepawm.recipes.wall import WALL
 from jepawm.runs.datasets import find_or_collect
