@@ -10,8 +10,6 @@ import pytest
 PARTS = """from dataclasses import dataclass
 from typing import ClassVar
 from pathlib import Path
-
-import pytest
 import torch
 from torch import nn
 from jepawm.planning.cem import CEM
