@@ -19,7 +19,7 @@ from tasks import command, find_tasks
 from torch import Tensor
 
 from jepawm.contracts import CostFn
-from jepawm.engine import tune_process
+from jepawm.engine.process import tune_process
 from jepawm.engine.rollout_engine import RolloutEngine
 from jepawm.hub.load import LoadedModel, load
 from jepawm.planning.presets import find_preset

@@ -23,7 +23,7 @@ from tasks import command, find_tasks
 from torch import Tensor
 
 from jepawm.contracts import Agent, Planner, Reseedable
-from jepawm.engine import tune_process
+from jepawm.engine.process import tune_process
 from jepawm.evaluation.episodes import run_episodes
 from jepawm.evaluation.evaluate import row_agents, row_seed
 from jepawm.evaluation.metrics import paired_difference, wilson_interval

@@ -26,7 +26,7 @@ from tasks import command, find_tasks
 
 from jepawm.build import build_model
 from jepawm.contracts import Planner
-from jepawm.engine import tune_process
+from jepawm.engine.process import tune_process
 from jepawm.engine.rollout_engine import RolloutEngine
 from jepawm.evaluation.episodes import run_episodes
 from jepawm.evaluation.metrics import wilson_interval

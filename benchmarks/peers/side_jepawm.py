@@ -5,8 +5,8 @@ from job import GOAL, START, Job, StoredLatents, picture
 from torch import Tensor
 
 from jepawm.agent import AgentConfig, PlanningAgent
-from jepawm.engine import tune_process
 from jepawm.engine.config import EngineConfig
+from jepawm.engine.process import tune_process
 from jepawm.models.predictor import PredictorConfig
 from jepawm.models.proprio import ProprioConfig
 from jepawm.models.world_model import JEPAWorldModel, build_world_model
