@@ -203,7 +203,7 @@ def experiment_from_json(data: object, *, source: str, trust: bool = False) -> E
         env = data.get("env")
         if isinstance(env, str) and not trust:
             ENVIRONMENTS.require_named(env)
-        return _CONVERTERS[trust].structure(data, Experiment)
+        experiment = _CONVERTERS[trust].structure(data, Experiment)
     except UntrustedModuleError as error:
         raise UserError(f"{source} is not loaded: {error}") from error
     except (BaseValidationError, ForbiddenExtraKeysError) as error:
@@ -213,6 +213,9 @@ def experiment_from_json(data: object, *, source: str, trust: bool = False) -> E
         raise UserError(
             f"{source} is not a configuration of this version: {problems(error)}; fix these fields"
         ) from error
+    if trust:  # the user has named them by that
+        name_modules(experiment)
+    return experiment
 
 
 def name_modules(experiment: Experiment) -> None:

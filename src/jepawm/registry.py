@@ -120,18 +120,22 @@ class Registry:
 
     def require_named(self, name: str) -> None:
         """Refuse a name that stands in a file if it would import a module nobody named here."""
-        if name in self._all_targets():
-            return
-        module = name.rpartition(":")[0]
-        if name.partition(":")[0] in {one.partition(":")[0] for one in self._all_targets()}:
-            module = name.partition(":")[2].rpartition(":")[0]
+        module = self.module_in(name)
         if module and not _is_named(module):
             raise UntrustedModuleError(
                 f"it names the {self.title} {name!r}, and with it code of the module {module!r}, "
-                f"which you did not name; if you trust it, say --trust (jepawm.load(..., "
-                f"trust=True)), or name the module: --{self.kind.replace('_', '-')} {name}, or "
-                f"jepawm.register({self.kind!r}, NAME, {name!r})"
+                "which you did not name; if you trust it, say --trust (in Python: "
+                "jepawm.load(..., trust=True))"
             )
+
+    def module_in(self, name: str) -> str:
+        """Return the module that a name says itself, as `my_module:MyThing` does; empty if none."""
+        targets = self._all_targets()
+        if name in targets:
+            return ""
+        if name.partition(":")[0] in {one.partition(":")[0] for one in targets}:
+            name = name.partition(":")[2]
+        return name.rpartition(":")[0]
 
     def _all_targets(self) -> dict[str, object]:
         plugins = {point.name: point.value for point in entry_points(group=f"jepawm.{self.kind}")}

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from jepawm.cli.parsing import first_name, take_option
+from jepawm.cli.parsing import take_option
 from jepawm.envs import POLICIES
 from jepawm.errors import UserError
 from jepawm.launch import read_launch
@@ -88,10 +88,9 @@ def choose_parts(experiment: "Experiment", argv: Sequence[str]) -> tuple["Experi
     return experiment, rest
 
 
-def trust_source(argv: Sequence[str]) -> None:
+def trust_source(source: str | None, *, trust: bool) -> None:
     """Count the modules that a run names as named by the user, where `--trust` is given."""
-    source = first_name(argv, known=[])
-    if "--trust" in argv and source is not None:
+    if trust and source is not None:
         from jepawm.hub.load import load_experiment
 
         load_experiment(source, trust=True)

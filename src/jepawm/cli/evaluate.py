@@ -66,7 +66,7 @@ class EvalOptions:
 
 def prepare_eval(argv: list[str]) -> Command:
     """Parse `jepawm eval`."""
-    trust_source(argv)
+    trust_source(first_name(argv, known=[]), trust="--trust" in argv)  # the planner may need it
     parts, rest = _take_planner(argv)
     options, parsed = parse(
         EvalOptions,
@@ -81,6 +81,7 @@ def prepare_eval(argv: list[str]) -> Command:
     def run() -> Outcome:
         from jepawm.runs import TaskRules, evaluate_run, has_simulator
 
+        trust_source(options.source, trust=options.trust)
         planner = parsed.get("planner")
         if options.offline or options.data is not None or not has_simulator(options.source):
             return _run_offline(options, planner)
@@ -184,12 +185,12 @@ class PlanOptions:
 def prepare_plan(argv: list[str]) -> Command:
     """Parse `jepawm plan`."""
     text = "Plan one task, act, and show what happened."
-    trust_source(argv)
     options, _ = parse(PlanOptions, argv, verb="plan", description=text, parts={})
 
     def run() -> Outcome:
         from jepawm.runs import plan_run
 
+        trust_source(options.source, trust=options.trust)
         done = plan_run(
             options.source,
             seed=options.seed,

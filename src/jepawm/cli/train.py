@@ -1,6 +1,6 @@
 """`jepawm train`, `collect` and `import`: make a model, its data, or take a model of others."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
@@ -83,7 +83,7 @@ def prepare_train(argv: list[str]) -> Command:
         raise UserError(f"name a recipe: jepawm train RECIPE (known: {', '.join(known)})")
     from jepawm.experiment import Experiment
 
-    recipe = cast(Experiment, RECIPES.get(name))
+    recipe = replace(cast(Experiment, RECIPES.get(name)), name=name)  # as it is found again
     start, rest = choose_parts(recipe, argv)
     options, parts = parse(
         TrainOptions,

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from jepawm.checkpoint import Provenance, load_checkpoint, save_checkpoint
+from jepawm.envs import ENVIRONMENTS
 from jepawm.errors import UserError
 from jepawm.evaluation.results import versions
 from jepawm.experiment import Experiment, experiment_from_json, experiment_to_json, name_modules
@@ -82,9 +83,17 @@ def write_experiment(experiment: Experiment, out: Path) -> None:
 def resume_command(experiment: Experiment, out: Path, *, data_root: Path, device: str) -> str:
     """Return the command that goes on with a run, in one process or, by a launcher, in several."""
     folders = ["--out", str(out), "--data-root", str(data_root)]
+    trust = ["--trust"] if _has_own_parts(experiment) else []
     return shlex.join(
-        ["jepawm", "train", experiment.name, *folders, "--device", device, "--resume"]
+        ["jepawm", "train", experiment.name, *folders, "--device", device, "--resume", *trust]
     )
+
+
+def _has_own_parts(experiment: Experiment) -> bool:
+    """Return whether the file of a run names modules of other people."""
+    parts = (experiment.encoder, experiment.objective, experiment.planner, experiment.data.policy)
+    own = any(not type(part).__module__.startswith("jepawm.") for part in parts)
+    return own or bool(ENVIRONMENTS.module_in(experiment.env))
 
 
 def _decisive(experiment: Experiment) -> object:
