@@ -75,7 +75,7 @@ def changed(path: str, value: object) -> dict[str, object]:
         ("planner", {}, r"planner needs a name"),
         ("planner", None, r"planner needs a name"),
         ("encoder", None, r"encoder needs a name @ \$\.encoder"),
-        ("encoder.family", "magic", r"'magic' is no family of encoders @ \$\.encoder"),
+        ("encoder.family", "magic", r"'magic' is not a family of encoders @ \$\.encoder"),
         ("encoder.family", "dinov2", r"extra fields .*dim.* @ \$\.encoder"),
         ("protocols", 3, r"\$\.protocols"),
         ("agent.window", 9, r"agent\.window = 9 exceeds"),

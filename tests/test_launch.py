@@ -98,6 +98,6 @@ def test_ctrl_c_on_the_starter_saves_and_stops_all(tmp_path: Path):
     process.send_signal(signal.SIGINT)
     _, messages = process.communicate(timeout=120)
     assert process.returncode == 2
-    assert messages.count("stopped; a checkpoint is written, go on with") == 1
+    assert messages.count("stopped; a checkpoint is written, continue with") == 1
     saved = read_record(tmp_path / "run" / "checkpoint").step
     assert json.loads(metrics.read_text().splitlines()[-1])["step"] == saved

@@ -51,7 +51,7 @@ def train(
         out: run folder; it must not hold another run unless `resume`.
         data_root: where data sets lie, and are collected; None means the default one.
         device: kind of device to train on.
-        resume: go on from the last checkpoint in `out`.
+        resume: continue from the last checkpoint in `out`.
         processes: processes that collect missing data; with more than 1, scripts need the usual
             `if __name__ == "__main__"`.
     """

@@ -65,7 +65,7 @@ def collect(
 ) -> EpisodeStore:
     """Collect episodes of an environment by a policy; the same seed gives the same bytes.
 
-    A collection that was killed goes on where it stopped when it is started again.
+    A collection that was killed continues where it stopped when it is started again.
 
     Args:
         name: name of the environment.
@@ -166,7 +166,7 @@ def collect_script(
                 progress.advance(bar, len(missing[part].tasks))
         _join_parts(list(parts), path, origin=origin)
     finally:
-        if folder.exists() and not any(folder.iterdir()):  # nothing to go on from
+        if folder.exists() and not any(folder.iterdir()):  # nothing to continue from
             folder.rmdir()
     return open_store(path)
 

@@ -74,7 +74,7 @@ class DataConfig:
     normalize: bool = True
     """Normalise actions and proprioception by the statistics of the data; False takes them raw."""
     feature_cache: str | None = None
-    """Tokens of a frozen encoder computed once: `auto` (beside the store), or a folder; None: never."""
+    """Tokens of a frozen encoder computed once: `auto` (next to the store), or a folder; None: never."""
     augmentation: AugmentationConfig = AugmentationConfig()
     """How windows are varied in training."""
     policy: CollectionPolicy = RandomWall()
@@ -252,7 +252,7 @@ def _built_in_encoder(data: Mapping[str, object]) -> type:
     for kind in _BUILT_IN_ENCODERS:
         if family in get_args(get_type_hints(kind)["family"]):
             return kind
-    raise ValueError(f"{family!r} is no family of encoders")
+    raise ValueError(f"{family!r} is not a family of encoders")
 
 
 _BUILT_IN_ENCODERS = (EncoderConfig, FrozenEncoderConfig, TimmEncoderConfig)

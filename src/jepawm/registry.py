@@ -89,7 +89,9 @@ class Registry:
             count_as_named(member)
             build = self._resolve(name, families[family])
             if not callable(build):
-                raise UserError(f"{self.title} {family!r} is no family: its target is no function")
+                raise UserError(
+                    f"{self.title} {family!r} is not a family: its target is no function"
+                )
             return self._checked(name, build(member))
         if name in targets:
             return self._checked(name, self._resolve(name, targets[name]))

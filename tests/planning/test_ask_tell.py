@@ -22,7 +22,7 @@ def _plan(planner, cost=PROBLEM, *, rows=slice(None)):
 )
 def test_an_absent_package_is_named_with_its_extra(monkeypatch, planner, package):
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(UserError, match=rf"package {package}; install .*jepawm\[{package}\]"):
+    with pytest.raises(UserError, match=rf"needs {package}, .*jepawm\[{package}\]"):
         _plan(planner)
 
 

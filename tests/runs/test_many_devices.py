@@ -143,7 +143,7 @@ def test_checkpoints_hold_whole_tensors(curves: Path):
 def test_a_signal_to_one_process_stops_all_after_the_same_step(curves: Path):
     stopped = curves / "stopped"
     assert read_record(stopped / "checkpoint").step == 7
-    assert "stopped; a checkpoint is written, go on with" in (stopped / "error.txt").read_text()
+    assert "stopped; a checkpoint is written, continue with" in (stopped / "error.txt").read_text()
 
 
 def test_saved_by_two_resumed_by_one_and_back(
@@ -165,7 +165,7 @@ def test_saved_by_two_resumed_by_one_and_back(
         original(optimizer, config, step=step)
 
     monkeypatch.setattr("jepawm.training.train.set_schedule", signalling)
-    with pytest.raises(UserError, match="go on with"):
+    with pytest.raises(UserError, match="continue with"):
         train_run(chosen, out=out, data_root=wall_data_root, device="cpu", resume=True)
     assert read_record(out / "checkpoint").step == 14
     sharded = replace(chosen, compute=ComputeConfig(strategy="fsdp2"))

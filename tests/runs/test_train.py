@@ -186,15 +186,15 @@ def test_a_folder_that_holds_files_is_refused(train_tiny, tiny_run: Path, tmp_pa
     assert (tiny_run / "metrics.jsonl").read_bytes() == before
     file = tmp_path / "file"
     file.write_text("mine")
-    with pytest.raises(UserError, match="is no folder; choose another --out"):
+    with pytest.raises(UserError, match="is not a folder; choose another --out"):
         train_tiny(file)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "is no run to resume, choose another --out"),
-        ("{", "cannot read .*is no run to resume"),
+        (None, "is not a run to resume, choose another --out"),
+        ("{", "cannot read .*is not a run to resume"),
         ("[]", "is not a configuration of this version"),
         ("{}", "is not a configuration of this version"),
     ],

@@ -112,8 +112,8 @@ def test_ctrl_c_writes_a_checkpoint_and_prints_the_resume_command(
     _, messages = process.communicate(timeout=60)
     assert process.returncode == 2, messages
     last = messages.strip().splitlines()[-1]
-    assert last.startswith("jepawm: stopped; a checkpoint is written, go on with: jepawm train")
-    command = shlex.split(last.partition("go on with: ")[2])
+    assert last.startswith("jepawm: stopped; a checkpoint is written, continue with: jepawm train")
+    command = shlex.split(last.partition("continue with: ")[2])
     folders = ["--out", str(out), "--data-root", str(data_root)]
     assert command == ["jepawm", "train", "wall", *folders, "--device", "cpu", "--resume"]
     load_checkpoint(out / "checkpoint", with_training=True)
@@ -135,7 +135,7 @@ def interrupted(*numbers: signal.Signals, error: Exception | None = None) -> Non
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_is_noted_and_signals_are_given_back(number: signal.Signals):
     before = signal.getsignal(number)
-    with pytest.raises(UserError, match="go on with: the command"):
+    with pytest.raises(UserError, match="continue with: the command"):
         interrupted(number)
     assert signal.getsignal(number) is before
 

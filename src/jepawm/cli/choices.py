@@ -63,7 +63,7 @@ def choose_parts(experiment: "Experiment", argv: Sequence[str]) -> tuple["Experi
     """Take `--encoder`, `--objective`, `--planner` and `--policy` out of a command line.
 
     Returns the experiment with these parts in place of its own, and the rest of the line. Loss
-    terms that only learned encoders need are turned off beside a frozen one.
+    terms that only learned encoders need are turned off with a frozen one.
     """
     from jepawm.models.frozen.encoder import AnyFrozenConfig
 

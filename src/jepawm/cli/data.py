@@ -92,7 +92,7 @@ class FeatureOptions:
     path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="STORE")]
     """Store whose frames are encoded."""
     out: Path | None = None
-    """Folder of the features; beside the store, where training looks for them, if not given."""
+    """Folder of the features; next to the store, where training looks for them, if not given."""
     device: DeviceName = "auto"
     """Device to compute on."""
     json: bool = False
@@ -102,7 +102,7 @@ class FeatureOptions:
 def prepare_data(argv: list[str]) -> Command:
     """Parse `jepawm data import|inspect|check|export|features`."""
     if not argv or argv[0] not in _VERBS:
-        usage = f"jepawm data {'|'.join(_VERBS)} ... (--help after one of them tells its options)"
+        usage = f"jepawm data {'|'.join(_VERBS)} ... (--help after one of them lists its options)"
         if wants_help(argv):
             return Command(run=lambda: Outcome(result={"usage": usage}, text=usage), as_json=False)
         raise UserError(f"say what to do: {usage}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int64, UInt8
 
-from jepawm.errors import UserError
+from jepawm.errors import UserError, missing_extra
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -134,7 +134,7 @@ def require_av() -> ModuleType:
     try:
         import av
     except ImportError as error:
-        raise UserError("videos need PyAV: pip install 'jepawm[data]'") from error
+        raise missing_extra("a video", error, package="av", extra="data") from error
     return av
 
 

@@ -12,7 +12,7 @@ from types import ModuleType
 import numpy as np
 from jaxtyping import UInt8
 
-from jepawm.errors import UserError
+from jepawm.errors import UserError, missing_extra
 
 _BACKENDS = ("egl", "osmesa", "glfw")
 _MAX_GEOMETRIES = 1000
@@ -23,10 +23,7 @@ def import_mujoco(environment: str, *, extra: str = "mujoco") -> ModuleType:
     try:
         return importlib.import_module("mujoco")
     except ModuleNotFoundError as error:
-        raise UserError(
-            f"{environment} needs mujoco, which is not installed; run: pip install "
-            f"'jepawm[{extra}]'"
-        ) from error
+        raise missing_extra(environment, error, package="mujoco", extra=extra) from error
     except (ImportError, AttributeError, RuntimeError, OSError) as error:
         raise UserError(
             f"mujoco does not load ({error}); if MUJOCO_GL is set, the OpenGL library that it "

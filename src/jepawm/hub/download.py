@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from urllib.parse import urlparse
 
-from jepawm.errors import UserError
+from jepawm.errors import UserError, missing_extra
 from jepawm.files import data_root
 
 _log = logging.getLogger(__name__)
@@ -121,7 +121,6 @@ def _require_hub() -> None:
     try:
         import huggingface_hub  # noqa: F401
     except ImportError as error:
-        raise UserError(
-            f"fetching released models needs the extra 'hub' ({error}); install it with: "
-            "pip install 'jepawm[hub]'"
+        raise missing_extra(
+            "fetching released models", error, package="huggingface_hub", extra="hub"
         ) from error

@@ -41,7 +41,7 @@ from jepawm.normalizer import Normalizer
 _DROPPED = re.compile(
     r"opt|scaler|epoch|loss|batch_size|world_size|lr|encoder|target_encoder|decoder|\w+_optimizer"
 )
-"""Entries beside the world model that a file may have."""
+"""Entries besides the world model that a file may have."""
 _KNOWN = re.compile(
     r"(torch|torchvision|models|einops|accelerate|wandb|dinov2|numpy)\..*|collections\.defaultdict"
     r"|functools\.partial|builtins\.(dict|getattr|object)"
@@ -201,7 +201,7 @@ def _groups(content: Mapping[str, object], path: Path) -> dict[str, Tensor]:
     unknown = [str(k) for k in content if k not in GROUPS and not _DROPPED.fullmatch(str(k))]
     if unknown:
         raise UserError(
-            f"{path} holds {shorten(unknown)} beside {', '.join(GROUPS)}; it is no checkpoint of "
+            f"{path} holds {shorten(unknown)} besides {', '.join(GROUPS)}; it is not a checkpoint of "
             "a world model, or of a version that is not known here"
         )
     groups: dict[str, dict[str, Tensor]] = {}
@@ -288,7 +288,7 @@ def read_modules(path: Path) -> dict[str, object]:
     unknown = [name for name in names if not _KNOWN.fullmatch(name)]
     if unknown:
         raise UserError(
-            f"cannot read {path}: it names {', '.join(unknown[:8])}, which is no module of torch "
+            f"cannot read {path}: it names {', '.join(unknown[:8])}, which is not a module of torch "
             "or DINO-WM; objects are never restored by running their code; save state dicts "
             "where the file was made, and import that"
         )

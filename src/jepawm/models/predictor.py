@@ -96,9 +96,6 @@ class Predictor(nn.Module):
             latent_dim: width `D` of the encoder's tokens.
             grid: rows and columns of tokens; (1, 1) for one token.
             action_dim: width `A` of an action block.
-
-        Raises:
-            UserError: if widths do not divide.
         """
         super().__init__()
         self.config = config

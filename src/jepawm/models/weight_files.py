@@ -22,9 +22,6 @@ def read_weight_file(path: Path, group: str | None = None) -> dict[str, Tensor]:
     Args:
         path: the file.
         group: take this top-level entry where the file has one, as files of whole trainings do.
-
-    Raises:
-        UserError: if it is missing, truncated, no weight file, or holds more than tensors.
     """
     content = read_content(path)
     inner = content.get(group) if group else None
@@ -42,9 +39,6 @@ def read_content(path: Path) -> Mapping[str, object]:
 
     Tensors are mapped from disk, so what nobody touches (the state of an optimiser) costs no
     memory.
-
-    Raises:
-        UserError: if it is missing, truncated, no weight file, or holds more than that.
     """
     if not path.is_file():
         raise UserError(f"{path} is missing; give the path of a weight file that exists")
@@ -99,11 +93,7 @@ def stored_weights(module: nn.Module) -> dict[str, Tensor]:
 
 
 def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], *, source: str) -> None:
-    """Load stored weights by name, all of them and nothing else; frozen encoders keep theirs.
-
-    Raises:
-        UserError: if a tensor is missing, extra or of another shape; the message lists all.
-    """
+    """Load stored weights by name, all of them and nothing else; frozen encoders keep theirs."""
     problems = list_misfits({k: tuple(v.shape) for k, v in stored_weights(module).items()}, tensors)
     if problems:
         raise UserError(f"{source} does not fit its configuration: {shorten(problems)}")

@@ -45,9 +45,6 @@ class JEPAWorldModel(nn.Module):
         """Encode observations `[*b]` (proprio normalised) into latents `[*b]`.
 
         Tokens of a feature cache are taken as they are, in float32; proprio is encoded all the same.
-
-        Raises:
-            UserError: if the model needs proprioception and the observation has none.
         """
         cached = isinstance(obs, EncodedObservation)
         tokens = obs.tokens.float() if cached else self.encoder(obs.pixels)  # [*b, N, D]
@@ -122,9 +119,6 @@ def build_world_model(
         action_dim: width `A` of an action block (frameskip x environment action).
         proprio_dim: width `P` of the proprioception; 0 if the environment has none.
         with_step_distance: add a head that learns how many blocks separate two latents.
-
-    Raises:
-        UserError: if the parts do not fit together.
     """
     if proprio.mode != "none" and proprio_dim == 0:
         raise UserError(

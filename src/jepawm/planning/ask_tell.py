@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from jepawm.contracts import Bounds, CostFn
-from jepawm.errors import UserError
+from jepawm.errors import missing_extra
 from jepawm.planning.sampling import check_count, check_positive, clamp
 from jepawm.planning.search import Limits, Search
 from jepawm.types import Plan
@@ -270,6 +270,4 @@ def _import(name: str, *, extra: str) -> ModuleType:
             warnings.simplefilter("ignore")  # cma misses a plotting library that is not needed
             return import_module(name)
     except ImportError as error:
-        raise UserError(
-            f"this planner needs the package {name}; install it by pip install 'jepawm[{extra}]'"
-        ) from error
+        raise missing_extra("this planner", error, package=name, extra=extra) from error

@@ -28,7 +28,7 @@ from jepawm.models.frozen.weights import load_frozen_encoder, require_same_encod
 from jepawm.processes import from_first, together
 
 AUTO = "auto"
-"""The value of `data.feature_cache` that puts the cache beside the store."""
+"""The value of `data.feature_cache` that puts the cache next to the store."""
 _LOG = logging.getLogger(__name__)
 _NO_RECORDINGS = (
     "this recipe trains on your recordings: name them by --data, a LeRobot data set, a store or "
@@ -75,7 +75,7 @@ def find_or_collect(
 
 
 def store_path(name: str, data: DataConfig, *, data_root: Path) -> Path:
-    """Return where a data set lies: its name tells all that decides its content."""
+    """Return where a data set is stored: its name holds everything that decides its content."""
     if data.store is not None:
         return data_root / Path(data.store).expanduser()
     size = f"{data.num_episodes}x{data.episode_steps}"
@@ -170,7 +170,7 @@ def find_or_compute_features(
 def features_run(
     path: Path, encoder: BuildsEncoder, *, out: Path | None, device: str
 ) -> dict[str, object]:
-    """Compute the features of a store beforehand, or check them in full; returns what is there."""
+    """Compute the features of a store in advance, or check them in full; returns what is there."""
     if not isinstance(encoder, AnyFrozenConfig):
         raise UserError("features are those of frozen encoders, this one is learned; see --encoder")
     features = make_features(open_store(path), encoder, out=out, device=torch.device(device))
@@ -188,12 +188,12 @@ def features_run(
 def make_features(
     store: EpisodeStore, config: AnyFrozenConfig, *, out: Path | None, device: torch.device
 ) -> FeatureStore:
-    """Open the cache of an encoder and a store, or compute it, or go on computing it.
+    """Open the cache of an encoder and a store, or compute it, or continue computing it.
 
     Args:
         store: the frames.
         config: the encoder; its weights are loaded to compare their hash.
-        out: folder of the cache; None: beside the store, by what decides its content.
+        out: folder of the cache; None: next to the store, by what decides its content.
         device: where to encode.
     """
     encoder = load_frozen_encoder(config)
@@ -217,7 +217,7 @@ def make_features(
 
 
 def features_path(store: EpisodeStore, identity: EncoderIdentity) -> Path:
-    """Return where the cache of a store lies: its name tells all that decides its content."""
+    """Return where the cache of a store is kept: its name holds everything that decides its content."""
     decisive = {name: value for name, value in asdict(identity).items() if name != "weights"}
     stem = re.sub(r"[^\w.-]+", "-", f"{identity.name}-{identity.image_size}px")
     folder = store.path.with_name(f"{store.path.name}.features")

@@ -29,11 +29,11 @@ def open_run(
 ) -> Experiment:
     """Check the run folder and return the configuration to train.
 
-    A run goes on with another strategy, checkpointed activations or compiled layers if these are
+    A run can continue with another strategy, checkpointed activations or compiled layers if these are
     set: they do not change what is computed.
     """
     if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is no folder; choose another --out")
+        raise UserError(f"{out} is not a folder; choose another --out")
     path = out / "experiment.json"
     names = {file.name for file in out.iterdir()} if out.exists() else set()
     untrained = names <= {path.name, partial_path(path).name}
@@ -43,13 +43,13 @@ def open_run(
         return experiment
     if not resume:
         raise UserError(
-            f"{out} already holds files; choose another --out, or --resume to go on with its run"
+            f"{out} already holds files; choose another --out, or --resume to continue its run"
         )
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise UserError(
-            f"cannot read {path} ({error}); {out} is no run to resume, choose another --out"
+            f"cannot read {path} ({error}); {out} is not a run to resume, choose another --out"
         ) from error
     data = saved.get("experiment") if isinstance(saved, dict) else None
     name_modules(experiment)
@@ -97,7 +97,7 @@ def _has_own_parts(experiment: Experiment) -> bool:
 
 
 def _decisive(experiment: Experiment) -> object:
-    """Return what two configurations must share for one to go on with a run of the other."""
+    """Return what two configurations must share for one to continue a run of the other."""
     compute = ComputeConfig(
         precision=experiment.compute.precision, accumulate=experiment.compute.accumulate
     )

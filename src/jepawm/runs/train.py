@@ -52,9 +52,9 @@ def train_run(
     Args:
         experiment: the configuration.
         out: run folder; it must not hold another run unless `resume`.
-        data_root: where data sets lie; a missing one is collected.
+        data_root: where data sets are stored; a missing one is collected.
         device: kind of device to train on.
-        resume: go on from the last checkpoint in `out`, from step 0 where there is none yet.
+        resume: continue from the last checkpoint in `out`, from step 0 where there is none yet.
         explicit: whether the user set fields; if not, a resumed run keeps its own configuration.
         processes: processes that collect a missing data set; None means one for each thread.
         trust: import modules of other people's parts that only the run to resume names.
@@ -168,7 +168,7 @@ class StopRequest:
     """
 
     def __init__(self, resume_command: str) -> None:
-        """Take the command that goes on with the run."""
+        """Take the command that continues the run."""
         self._resume_command = resume_command
         self._requested = False  # set by the handler alone: a signal may come at any moment
         self._before: dict[int, Any] = {}
@@ -189,11 +189,13 @@ class StopRequest:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Give the signals back; tell how to go on if the run was stopped."""
+        """Give the signals back; say how to continue if the run was stopped."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
         if kind is None and self():
-            raise UserError(f"stopped; a checkpoint is written, go on with: {self._resume_command}")
+            raise UserError(
+                f"stopped; a checkpoint is written, continue with: {self._resume_command}"
+            )
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         if self._requested and number == signal.SIGINT and count_processes() == 1:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 
 from jepawm.data.jpeg_frames import decode_picture
-from jepawm.errors import UserError
+from jepawm.errors import UserError, missing_extra
 
 if TYPE_CHECKING:
     import h5py
@@ -24,7 +24,7 @@ def opened(file: Path) -> "Iterator[h5py.File]":
     try:
         import h5py
     except ImportError as error:
-        raise UserError("HDF5 files need h5py: pip install 'jepawm[data]'") from error
+        raise missing_extra("HDF5", error, package="h5py", extra="data") from error
     if not file.is_file():
         raise UserError(f"{file} is missing; copy it again, or leave the episode out")
     try:

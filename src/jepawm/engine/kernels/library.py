@@ -31,11 +31,7 @@ def has_tiles() -> bool:
 
 @cache
 def library() -> ctypes.CDLL:
-    """Return the kernels, compiled before or now.
-
-    Raises:
-        UserError: if this machine has no matrix tiles, or no compiler.
-    """
+    """Return the kernels, compiled before or now."""
     if not has_tiles():
         raise UserError(f"{_NEEDS} a CPU with matrix tiles (AMX); {_WAY_OUT}")
     files = [_FOLDER / name for name in (*_SOURCES, "tiles.hpp")]

@@ -25,7 +25,7 @@ from jepawm.envs.gymnasium.goals import (
     flatten,
     picture,
 )
-from jepawm.errors import UserError
+from jepawm.errors import UserError, missing_extra
 from jepawm.types import Observation, Task
 
 
@@ -206,9 +206,7 @@ def _make_ogbench(name: str) -> gymnasium.Env:
     try:
         importlib.import_module("ogbench")  # registers its environments
     except ImportError as error:
-        raise UserError(
-            f"OGBench does not load ({error}); run: pip install 'jepawm[ogbench]'"
-        ) from error
+        raise missing_extra("OGBench", error, package="ogbench", extra="ogbench") from error
     return _make(name)
 
 

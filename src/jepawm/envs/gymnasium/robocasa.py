@@ -18,7 +18,7 @@ from jaxtyping import Float, UInt8
 
 from jepawm.envs.gymnasium.batch import GymnasiumBatch
 from jepawm.envs.gymnasium.goals import Snapshot, flatten, picture
-from jepawm.errors import UserError
+from jepawm.errors import UserError, missing_extra
 from jepawm.types import Task
 
 _CAMERA = "robot0_leftview"
@@ -164,7 +164,7 @@ def read_demonstrations(path: Path, *, subtask: str) -> list[Demonstration]:
     try:
         h5py = importlib.import_module("h5py")
     except ImportError as error:
-        raise UserError("HDF5 needs h5py; run: pip install 'jepawm[data]'") from error
+        raise missing_extra("HDF5", error, package="h5py", extra="data") from error
     found = []
     try:
         with h5py.File(path, "r") as file:

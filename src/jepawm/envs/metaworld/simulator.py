@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jepawm.envs.mujoco_engine import import_mujoco
-from jepawm.errors import UserError
+from jepawm.errors import UserError, missing_extra
 
 ACTION_DIM = 4
 _SUFFIX = "-v3"
@@ -62,11 +62,11 @@ class MetaworldSimulator:
         """Build the task, for example `reach-wall`."""
         self.task = task
         self._engine = engine = import_mujoco("Metaworld", extra="metaworld")
+        tasks = metaworld_tasks()
+        if task not in tasks:
+            raise UserError(f"Metaworld has no task {task!r} (known: {', '.join(tasks)})")
         table = importlib.import_module("metaworld.env_dict").ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE
         name = task + _SUFFIX
-        if task not in metaworld_tasks():
-            known = ", ".join(metaworld_tasks())
-            raise UserError(f"Metaworld has no task {task!r} (known: {known})")
         self._env = table[f"{name}-goal-observable"](seed=0)
         self._env.seeded_rand_vec = True
         policies = importlib.import_module("metaworld.policies")
@@ -189,7 +189,7 @@ def metaworld_tasks() -> list[str]:
     try:
         table = importlib.import_module("metaworld.env_dict")
     except ModuleNotFoundError as error:
-        raise UserError(
-            "Metaworld is not installed; run: pip install 'jepawm[metaworld]'"
+        raise missing_extra(
+            "this environment", error, package="metaworld", extra="metaworld"
         ) from error
     return sorted(name.removesuffix(_SUFFIX) for name in table.ALL_V3_ENVIRONMENTS)

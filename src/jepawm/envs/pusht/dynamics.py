@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jepawm.envs.pusht.shape import BLOCK_SHAPES, CENTER_OF_GRAVITY
-from jepawm.errors import UserError
+from jepawm.errors import missing_extra
 
 _MASS = 1.0
 _AGENT_RADIUS = 15.0
@@ -124,6 +124,4 @@ def import_pymunk() -> ModuleType:
     try:
         return importlib.import_module("pymunk")
     except ModuleNotFoundError as error:
-        raise UserError(
-            "Push-T needs pymunk, which is not installed; run: pip install 'jepawm[pusht]'"
-        ) from error
+        raise missing_extra("Push-T", error, package="pymunk", extra="pusht") from error

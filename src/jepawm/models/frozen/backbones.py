@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from jepawm.errors import UserError
+from jepawm.errors import missing_extra
 from jepawm.models.blocks import Block
 from jepawm.models.positions import grid_sincos
 
@@ -44,11 +44,7 @@ class BackboneShape:
 
 
 def build_backbone(family: FrozenFamily, shape: BackboneShape, *, image_size: int) -> nn.Module:
-    """Build a backbone for images of `image_size` pixels a side, with random weights.
-
-    Raises:
-        UserError: if the extra that it needs is not installed.
-    """
+    """Build a backbone for images of `image_size` pixels a side, with random weights."""
     return _FAMILIES[family].build(shape, image_size)
 
 
@@ -62,17 +58,12 @@ def run_backbone(
 
 
 def require_transformers() -> None:
-    """Check that the extra of the frozen encoders is installed.
-
-    Raises:
-        UserError: if it is not.
-    """
+    """Check that the extra of the frozen encoders is installed."""
     try:
         import transformers  # noqa: F401
     except ImportError as error:
-        raise UserError(
-            f"frozen encoders need the extra 'encoders' ({error}); "
-            "install it with: pip install 'jepawm[encoders]'"
+        raise missing_extra(
+            "a frozen encoder", error, package="transformers", extra="encoders"
         ) from error
 
 

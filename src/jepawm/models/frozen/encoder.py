@@ -226,9 +226,6 @@ def build_frozen_encoder(
     Args:
         config: which encoder.
         shape: sizes of the transformer; None: the published ones.
-
-    Raises:
-        UserError: if transformers is not installed or the image is not a multiple of the patch.
     """
     shape = shape or config.shape
     if config.image_size < 1 or config.image_size % shape.patch_size:
@@ -241,11 +238,7 @@ def build_frozen_encoder(
 
 
 def random_seed(weights: str) -> int | None:
-    """Return the seed that `random` (0) or `random:SEED` names; None for weights that are read.
-
-    Raises:
-        UserError: if the seed is not a whole number.
-    """
+    """Return the seed that `random` (0) or `random:SEED` names; None for weights that are read."""
     kind, _, seed = weights.partition(":")
     if kind != "random":
         return None

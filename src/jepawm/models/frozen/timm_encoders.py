@@ -7,7 +7,7 @@ from types import ModuleType
 import torch
 from torch import Tensor, nn
 
-from jepawm.errors import UserError
+from jepawm.errors import UserError, missing_extra
 from jepawm.models.frozen.backbones import BackboneShape
 from jepawm.models.frozen.encoder import FrozenEncoder, TimmEncoderConfig
 from jepawm.models.weight_files import load_weights, read_weight_file
@@ -17,9 +17,6 @@ def load_timm_encoder(config: TimmEncoderConfig) -> FrozenEncoder:
     """Build a vision transformer of timm with the weights that `config.weights` names.
 
     timm resamples position tables in its own way, which differs from the authors' for DINOv2.
-
-    Raises:
-        UserError: if timm is not installed, has no such model, or the weights are not there.
     """
     timm = _import_timm()
     with torch.random.fork_rng(devices=[]):
@@ -55,10 +52,7 @@ def _import_timm() -> ModuleType:
     try:
         return import_module("timm")
     except (ImportError, RuntimeError) as error:  # RuntimeError: torchvision does not fit torch
-        raise UserError(
-            f"encoders of timm need the extra 'timm' ({error}); install it with: "
-            "pip install 'jepawm[timm]'"
-        ) from error
+        raise missing_extra("this encoder", error, package="timm", extra="timm") from error
 
 
 def _read(config: TimmEncoderConfig, backbone: nn.Module) -> dict[str, Tensor]:

@@ -38,9 +38,6 @@ def load_frozen_encoder(
     Args:
         config: which encoder, and where its weights are.
         shape: sizes of the transformer; None: the published ones. Models of timm have their own.
-
-    Raises:
-        UserError: if the weights are not there, damaged or of another model.
     """
     if isinstance(config, TimmEncoderConfig):
         return load_timm_encoder(config)
@@ -55,11 +52,7 @@ def load_frozen_encoder(
 
 
 def require_same_encoder(encoder: FrozenEncoder, saved: object, *, source: str) -> None:
-    """Check that an encoder is the one whose identity `source` holds, as plain JSON.
-
-    Raises:
-        UserError: if it is another; the message says what differs.
-    """
+    """Check that an encoder is the one whose identity `source` holds, as plain JSON."""
     here = asdict(encoder.identity)
     there = saved if isinstance(saved, Mapping) else {}
     differing = [
@@ -76,11 +69,7 @@ def require_same_encoder(encoder: FrozenEncoder, saved: object, *, source: str) 
 
 
 def hub_name(config: FrozenEncoderConfig) -> str:
-    """Return the encoder's repository on the Hugging Face hub.
-
-    Raises:
-        UserError: if it has none.
-    """
+    """Return the encoder's repository on the Hugging Face hub."""
     if config.family == "vjepa":
         raise UserError(
             f"{config.name} is not on the Hugging Face hub; fetch {file_name(config)} from its "
