@@ -12,7 +12,9 @@ from pathlib import Path
 from my_encoder import PatchEncoder
 
 import jepawm
+from jepawm.testing import check_encoder
 
+check_encoder(PatchEncoder(dim=32))  # says which rule of the contract does not hold, if any
 experiment = replace(
     jepawm.WALL,
     encoder=PatchEncoder(dim=32),

@@ -11,13 +11,13 @@ import torch
 
 import jepawm
 from jepawm.envs.wall.env import WallEnv
+from jepawm.testing import check_env
 
 
 class MyRobot:
     """Stand between `jepawm`, which speaks of batches, and the driver of one robot."""
 
-    action_dim = 2
-    proprio_dim = 2
+    action_dim, proprio_dim = 2, 2
 
     def __init__(self, image_size: int = 64) -> None:
         self._driver = WallEnv(image_size)  # your robot: anything with a camera that takes actions
@@ -29,21 +29,23 @@ class MyRobot:
         return [jepawm.Task(start=(x, y), goal=(u, v)) for x, y, u, v in points]
 
     def reset(self, tasks: Sequence[jepawm.Task]) -> jepawm.Observation:
-        if len(tasks) != 1:
-            raise jepawm.UserError(f"{len(tasks)} tasks for one robot; give tasks_per_batch=1")
-        obs, _ = self._driver.reset(options={"task": tasks[0]})
-        return _batch_of_one(obs)
+        assert len(tasks) == 1, "there is one robot; give tasks_per_batch=1"
+        obs, info = self._driver.reset(options={"task": tasks[0]})
+        return self._answer(obs, info)
 
     def goal_observation(self) -> jepawm.Observation:
         return _batch_of_one(self._driver.goal_observation())  # or a picture taken beforehand
 
     def step(self, actions: np.ndarray) -> jepawm.Observation:
         obs, _, _, _, info = self._driver.step(actions[0].astype(np.float64))
-        self._arrived = bool(info["success"])  # or a sensor, or your own eyes
-        return _batch_of_one(obs)
+        return self._answer(obs, info)
 
     def success(self) -> np.ndarray:
         return np.array([self._arrived])
+
+    def _answer(self, obs: dict[str, np.ndarray], info: dict[str, object]) -> jepawm.Observation:
+        self._arrived = bool(info["success"])  # or a sensor, or your own eyes
+        return _batch_of_one(obs)
 
 
 def _batch_of_one(obs: dict[str, np.ndarray]) -> jepawm.Observation:
@@ -51,8 +53,8 @@ def _batch_of_one(obs: dict[str, np.ndarray]) -> jepawm.Observation:
     return jepawm.Observation(pixels=pixels, proprio=proprio)
 
 
-agent = jepawm.load("wall").agent(seed=0)
-results = jepawm.evaluate(MyRobot(), agent, num_tasks=4, tasks_per_batch=1)
+check_env(MyRobot(), num_tasks=1)  # says which rule of the contract does not hold, if any
+results = jepawm.evaluate(MyRobot(), jepawm.load("wall").agent(), num_tasks=4, tasks_per_batch=1)
 print({name: f"{row.success:.0%}" for name, row in results.rows.items()})
 assert results.rows["model"].success >= 0.5
 assert "oracle" not in results.rows

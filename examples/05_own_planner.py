@@ -13,6 +13,7 @@ from torch import Tensor
 
 import jepawm
 from jepawm.contracts import Bounds, CostFn
+from jepawm.testing import check_planner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +51,7 @@ class LocalSearch:
         return jepawm.Plan(actions=best, cost=history[-1], history=torch.stack(history))
 
 
+check_planner(LocalSearch())  # says which rule of the contract does not hold, if any
 wall = jepawm.load("wall")
 agent = wall.agent(planner=LocalSearch(), seed=0)
 results = jepawm.evaluate(wall.make_env(), agent, num_tasks=16, split="val")

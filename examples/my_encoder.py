@@ -38,5 +38,5 @@ class PatchNet(nn.Module):
 
     def forward(self, pixels: UInt8[Tensor, "*b 3 height width"]) -> Float[Tensor, "*b N D"]:
         """Encode images `[*b, 3, 64, 64]`, uint8, into tokens `[*b, 1, D]`."""
-        images = pixels.flatten(0, -4).float() / 255 - 0.5
+        images = pixels.reshape(-1, *pixels.shape[-3:]).float() / 255 - 0.5
         return self.net(images).reshape(*pixels.shape[:-3], 1, self.dim)

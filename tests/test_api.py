@@ -28,7 +28,7 @@ class Net(nn.Module):
         self.dim = dim
         self.net = nn.Sequential(nn.AdaptiveAvgPool2d(8), nn.Flatten(), nn.Linear(192, dim))
     def forward(self, pixels):
-        tokens = self.net(pixels.flatten(0, -4).float() / 255)
+        tokens = self.net(pixels.reshape(-1, *pixels.shape[-3:]).float() / 255)
         return tokens.reshape(*pixels.shape[:-3], 1, self.dim)
 
 @dataclass(frozen=True, kw_only=True)
