@@ -105,6 +105,25 @@ class Room:
         return jepawm.Observation(pixels=torch.from_numpy(pixels.astype(np.uint8)))
 
 
+class Robot(Room):
+    """The room as a robot knows it: tasks hold numbers of starts and goals, and no states."""
+
+    def sample_tasks(self, seed: int, *, num_tasks: int) -> list[Task]:
+        return [
+            Task(start=(), goal=(), parameters={"seed": seed, "number": index})
+            for index in range(num_tasks)
+        ]
+
+    def reset(self, tasks: Sequence[Task]) -> jepawm.Observation:
+        known = [one.parameters for one in tasks if one.parameters]
+        if not known:  # starts of a collection
+            return super().reset(tasks)
+        rooms = [super(Robot, self).sample_tasks(int(one["seed"]), num_tasks=99) for one in known]
+        return super().reset(
+            [room[int(one["number"])] for room, one in zip(rooms, known, strict=True)]
+        )
+
+
 class ExactRoom(Room):
     """The room with exact states and known dynamics, which the oracle needs."""
 

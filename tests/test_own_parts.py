@@ -52,7 +52,7 @@ if __name__ == "__main__":
         assert main(line.split()) == 0, line
 """
 OWN = (
-    "--env beside:Room --encoder beside:OwnNet --objective beside:LastDistance "
+    "--env beside:Robot --encoder beside:OwnNet --objective beside:LastDistance "
     "--planner beside:Shooting --policy beside:Wander"
 )
 
@@ -89,7 +89,7 @@ def test_parts_by_their_module_train_resume_plan_and_evaluate(folder: Path):
     jepawm(folder, f"train beside:RECIPE {OWN} --encoder.dim 4 {short}")
     settings = json.loads((folder / "run" / "experiment.json").read_text())
     assert settings["experiment"]["encoder"] == {"name": "beside:OwnNet", "dim": 4}
-    assert settings["experiment"]["env"] == "beside:Room"
+    assert settings["experiment"]["env"] == "beside:Robot"
     mark = folder / "imported.txt"
     mark.unlink()
     for line in ("eval run --episodes 2 --out no", "plan run --out no"):
@@ -99,7 +99,8 @@ def test_parts_by_their_module_train_resume_plan_and_evaluate(folder: Path):
     message = jepawm(folder, f"train wall --resume {short}", code=2)
     assert "code of the module 'beside'" in message
     assert not mark.exists()
-    jepawm(folder, "plan --trust run --out planned")
+    planned = json.loads(jepawm(folder, "plan --trust run --out planned --json"))
+    assert planned["final_distance"] is None  # a robot knows no states
     assert mark.exists()
     found = json.loads(jepawm(folder, "eval run --trust --episodes 2 --out trusted --json"))
     assert found["baselines"].keys() == {"do_nothing", "random"}

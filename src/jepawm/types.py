@@ -142,9 +142,9 @@ class Task:
     """One start and one goal of an environment, exact and serialisable."""
 
     start: tuple[float, ...]
-    """Simulator state at the start."""
+    """Simulator state at the start; empty where there is none."""
     goal: tuple[float, ...]
-    """Simulator state at the goal."""
+    """Simulator state at the goal; empty where there is none."""
     parameters: dict[str, float] = field(default_factory=dict)
     """Layout of the environment where it varies, for example the position of a door."""
 

@@ -154,13 +154,13 @@ def plan_run(
     rollouts = recorder.rollouts()
     write_results(results, folder, rollouts=rollouts)
     copy_training_files(loaded.run, folder)
-    distance = np.linalg.norm(rollouts.states[0, -1] - rollouts.goal_states[0])
+    away = rollouts.states[0, -1] - rollouts.goal_states[0]  # [S]; tasks of a robot hold no state
     return ExecutedPlan(
         env=results.env,
         protocol=results.protocol,
         seed=seed,
         success=bool(rollouts.success[0]),
-        final_distance=float(distance),
+        final_distance=float(np.linalg.norm(away)) if away.size else float("nan"),
         seconds_per_plan=results.seconds_per_plan,
         animation=write_animation(rollouts, folder / "plan.gif"),
         report=write_report(folder),

@@ -10,6 +10,7 @@ from jepawm.data.formats import FORMATS, get_format, open_source, recognise
 from jepawm.data.importing import check_source
 from jepawm.data.recording import ReadOptions, Recording
 from jepawm.errors import UserError
+from jepawm.testing import check_data_format
 
 
 def read(written, episode: int) -> Recording:
@@ -47,6 +48,10 @@ def test_nothing_is_wrong(written):
     assert [problem.to_text() for problem in problems if problem.fatal] == []
     assert len(source.episodes) == len(written.actions)
     assert all(file.is_file() for file in source.files)
+
+
+def test_keeps_the_contract(written, name: str):
+    check_data_format(get_format(name), written.path)
 
 
 def test_wrong_camera_lists_those_there_are(written, name: str):

@@ -7,10 +7,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from jepawm.data.checking import Requirements
-from jepawm.data.formats import open_source
+from jepawm.data.formats import get_format, open_source
 from jepawm.data.importing import check_source
 from jepawm.data.recording import ReadOptions, Source
 from jepawm.errors import UserError
+from jepawm.testing import check_data_format
 
 LENGTHS = (6, 9, 4)
 FPS = 10
@@ -132,6 +133,10 @@ def test_episodes_read_as_written(write, version: str, make_frames, make_numbers
 
 def test_nothing_is_wrong_with_it(write, version: str):
     assert check_source(_open(write(version)), Requirements()) == []
+
+
+def test_keeps_the_contract(write, version: str):
+    check_data_format(get_format("lerobot"), write(version))
 
 
 def test_several_cameras_have_to_be_chosen(write, version: str):
