@@ -125,7 +125,7 @@ def test_a_stopped_run_with_own_parts_goes_on_by_the_command_that_it_tells(folde
         training.send_signal(signal.SIGINT)
         _, message = training.communicate()
     assert training.returncode == 2, message
-    command = message.rpartition("go on with: jepawm ")[2]
+    command = message.rpartition("continue with: jepawm ")[2]
     assert "train beside:RECIPE" in command
     done = run(folder, "-m", "jepawm", *shlex.split(command))
     assert done.returncode == 0, done.stderr
