@@ -25,7 +25,7 @@ with tempfile.TemporaryDirectory() as folder:
     figures = train_run(
         experiment, out=run, data_root=Path(folder) / "data", device="cpu", resume=False
     )
-    print(f"{figures['steps']} steps, linear probe off by {figures['probe_error']:.1f} px")
+    print(f"{figures.steps} steps, linear probe off by {figures.probe_error:.1f} px")
     results = evaluate_run(
         str(run),
         TaskRules(num_tasks=8, split="val"),

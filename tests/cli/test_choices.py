@@ -29,11 +29,15 @@ def test_encoders_have_names_and_frozen_ones_see_16_by_16_patches():
 
 def test_the_command_line_sets_fields_of_the_encoder_that_it_names(monkeypatch, capsys):
     runs = []
-    monkeypatch.setattr(
-        "jepawm.runs.train_run", lambda experiment, **_: runs.append(experiment) or {}
-    )
+
+    def stop(experiment, **_):
+        runs.append(experiment)
+        raise UserError("stopped")
+
+    monkeypatch.setattr("jepawm.runs.train_run", stop)
     chosen = ["--encoder", "dinov3", "--encoder.size", "B", "--encoder.weights", "random:2"]
-    prepare_train(["wall", *chosen]).run()
+    with pytest.raises(UserError, match="stopped"):
+        prepare_train(["wall", *chosen]).run()
     expected = FrozenEncoderConfig(family="dinov3", size="B", image_size=256, weights="random:2")
     assert runs[0].encoder == expected
     assert (runs[0].loss.regularizer, runs[0].loss.inverse_dynamics_weight) == ("none", 0.0)

@@ -2,11 +2,12 @@
 
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from jepawm.cli.output import print_json, render_evaluation, render_fields
+from jepawm.cli.output import print_json, render_evaluation, render_fields, to_json
 from jepawm.evaluation.results import Results, Row
 
 
@@ -23,6 +24,45 @@ def test_json_has_no_paths_and_no_numbers_that_json_lacks(capsys: pytest.Capture
 def test_json_refuses_what_it_cannot_hold():
     with pytest.raises(TypeError, match="does not go into JSON"):
         print_json({"thing": object()})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inner:
+    loss: float
+    note: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outer:
+    run: Path
+    error: float | None = None
+    best: Inner
+    all: tuple[Inner, ...] = ()
+    unknown: str | None
+
+
+def test_a_result_becomes_an_object_without_what_may_be_left_out():
+    bare = Outer(run=Path("a"), best=Inner(loss=1.0), unknown=None)
+    assert list(to_json(bare).items()) == [
+        ("run", Path("a")),
+        ("best", {"loss": 1.0}),
+        ("all", []),
+        ("unknown", None),
+    ]
+    full = Outer(
+        run=Path("a"),
+        error=0.5,
+        best=Inner(loss=1.0, note="x"),
+        all=(Inner(loss=2.0),),
+        unknown="y",
+    )
+    assert list(to_json(full).items()) == [
+        ("run", Path("a")),
+        ("error", 0.5),
+        ("best", {"loss": 1.0, "note": "x"}),
+        ("all", [{"loss": 2.0}]),
+        ("unknown", "y"),
+    ]
 
 
 def test_evaluation_shows_every_row_with_its_interval():

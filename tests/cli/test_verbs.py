@@ -15,8 +15,10 @@ from jepawm.planning.presets import preset_names
 from jepawm.planning.random_shooting import RandomShooting
 from jepawm.recipes.wall import WALL
 from jepawm.runs import OfflineRules, TaskRules
+from jepawm.runs.datasets import CollectedStore
 from jepawm.runs.evaluate import ExecutedPlan, WrittenResults
 from jepawm.runs.offline import OfflineEvaluation
+from jepawm.runs.train import TrainedRun
 
 Call = tuple[object, dict[str, object]]
 
@@ -41,7 +43,24 @@ PLAN = ExecutedPlan(
     animation=Path("plan.gif"),
     report=Path("report.html"),
 )
-ANSWERS = {"evaluate_run": EVALUATION, "plan_run": PLAN}
+TRAINED = TrainedRun(
+    run=Path("runs/wall"),
+    steps=1,
+    probe_error=0.5,
+    processes=1,
+    gflop_per_step=1.0,
+    gflops_per_second=1.0,
+    matmul_peak_gflops=2.0,
+    fraction_of_peak=0.5,
+    training_seconds=1.0,
+    wall_seconds=2.0,
+)
+ANSWERS = {
+    "collect_run": CollectedStore(store=Path("store"), episodes=5, frames=35),
+    "evaluate_run": EVALUATION,
+    "plan_run": PLAN,
+    "train_run": TRAINED,
+}
 
 
 def call(monkeypatch: pytest.MonkeyPatch, function: str, *argv: str) -> Call:
@@ -50,7 +69,7 @@ def call(monkeypatch: pytest.MonkeyPatch, function: str, *argv: str) -> Call:
 
     def record(first: object, *others: object, **arguments: object) -> object:
         calls.append((first, dict(zip(("rules",), others, strict=False)) | arguments))
-        return ANSWERS.get(function, {"steps": 1})
+        return ANSWERS[function]
 
     monkeypatch.setattr(f"jepawm.runs.{function}", record)
     prepare(argv[0], argv[1:]).run()

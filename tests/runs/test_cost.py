@@ -34,26 +34,26 @@ def run(tiny_experiment: Experiment, tmp_path: Path):
 
 def test_what_is_linear_in_the_batch_is_multiplied(run):
     few, whole = run(num_windows=4), run(num_windows=100)
-    assert (few["measured"]["windows"], whole["measured"]["windows"]) == (4, 16)
-    assert few["gflop_per_step"] == pytest.approx(whole["gflop_per_step"], rel=1e-3)
-    assert few["memory"]["activations"] == pytest.approx(whole["memory"]["activations"], rel=0.05)
+    assert (few.measured.windows, whole.measured.windows) == (4, 16)
+    assert few.gflop_per_step == pytest.approx(whole.gflop_per_step, rel=1e-3)
+    assert few.memory["activations"] == pytest.approx(whole.memory["activations"], rel=0.05)
 
 
 def test_memory_of_weights_and_moments(run, tiny_experiment: Experiment):
     result = run()
     model = build_model(tiny_experiment, action_dim=2, proprio_dim=2)
     trained = sum(parameter.numel() for parameter in model.parameters())
-    assert result["parameters"]["total"] == trained
-    heads = result["memory"]["weights"] - 4 * trained
+    assert result.parameters["total"] == trained
+    heads = result.memory["weights"] - 4 * trained
     assert heads > 0  # the inverse dynamics is trained beside the model
-    assert result["memory"]["gradients"] == result["memory"]["weights"]
-    assert result["memory"]["moments"] == 2 * result["memory"]["weights"]
-    assert result["memory"]["pixels"] == 16 * 4 * 3 * 16 * 16
-    assert result["memory_bytes"] == sum(result["memory"].values())
+    assert result.memory["gradients"] == result.memory["weights"]
+    assert result.memory["moments"] == 2 * result.memory["weights"]
+    assert result.memory["pixels"] == 16 * 4 * 3 * 16 * 16
+    assert result.memory_bytes == sum(result.memory.values())
 
 
 def test_devices_share_the_batch_and_not_the_weights(run):
-    one, four = run()["memory"], run(num_devices=4)["memory"]
+    one, four = run().memory, run(num_devices=4).memory
     assert four["activations"] == pytest.approx(one["activations"] / 4, rel=1e-3)
     assert four["moments"] == one["moments"]
     with pytest.raises(UserError, match="devices 0"):
@@ -64,13 +64,11 @@ def test_hours_follow_from_throughput_and_epochs(run, tiny_experiment: Experimen
     optim = replace(tiny_experiment.optim, num_epochs=7)
     result = run(optim=optim, tflops=2.0)
     windows = 10 * (30 - 15 + 1)  # nine tenths of twelve episodes
-    assert result["steps"] == 7 * (windows // 16)
-    assert result["hours"] == pytest.approx(
-        result["steps"] * result["gflop_per_step"] / 2000 / 3600
-    )
+    assert result.steps == 7 * (windows // 16)
+    assert result.hours == pytest.approx(result.steps * result.gflop_per_step / 2000 / 3600)
     measured = run()
-    seconds = measured["measured"]["seconds"] * 16 / 4 * measured["steps"]
-    assert measured["hours"] == pytest.approx(seconds / 3600)
+    seconds = measured.measured.seconds * 16 / 4 * measured.steps
+    assert measured.hours == pytest.approx(seconds / 3600)
 
 
 def test_a_frozen_encoder_costs_no_gradient(run):
@@ -78,11 +76,11 @@ def test_a_frozen_encoder_costs_no_gradient(run):
     result = run(
         encoder=FrozenEncoderConfig(image_size=28, weights="hub"), loss=LossConfig(), num_windows=1
     )
-    counts = result["parameters"]
-    assert result["memory"]["frozen"] == 4 * counts["encoder"]
-    assert result["memory"]["weights"] == 4 * (counts["total"] - counts["encoder"])
+    counts = result.parameters
+    assert result.memory["frozen"] == 4 * counts["encoder"]
+    assert result.memory["weights"] == 4 * (counts["total"] - counts["encoder"])
     # in and out of the activation function: 16 windows of 4 frames of 5 tokens
-    assert result["memory"]["frozen_layer"] == 4 * 16 * 4 * 5 * (1536 + 1536)
+    assert result.memory["frozen_layer"] == 4 * 16 * 4 * 5 * (1536 + 1536)
     text = render_dry_run(result)
     assert "times 16/1" in text
     assert "measured: 1 windows on cpu" in text
@@ -108,7 +106,7 @@ def test_a_feature_cache_leaves_the_encoder_out(run, tiny_experiment: Experiment
     frozen = {"encoder": FrozenEncoderConfig(image_size=28), "loss": LossConfig()}
     loop = run(**frozen)
     cached = run(**frozen, data=replace(tiny_experiment.data, feature_cache="auto"))
-    assert cached["gflop_per_step"] < loop["gflop_per_step"]
-    assert cached["memory"]["tokens"] == 16 * 4 * 4 * 384 * 2
-    assert cached["memory"]["frozen_layer"] == 0
-    assert cached["parameters"] == loop["parameters"]
+    assert cached.gflop_per_step < loop.gflop_per_step
+    assert cached.memory["tokens"] == 16 * 4 * 4 * 384 * 2
+    assert cached.memory["frozen_layer"] == 0
+    assert cached.parameters == loop.parameters

@@ -21,8 +21,8 @@ from jepawm.experiment import DataConfig, Experiment
 from jepawm.models.encoders import EncoderConfig
 from jepawm.models.frozen.encoder import FrozenEncoderConfig
 from jepawm.runs import collect_run
-from jepawm.runs.datasets import find_or_collect, store_path
-from jepawm.runs.train import train_run
+from jepawm.runs.datasets import CollectedStore, find_or_collect, store_path
+from jepawm.runs.train import TrainedRun, train_run
 from jepawm.training.losses import LossConfig
 
 DATA = DataConfig(num_episodes=3, episode_steps=7, image_size=16, seed=4)
@@ -30,8 +30,9 @@ DATA = DataConfig(num_episodes=3, episode_steps=7, image_size=16, seed=4)
 
 def test_a_collected_set_is_found_again(tmp_path: Path):
     result = collect_run("wall", data=DATA, out=None, data_root=tmp_path, processes=1)
-    assert result == {"store": tmp_path / "wall-3x7-16px-seed4", "episodes": 3, "frames": 24}
-    before = (tmp_path / "wall-3x7-16px-seed4" / "manifest.json").stat().st_mtime_ns
+    path = tmp_path / "wall-3x7-16px-seed4"
+    assert result == CollectedStore(store=path, episodes=3, frames=24)
+    before = (path / "manifest.json").stat().st_mtime_ns
     store = find_or_collect("wall", DATA, data_root=tmp_path)
     assert (store.path / "manifest.json").stat().st_mtime_ns == before
     assert store.lengths.tolist() == [8, 8, 8]
@@ -106,7 +107,9 @@ def small_probe(monkeypatch):
     monkeypatch.setattr("jepawm.runs.train._PROBE_WINDOWS", 8)
 
 
-def run(experiment: Experiment, out: Path, data_root: Path, **data) -> tuple[list[dict], dict]:
+def run(
+    experiment: Experiment, out: Path, data_root: Path, **data
+) -> tuple[list[dict], TrainedRun]:
     changed = replace(experiment, data=replace(experiment.data, **data))
     result = train_run(changed, out=out, data_root=data_root, device="cpu", resume=False)
     return [json.loads(line) for line in (out / "metrics.jsonl").open()], result
@@ -127,8 +130,8 @@ def test_losses_validation_and_probe_are_those_of_encoding_in_the_loop(
                 spread = key == "val/effective_rank"  # the smallest directions count in full
                 assert other[key] == pytest.approx(one[key], rel=1e-2 if spread else 1e-3), key
     assert plain[0]["train/loss"] != plain[-1]["train/loss"]
-    assert result["probe_error"] == pytest.approx(without["probe_error"], rel=1e-2)
-    assert result["gflop_per_step"] < 0.8 * without["gflop_per_step"]  # the encoder is not run
+    assert result.probe_error == pytest.approx(without.probe_error, rel=1e-2)
+    assert result.gflop_per_step < 0.8 * without.gflop_per_step  # the encoder is not run
     monkeypatch.setattr("jepawm.runs.datasets.compute_features", None)  # computed once
     again, _ = run(experiment, tmp_path / "again", data_root, feature_cache="auto")
     assert [row["train/loss"] for row in again] == [row["train/loss"] for row in cached]

@@ -111,13 +111,13 @@ def test_training_logs_what_the_table_of_metrics_describes(
 
 def test_a_run_returns_what_it_cost(train_tiny, tmp_path: Path):
     result = train_tiny(tmp_path / "run")
-    assert result["steps"] == 12
-    assert result["run"] == tmp_path / "run"
+    assert result.steps == 12
+    assert result.run == tmp_path / "run"
     for key in ("gflop_per_step", "gflops_per_second", "matmul_peak_gflops", "wall_seconds"):
-        assert isinstance(result[key], float)
-        assert result[key] > 0
-    assert result["fraction_of_peak"] > 0
-    assert result["probe_error"] < 60  # pixels
+        assert isinstance(getattr(result, key), float)
+        assert getattr(result, key) > 0
+    assert result.fraction_of_peak > 0
+    assert result.probe_error < 60  # pixels
 
 
 def test_the_same_seed_gives_the_same_parameters(train_tiny, tiny_run: Path, tmp_path: Path):
@@ -154,14 +154,14 @@ def test_resuming_keeps_the_configuration_of_the_run(train_tiny, stopped_run: Pa
     changed = {"seed": 3}
     with pytest.raises(UserError, match=r"another configuration \(differs in seed\)"):
         train_tiny(stopped_run, resume=True, **changed)
-    assert train_tiny(stopped_run, resume=True, explicit=False, **changed)["steps"] == 12
+    assert train_tiny(stopped_run, resume=True, explicit=False, **changed).steps == 12
     assert json.loads((stopped_run / "experiment.json").read_text())["seed"] == 0
 
 
 def test_resuming_a_finished_run_changes_nothing(train_tiny, tiny_run: Path, tmp_path: Path):
     copy = tmp_path / "copy"
     shutil.copytree(tiny_run, copy)
-    assert train_tiny(copy, resume=True)["steps"] == 12
+    assert train_tiny(copy, resume=True).steps == 12
     before = load_checkpoint(tiny_run / "checkpoint").tensors
     after = load_checkpoint(copy / "checkpoint").tensors
     assert all(torch.equal(value, after[name]) for name, value in before.items())
@@ -176,7 +176,7 @@ def test_resuming_before_anything_was_saved_starts_at_step_0(
     if leftover is not None:  # killed while the first file was written
         out.mkdir()
         (out / leftover).write_text("{")
-    assert train_tiny(out, resume=True)["steps"] == 12
+    assert train_tiny(out, resume=True).steps == 12
 
 
 def test_a_folder_that_holds_files_is_refused(train_tiny, tiny_run: Path, tmp_path: Path):

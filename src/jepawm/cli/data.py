@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar, cast
 import tyro
 
 from jepawm.cli.choices import DeviceName, choose_device, new_part
-from jepawm.cli.output import Result, render_fields
+from jepawm.cli.output import Result, render_fields, to_json
 from jepawm.cli.parsing import Command, Outcome, parse, take_option, wants_help
 from jepawm.errors import UserError
 from jepawm.models import ENCODERS
@@ -206,7 +206,8 @@ def _prepare_features(argv: list[str]) -> Command:
 
         chosen = cast("BuildsEncoder", parts["encoder"])
         device = choose_device(options.device)
-        return _outcome(features_run(options.path, chosen, out=options.out, device=device))
+        done = features_run(options.path, chosen, out=options.out, device=device)
+        return _outcome(to_json(done))
 
     return Command(run=run, as_json=options.json)
 
@@ -230,7 +231,8 @@ def _part(options: SourceOptions | ExportOptions, kind: Callable[..., Config]) -
     return kind(**{name: getattr(options, name) for name in names})
 
 
-def _outcome(result: Result, *, exit_code: int = 0) -> Outcome:
+def _outcome(found: Result, *, exit_code: int = 0) -> Outcome:
+    result = {key.replace("_", " "): value for key, value in found.items()}
     lists = {key: result[key] for key in ("problems", "notes") if key in result}
     plain = {key: value for key, value in result.items() if key not in lists}
     lines = [render_fields(plain)]

@@ -1,13 +1,13 @@
 """`jepawm eval` and `jepawm plan`: act with a trained model."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import tyro
 
 from jepawm.cli.choices import DeviceName, choose_device, new_part, own_device, trust_source
-from jepawm.cli.output import render_evaluation, render_fields, render_offline
+from jepawm.cli.output import render_evaluation, render_fields, render_offline, to_json
 from jepawm.cli.parsing import Command, Outcome, first_name, parse, take_option
 from jepawm.engine.config import Precision
 from jepawm.errors import UserError
@@ -200,7 +200,7 @@ def prepare_plan(argv: list[str]) -> Command:
             encoder_weights=options.encoder_weights,
             data_root=options.data_root,
         )
-        result = asdict(done)
+        result = to_json(done)
         return Outcome(result=result, text=render_fields(result))
 
     return Command(run=run, as_json=options.json)

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,26 @@ Result = Mapping[str, object]
 def print_json(result: Result) -> None:
     """Print one JSON object; paths become text, numbers that JSON lacks become null."""
     print(json.dumps(plain(result), indent=2, allow_nan=False))  # noqa: T201
+
+
+def to_json(value: object) -> dict[str, object]:
+    """Return a result as an object of JSON: its fields in order, those of nested results too.
+
+    A field that is None because it may be left out (its default is None) is left out.
+    """
+    return {
+        one.name: _nested(getattr(value, one.name))
+        for one in fields(value)  # pyright: ignore[reportArgumentType]
+        if one.default is not None or getattr(value, one.name) is not None
+    }
+
+
+def _nested(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {key: _nested(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_nested(item) for item in value]
+    return to_json(value) if is_dataclass(value) else value
 
 
 def plain(value: object) -> object:

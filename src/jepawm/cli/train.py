@@ -13,7 +13,7 @@ from jepawm.cli.choices import (
     new_part,
     part_names,
 )
-from jepawm.cli.output import render_fields
+from jepawm.cli.output import render_fields, to_json
 from jepawm.cli.parsing import (
     Command,
     Outcome,
@@ -109,7 +109,7 @@ def _train(options: TrainOptions, experiment: "Experiment", *, explicit: bool) -
     if options.data is not None:
         experiment = use_recordings(experiment, options.data, data_root=root)
     if options.dry_run:
-        result = dry_run(
+        cost = dry_run(
             experiment,
             data_root=root,
             device=device,
@@ -117,8 +117,8 @@ def _train(options: TrainOptions, experiment: "Experiment", *, explicit: bool) -
             num_devices=options.dry_run_devices,
             tflops=options.tflops,
         )
-        return Outcome(result=result, text=render_dry_run(result))
-    result = train_run(
+        return Outcome(result=to_json(cost), text=render_dry_run(cost))
+    trained = train_run(
         experiment,
         out=out,
         data_root=root,
@@ -128,6 +128,7 @@ def _train(options: TrainOptions, experiment: "Experiment", *, explicit: bool) -
         processes=options.processes,
         trust=options.trust,
     )
+    result = to_json(trained)
     return Outcome(result=result, text=render_fields(result))
 
 
@@ -185,13 +186,14 @@ def prepare_collect(argv: list[str]) -> Command:
             seed=options.seed,
             policy=cast("CollectionPolicy", chosen["policy"]),
         )
-        result = collect_run(
+        collected = collect_run(
             options.environment,
             data=data,
             out=options.out,
             data_root=data_root(options.data_root),
             processes=options.processes,
         )
+        result = to_json(collected)
         return Outcome(result=result, text=render_fields(result))
 
     return Command(run=run, as_json=options.json)

@@ -5,7 +5,7 @@ activations) is multiplied; parameters are counted on a model without memory.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -31,6 +31,50 @@ _COPIES = {"weights": 1, "gradients": 1, "moments": 2}
 """What there is of each trained parameter."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class MeasuredStep:
+    """The step that ran."""
+
+    windows: int
+    """Windows in its batch."""
+    device: str
+    """Where it ran."""
+    seconds: float
+    """Its wall time."""
+    gflop: float
+    """Its operations."""
+    loss: float
+    """Its loss, with random weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingCost:
+    """What a training costs."""
+
+    recipe: str
+    """Name of the experiment."""
+    parameters: Mapping[str, int]
+    """Parameters by group, and their `total`."""
+    batch_size: int
+    """Windows in a batch."""
+    num_devices: int
+    """Devices that share the batch."""
+    gflop_per_step: float
+    """Operations of a step on the whole batch."""
+    memory_bytes: int
+    """Memory of one device."""
+    memory: Mapping[str, int]
+    """What takes it, in bytes."""
+    steps: int
+    """Steps of the whole training."""
+    tflops: float
+    """Sustained throughput of all devices together, given or measured."""
+    hours: float
+    """Time of all steps at this throughput."""
+    measured: MeasuredStep
+    """The step that all this is computed from."""
+
+
 def dry_run(
     experiment: Experiment,
     *,
@@ -39,7 +83,7 @@ def dry_run(
     num_windows: int,
     num_devices: int = 1,
     tflops: float | None,
-) -> dict[str, object]:
+) -> TrainingCost:
     """Return parameters, GFLOP, memory and hours of a training, without training.
 
     Args:
@@ -70,25 +114,25 @@ def dry_run(
     memory = fixed | _batch_memory(experiment, model, step, sizes=(share, num_windows))
     steps = experiment.optim.for_windows(total_windows).num_steps
     rate = step.gflop / step.seconds / 1000 if tflops is None else tflops
-    return {
-        "recipe": experiment.name,
-        "parameters": parameters,
-        "batch_size": size,
-        "num_devices": num_devices,
-        "gflop_per_step": step.gflop * factor,
-        "memory_bytes": sum(memory.values()),
-        "memory": memory,
-        "steps": steps,
-        "tflops": rate,
-        "hours": steps * step.gflop * factor / rate / 1000 / 3600,
-        "measured": {
-            "windows": num_windows,
-            "device": device,
-            "seconds": step.seconds,
-            "gflop": step.gflop,
-            "loss": step.loss,
-        },
-    }
+    return TrainingCost(
+        recipe=experiment.name,
+        parameters=parameters,
+        batch_size=size,
+        num_devices=num_devices,
+        gflop_per_step=step.gflop * factor,
+        memory_bytes=sum(memory.values()),
+        memory=memory,
+        steps=steps,
+        tflops=rate,
+        hours=steps * step.gflop * factor / rate / 1000 / 3600,
+        measured=MeasuredStep(
+            windows=num_windows,
+            device=device,
+            seconds=step.seconds,
+            gflop=step.gflop,
+            loss=step.loss,
+        ),
+    )
 
 
 def parameter_counts(model: JEPAWorldModel) -> dict[str, int]:
@@ -111,37 +155,36 @@ def parameter_counts(model: JEPAWorldModel) -> dict[str, int]:
     return counts | {"total": sum(counts.values())}
 
 
-def render_dry_run(result: Mapping[str, object]) -> str:
+def render_dry_run(cost: TrainingCost) -> str:
     """Say for people what a training costs, and what of it was measured."""
-    measured = result["measured"]
-    assert isinstance(measured, Mapping)
-    windows, size = measured["windows"], result["batch_size"]
-    rows = [(f"parameters, {k}", f"{v:,}", "") for k, v in _items(result["parameters"])]
-    rows += [(f"memory, {k}", f"{v / 2**30:.2f} GiB", "") for k, v in _items(result["memory"])]
+    measured, size = cost.measured, cost.batch_size
+    windows = measured.windows
+    rows = [(f"parameters, {k}", f"{v:,}", "") for k, v in cost.parameters.items()]
+    rows += [(f"memory, {k}", f"{v / 2**30:.2f} GiB", "") for k, v in cost.memory.items()]
     rows += [
         (
             "memory per device",
-            f"{_float(result, 'memory_bytes') / 2**30:.2f} GiB",
-            f"computed, {result['num_devices']} devices share the batch",
+            f"{cost.memory_bytes / 2**30:.2f} GiB",
+            f"computed, {cost.num_devices} devices share the batch",
         ),
         (
             "operations a step",
-            f"{_float(result, 'gflop_per_step'):,.0f} GFLOP",
+            f"{cost.gflop_per_step:,.0f} GFLOP",
             f"counted on {windows} windows, times {size}/{windows}",
         ),
-        ("steps", f"{result['steps']:,}", "of the whole training"),
+        ("steps", f"{cost.steps:,}", "of the whole training"),
         (
             "time",
-            f"{_float(result, 'hours'):,.1f} hours",
-            f"computed, at {_float(result, 'tflops'):.3g} TFLOP/s",
+            f"{cost.hours:,.1f} hours",
+            f"computed, at {cost.tflops:.3g} TFLOP/s",
         ),
         (
             "one step",
-            f"{measured['seconds']:.2f} s",
-            f"measured: {windows} windows on {measured['device']}",
+            f"{measured.seconds:.2f} s",
+            f"measured: {windows} windows on {measured.device}",
         ),
     ]
-    title = f"{result['recipe']}: batch of {size} windows, float32"
+    title = f"{cost.recipe}: batch of {size} windows, float32"
     return "\n".join([title, *(f"  {a.replace('_', ' '):<28}{b:>20}  {c}" for a, b, c in rows)])
 
 
@@ -242,14 +285,3 @@ def _require_memory(needed: int, device: str) -> None:
 
 def _count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
-
-
-def _items(value: object) -> list[tuple[str, int]]:
-    assert isinstance(value, Mapping)
-    return list(value.items())
-
-
-def _float(result: Mapping[str, object], name: str) -> float:
-    value = result[name]
-    assert isinstance(value, int | float)
-    return float(value)

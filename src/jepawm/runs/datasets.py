@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import re
-from dataclasses import asdict, is_dataclass, replace
+from dataclasses import asdict, dataclass, is_dataclass, replace
 from pathlib import Path
 
 import torch
@@ -36,9 +36,37 @@ _NO_RECORDINGS = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class CollectedStore:
+    """A collected data set."""
+
+    store: Path
+    """Its folder."""
+    episodes: int
+    """Episodes in it."""
+    frames: int
+    """Frames in it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComputedFeatures:
+    """Features of a store, checked in full."""
+
+    features: Path
+    """Their folder."""
+    encoder: str
+    """Name of the frozen encoder."""
+    frames: int
+    """Frames that are encoded."""
+    bytes_per_frame: int
+    """Size of one frame's features."""
+    bytes: int
+    """Size of all features."""
+
+
 def collect_run(
     name: str, *, data: DataConfig, out: Path | None, data_root: Path, processes: int | None = None
-) -> dict[str, object]:
+) -> CollectedStore:
     """Collect episodes of an environment; returns what was written.
 
     Args:
@@ -51,7 +79,7 @@ def collect_run(
     path = out or store_path(name, data, data_root=data_root)
     with alone(path):
         store = _collect(name, data, path=path, data_root=data_root, processes=processes)
-    return {"store": path, "episodes": len(store), "frames": int(store.lengths.sum())}
+    return CollectedStore(store=path, episodes=len(store), frames=int(store.lengths.sum()))
 
 
 def find_or_collect(
@@ -169,20 +197,20 @@ def find_or_compute_features(
 
 def features_run(
     path: Path, encoder: BuildsEncoder, *, out: Path | None, device: str
-) -> dict[str, object]:
+) -> ComputedFeatures:
     """Compute the features of a store in advance, or check them in full; returns what is there."""
     if not isinstance(encoder, AnyFrozenConfig):
         raise UserError("features are those of frozen encoders, this one is learned; see --encoder")
     features = make_features(open_store(path), encoder, out=out, device=torch.device(device))
     features.verify()
     manifest = features.manifest
-    return {
-        "features": features.path,
-        "encoder": manifest.encoder["name"],
-        "frames": manifest.num_frames,
-        "bytes per frame": manifest.bytes_per_frame,
-        "bytes": manifest.bytes_per_frame * manifest.num_frames,
-    }
+    return ComputedFeatures(
+        features=features.path,
+        encoder=str(manifest.encoder["name"]),
+        frames=manifest.num_frames,
+        bytes_per_frame=manifest.bytes_per_frame,
+        bytes=manifest.bytes_per_frame * manifest.num_frames,
+    )
 
 
 def make_features(

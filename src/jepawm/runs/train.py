@@ -3,7 +3,7 @@
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from types import FrameType, TracebackType
@@ -34,6 +34,32 @@ LogFunction = Callable[[int, Mapping[str, float]], None]
 _PROBE_WINDOWS = 1024
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainedRun:
+    """A finished training run and what it cost."""
+
+    run: Path
+    """Run folder."""
+    steps: int
+    """Optimiser steps of the whole run."""
+    probe_error: float | None = None
+    """Error of the linear probe of the state; None where the data has no state."""
+    processes: int
+    """Processes that trained."""
+    gflop_per_step: float
+    """Operations of one step, of all processes."""
+    gflops_per_second: float
+    """Operations a second while training, of all processes."""
+    matmul_peak_gflops: float
+    """Operations a second that large matrix products reach here, of all processes."""
+    fraction_of_peak: float
+    """Operations a second while training as a fraction of that peak."""
+    training_seconds: float
+    """Seconds of the training loop, those before a resume included."""
+    wall_seconds: float
+    """Seconds of this call, collecting data and measuring included."""
+
+
 def train_run(
     experiment: Experiment,
     *,
@@ -44,7 +70,7 @@ def train_run(
     explicit: bool = True,
     processes: int | None = None,
     trust: bool = False,
-) -> dict[str, object]:
+) -> TrainedRun:
     """Train an experiment into the run folder `out`; returns figures of the run.
 
     Where a launcher started several processes, each calls this and the first one writes.
@@ -97,9 +123,7 @@ def train_run(
             devices=devices,
             augmentation=experiment.data.augmentation,
         )
-    return _finish(state, experiment, store, windows, out, devices) | {
-        "wall_seconds": perf_counter() - began
-    }
+    return _finish(state, experiment, store, windows, out, devices, began=began)
 
 
 @contextmanager
@@ -130,9 +154,11 @@ def _finish(
     windows: tuple[Windows, Windows],
     out: Path,
     devices: Devices,
-) -> dict[str, object]:
+    *,
+    began: float,
+) -> TrainedRun:
     """Fit the probe, write the final checkpoint and measure what training cost."""
-    result: dict[str, object] = {"run": out, "steps": state.step}
+    error = None
     if store.state is not None:
         probe, error = fit_probe(
             state.learner,
@@ -141,7 +167,6 @@ def _finish(
             num_windows=_PROBE_WINDOWS,
             device=devices.device,
         )
-        result["probe_error"] = error
         save_state(state, experiment, store=store, out=out, probe=probe)
     parts = devices.parts(torch.arange(min(experiment.optim.batch_size, len(windows[0]))))
     batch = windows[0].batch(parts[0]).to(devices.device)
@@ -150,14 +175,18 @@ def _finish(
     )
     rate = gflop / state.seconds
     peak = matmul_peak(devices.device) * count_processes()
-    return result | {
-        "processes": count_processes(),
-        "gflop_per_step": gflop / state.step,
-        "gflops_per_second": rate,
-        "matmul_peak_gflops": peak,
-        "fraction_of_peak": rate / peak,
-        "training_seconds": state.seconds,
-    }
+    return TrainedRun(
+        run=out,
+        steps=state.step,
+        probe_error=error,
+        processes=count_processes(),
+        gflop_per_step=gflop / state.step,
+        gflops_per_second=rate,
+        matmul_peak_gflops=peak,
+        fraction_of_peak=rate / peak,
+        training_seconds=state.seconds,
+        wall_seconds=perf_counter() - began,
+    )
 
 
 class StopRequest:
