@@ -4,7 +4,7 @@ from jepawm.cli.inspect import list_all
 
 
 def test_everything_that_has_a_name_is_listed():
-    listed = list_all()
+    listed = vars(list_all())
     assert {name: set(listed[name]) >= known for name, known in KNOWN.items()} == dict.fromkeys(
         KNOWN, True
     )

@@ -10,6 +10,7 @@ from jepawm.errors import UserError
 from jepawm.models.predictor import PredictorConfig
 from jepawm.models.proprio import ProprioConfig
 from jepawm.runs.bench import (
+    PlanJob,
     PlanningBench,
     Size,
     bench_growth,
@@ -35,19 +36,14 @@ TINY = Size(
 def test_a_plan_is_measured():
     job = plan_job(TINY, horizon=3, num_tasks=2)
     result = bench_planning(TINY, job, engine=EngineConfig(), device="cpu", repeats=2)
-    assert result["plans_measured"] == 2
+    assert result.plans_measured == 2
     for key in ("seconds_per_plan", "gflop", "fraction_of_peak", "peak_memory_mib"):
-        value = result[key]
+        value = getattr(result, key)
         assert isinstance(value, float)
         assert value > 0
-    assert result["job"] == {
-        "num_samples": 4,
-        "num_iterations": 2,
-        "horizon": 3,
-        "num_tasks": 2,
-        "window": 2,
-        "context": 2,
-    }
+    assert result.job == PlanJob(
+        num_samples=4, num_iterations=2, horizon=3, num_tasks=2, window=2, context=2
+    )
 
 
 def test_executed_flop_are_those_of_the_layers_that_frames_pass():
@@ -133,7 +129,6 @@ def test_every_axis_grows_tenfold():
     result = bench_growth(size, job, engine=EngineConfig(), device="cpu", repeats=1)
     assert list(result) == ["samples", "horizon", "tokens", "tasks"]
     for axis in result.values():
-        assert isinstance(axis, dict)
-        assert axis["values"][-1] >= 10 * axis["values"][0]
-        assert len(axis["seconds"]) == 4
+        assert axis.values[-1] >= 10 * axis.values[0]
+        assert len(axis.seconds) == 4
     assert render_growth(result).count("exponent") == 4

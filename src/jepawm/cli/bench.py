@@ -7,7 +7,7 @@ from typing import Literal
 import tyro
 
 from jepawm.cli.choices import DeviceName, choose_device
-from jepawm.cli.output import render_fields
+from jepawm.cli.output import render_fields, to_json
 from jepawm.cli.parsing import Command, Outcome, parse
 from jepawm.engine.config import EngineConfig
 from jepawm.errors import UserError
@@ -85,10 +85,15 @@ def prepare_bench(argv: list[str]) -> Command:
             window=options.window,
             context=options.context,
         )
-        measure = bench_growth if options.growth else bench_planning
-        device = choose_device(options.device)
-        result = measure(size, job, engine=engine, device=device, repeats=options.repeats)
-        text = render_growth(result) if options.growth else render_fields(result)
+        device, repeats = choose_device(options.device), options.repeats
+        if options.growth:
+            growth = bench_growth(size, job, engine=engine, device=device, repeats=repeats)
+            result = {name: to_json(axis) for name, axis in growth.items()}
+            text = render_growth(growth)
+        else:
+            plans = bench_planning(size, job, engine=engine, device=device, repeats=repeats)
+            result = to_json(plans)
+            text = render_fields(result)
         return Outcome(result={"size": options.size, **result}, text=text)
 
     return Command(run=run, as_json=options.json)

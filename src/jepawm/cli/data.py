@@ -126,7 +126,8 @@ def _prepare_import(argv: list[str]) -> Command:
             requirements=_part(options, checking.Requirements),
             options=_part(options, importing.ImportOptions),
         )
-        return _outcome(result)
+        store = to_json(result.store)
+        return _outcome(store | {k: v for k, v in to_json(result).items() if k != "store"})
 
     return Command(run=run, as_json=options.json)
 
@@ -140,9 +141,8 @@ def _prepare_inspect(argv: list[str]) -> Command:
         from jepawm.runs import inspect_data
 
         read_options = _part(options, ReadOptions)
-        return _outcome(
-            inspect_data(options.path, format_name=options.format, read_options=read_options)
-        )
+        found = inspect_data(options.path, format_name=options.format, read_options=read_options)
+        return _outcome(to_json(found))
 
     return Command(run=run, as_json=options.json)
 
@@ -162,7 +162,7 @@ def _prepare_check(argv: list[str]) -> Command:
             read_options=_part(options, ReadOptions),
             requirements=_part(options, checking.Requirements),
         )
-        return _outcome(result, exit_code=0 if result["good"] else 2)
+        return _outcome(to_json(result), exit_code=0 if result.good else 2)
 
     return Command(run=run, as_json=options.json)
 
@@ -175,14 +175,13 @@ def _prepare_export(argv: list[str]) -> Command:
         from jepawm.data import exporting
         from jepawm.runs import export_data
 
-        return _outcome(
-            export_data(
-                options.path,
-                options.out,
-                format_name=options.format,
-                options=_part(options, exporting.ExportOptions),
-            )
+        done = export_data(
+            options.path,
+            options.out,
+            format_name=options.format,
+            options=_part(options, exporting.ExportOptions),
         )
+        return _outcome(to_json(done))
 
     return Command(run=run, as_json=options.json)
 
@@ -231,8 +230,19 @@ def _part(options: SourceOptions | ExportOptions, kind: Callable[..., Config]) -
     return kind(**{name: getattr(options, name) for name in names})
 
 
+_NOTHING = {
+    "frames_per_second": "unknown",
+    "proprio_width": "none",
+    "state_width": "none",
+    "tasks": "none",
+}
+"""Words for what a data set lacks, by field."""
+
+
 def _outcome(found: Result, *, exit_code: int = 0) -> Outcome:
-    result = {key.replace("_", " "): value for key, value in found.items()}
+    result = {
+        key.replace("_", " "): value or _NOTHING.get(key, value) for key, value in found.items()
+    }
     lists = {key: result[key] for key in ("problems", "notes") if key in result}
     plain = {key: value for key, value in result.items() if key not in lists}
     lines = [render_fields(plain)]

@@ -1,12 +1,13 @@
 """`jepawm report`, `jepawm list` and `jepawm check`: look at what is there."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from jepawm.cli.output import render_fields
+from jepawm.cli.output import render_fields, to_json
 from jepawm.cli.parsing import Command, Outcome, parse
 
 
@@ -48,13 +49,43 @@ def prepare_list(argv: list[str]) -> Command:
     options, _ = parse(ListOptions, argv, verb="list", description=text, parts={})
 
     def run() -> Outcome:
-        result = list_all()
+        result = to_json(list_all())
         return Outcome(result=result, text=render_fields(result))
 
     return Command(run=run, as_json=options.json)
 
 
-def list_all() -> dict[str, object]:
+@dataclass(frozen=True, kw_only=True)
+class Names:
+    """Everything that has a name, sorted."""
+
+    recipes: Sequence[str]
+    """Configurations of whole trainings."""
+    environments: Sequence[str]
+    """Environments."""
+    collection_policies: Sequence[str]
+    """Policies that collect data."""
+    encoders: Sequence[str]
+    """Families of encoders."""
+    objectives: Sequence[str]
+    """Objectives."""
+    planners: Sequence[str]
+    """Planners."""
+    protocols: Sequence[str]
+    """Evaluation protocols."""
+    data_formats: Sequence[str]
+    """Formats that `data import` reads."""
+    export_formats: Sequence[str]
+    """Formats that `data export` writes."""
+    checkpoints: Sequence[str]
+    """Bundled checkpoints."""
+    released: Sequence[str]
+    """Released models that `import` takes."""
+    released_decoders: Sequence[str]
+    """Released decoders that `import` takes."""
+
+
+def list_all() -> Names:
     """List everything that has a name."""
     from jepawm.data.exporting import EXPORTERS
     from jepawm.data.formats import FORMATS
@@ -66,20 +97,20 @@ def list_all() -> dict[str, object]:
     from jepawm.protocol import PROTOCOLS
     from jepawm.recipes import RECIPES
 
-    return {
-        "recipes": RECIPES.names(),
-        "environments": ENVIRONMENTS.names(),
-        "collection_policies": POLICIES.names(),
-        "encoders": ENCODERS.names(),
-        "objectives": OBJECTIVES.names(),
-        "planners": PLANNERS.names(),
-        "protocols": sorted(PROTOCOLS),
-        "data_formats": FORMATS.names(),
-        "export_formats": EXPORTERS.names(),
-        "checkpoints": bundled_names(),
-        "released": sorted(RELEASED),
-        "released_decoders": sorted(DECODERS),
-    }
+    return Names(
+        recipes=RECIPES.names(),
+        environments=ENVIRONMENTS.names(),
+        collection_policies=POLICIES.names(),
+        encoders=ENCODERS.names(),
+        objectives=OBJECTIVES.names(),
+        planners=PLANNERS.names(),
+        protocols=sorted(PROTOCOLS),
+        data_formats=FORMATS.names(),
+        export_formats=EXPORTERS.names(),
+        checkpoints=bundled_names(),
+        released=sorted(RELEASED),
+        released_decoders=sorted(DECODERS),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +135,7 @@ def prepare_check(argv: list[str]) -> Command:
 
         results = runner.run(options.folder)
         return Outcome(
-            result=runner.to_json(results),
+            result=to_json(runner.summarize(results)),
             text=runner.render(results),
             exit_code=0 if runner.all_passed(results) else 1,
         )

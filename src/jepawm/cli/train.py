@@ -234,7 +234,7 @@ def prepare_import(argv: list[str]) -> Command:
     def run() -> Outcome:
         from jepawm.runs import import_checkpoint
 
-        result = import_checkpoint(
+        done = import_checkpoint(
             options.project,
             options.file,
             out=options.out,
@@ -244,6 +244,10 @@ def prepare_import(argv: list[str]) -> Command:
             window=options.window,
             overwrite=options.overwrite,
         )
+        result = {key: value for key, value in to_json(done).items() if key != "world_model"}
+        if (model := done.world_model) is not None:
+            result |= {"encoder_weights": model.encoder_weights, **model.origin}
+            result["normalizer"] = model.normalizer
         return Outcome(result=result, text=render_fields(result))
 
     return Command(run=run, as_json=options.json)

@@ -70,6 +70,34 @@ class CaseResult:
         return max(self.comparisons, key=lambda one: one.excess, default=None)
 
 
+@dataclass(frozen=True, kw_only=True)
+class CaseSummary:
+    """A case in numbers."""
+
+    name: str
+    """The file's path below the folder, without its ending."""
+    verdict: Verdict
+    """Whether it ran and every value was within its tolerance."""
+    max_error: float | None
+    """Largest error; None: nothing was compared."""
+    of_limit: float | None
+    """Largest error as a fraction of what its tolerance allows; None: nothing was compared."""
+    tolerance: str
+    """The file's own tolerance, as text."""
+    message: str
+    """Why it failed or cannot run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoldenSummary:
+    """All cases of a folder in numbers."""
+
+    counts: dict[str, int]
+    """Cases of each verdict."""
+    cases: Sequence[CaseSummary]
+    """Each case, by name."""
+
+
 def run(folder: Path) -> list[CaseResult]:
     """Run every `.npz` file below `folder`, sorted by name; one bad file stops no other."""
     if not folder.is_dir():
@@ -159,20 +187,20 @@ def render(results: Sequence[CaseResult]) -> str:
     return "\n".join(lines)
 
 
-def to_json(results: Sequence[CaseResult]) -> dict[str, object]:
-    """Return golden results as a JSON object."""
+def summarize(results: Sequence[CaseResult]) -> GoldenSummary:
+    """Return golden results in numbers."""
     cases = [
-        {
-            "name": result.name,
-            "verdict": result.verdict,
-            "max_error": max((one.max_error for one in result.comparisons), default=None),
-            "of_limit": None if result.worst is None else result.worst.excess,
-            "tolerance": result.tolerance,
-            "message": result.message,
-        }
+        CaseSummary(
+            name=result.name,
+            verdict=result.verdict,
+            max_error=max((one.max_error for one in result.comparisons), default=None),
+            of_limit=None if result.worst is None else result.worst.excess,
+            tolerance=result.tolerance,
+            message=result.message,
+        )
         for result in results
     ]
-    return {"counts": count_verdicts(results), "cases": cases}
+    return GoldenSummary(counts=count_verdicts(results), cases=cases)
 
 
 def count_verdicts(results: Sequence[CaseResult]) -> dict[str, int]:

@@ -83,6 +83,52 @@ class PlanJob:
             )
 
 
+@dataclass(frozen=True, kw_only=True)
+class PlanMeasurement:
+    """What plans of one job take."""
+
+    seconds_per_plan: float
+    """Median seconds of a plan."""
+    seconds_from_to: tuple[float, float]
+    """Shortest and longest seconds of a plan."""
+    plans_measured: int
+    """Plans."""
+    gflop: float
+    """GFLOP that a plan executes."""
+    gflop_plain: float
+    """GFLOP of plain rollouts for the same plan."""
+    peak_gflop_per_second: float
+    """Peak of the machine's matrix products, mean of before and after."""
+    floor_seconds: float
+    """Seconds of a plan at the peak."""
+    fraction_of_peak: float
+    """Fraction of the peak that the median plan reaches."""
+    peak_memory_mib: float
+    """Largest memory of the process or the accelerator so far, in MiB."""
+    parameters: int
+    """Parameters of the model."""
+    job: PlanJob
+    """What was planned."""
+    engine: EngineConfig
+    """How candidates were rolled out."""
+    threads: int
+    """Threads of a CPU."""
+    device: str
+    """Where."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AxisGrowth:
+    """How the time of an iteration grows along one axis."""
+
+    values: Sequence[float]
+    """Sizes along the axis, ascending."""
+    seconds: Sequence[float]
+    """Median seconds of an iteration at each."""
+    exponent: float
+    """Exponent of the power law fitted to them."""
+
+
 def sizes() -> dict[str, Size]:
     """Return the sizes by name."""
     lewm = PredictorConfig(
@@ -161,7 +207,7 @@ def _option(field: str) -> str:
 
 def bench_planning(
     size: Size, job: PlanJob, *, engine: EngineConfig, device: str, repeats: int
-) -> dict[str, object]:
+) -> PlanMeasurement:
     """Measure plans of one job, the peak of the machine before and after.
 
     Args:
@@ -185,22 +231,22 @@ def bench_planning(
     memory = peak_memory_mib(place)
     gflop, plain = bench.count()
     peak, middle = sum(peaks) / 2, median(seconds)
-    return {
-        "seconds_per_plan": middle,
-        "seconds_from_to": [min(seconds), max(seconds)],
-        "plans_measured": len(seconds),
-        "gflop": gflop,
-        "gflop_plain": plain,
-        "peak_gflop_per_second": peak,
-        "floor_seconds": gflop / peak,
-        "fraction_of_peak": gflop / middle / peak,
-        "peak_memory_mib": memory,
-        "parameters": sum(one.numel() for one in bench.model.parameters()),
-        "job": vars(job),
-        "engine": vars(engine),
-        "threads": engine.num_threads or torch.get_num_threads(),
-        "device": device,
-    }
+    return PlanMeasurement(
+        seconds_per_plan=middle,
+        seconds_from_to=(min(seconds), max(seconds)),
+        plans_measured=len(seconds),
+        gflop=gflop,
+        gflop_plain=plain,
+        peak_gflop_per_second=peak,
+        floor_seconds=gflop / peak,
+        fraction_of_peak=gflop / middle / peak,
+        peak_memory_mib=memory,
+        parameters=sum(one.numel() for one in bench.model.parameters()),
+        job=job,
+        engine=engine,
+        threads=engine.num_threads or torch.get_num_threads(),
+        device=device,
+    )
 
 
 class PlanningBench:
@@ -299,12 +345,10 @@ def peak_memory_mib(device: torch.device) -> float:
 
 def bench_growth(
     size: Size, job: PlanJob, *, engine: EngineConfig, device: str, repeats: int
-) -> dict[str, object]:
+) -> dict[str, AxisGrowth]:
     """Measure one iteration while samples, horizon, tokens and tasks each grow tenfold.
 
     Samples start from the job's number; the other parts start from 1, tokens from 1 or 16.
-
-    Returns per axis the values, the seconds and the exponent of the power law fitted to them.
     """
     tune_process()
     axes: dict[str, list[tuple[int, Size, PlanJob]]] = {
@@ -319,7 +363,7 @@ def bench_growth(
         ],
         "tasks": [(n, size, replace(job, num_tasks=n)) for n in (1, 2, 5, 10)],
     }
-    result: dict[str, object] = {}
+    grown: dict[str, AxisGrowth] = {}
     for name, cases in axes.items():
         benches = [
             PlanningBench(one, task, engine=engine, device=torch.device(device))
@@ -333,12 +377,9 @@ def bench_growth(
                 times[index].append(perf_counter() - start)
         values = [float(value) for value, _, _ in cases]
         seconds = [median(one[1:]) for one in times]
-        result[name] = {
-            "values": values,
-            "seconds": seconds,
-            "exponent": fitted_exponent(values, seconds),
-        }
-    return result
+        exponent = fitted_exponent(values, seconds)
+        grown[name] = AxisGrowth(values=values, seconds=seconds, exponent=exponent)
+    return grown
 
 
 def fitted_exponent(values: Sequence[float], seconds: Sequence[float]) -> float:
@@ -349,12 +390,11 @@ def fitted_exponent(values: Sequence[float], seconds: Sequence[float]) -> float:
     return covariance / sum((a - mean_x) ** 2 for a in x)
 
 
-def render_growth(result: Mapping[str, object]) -> str:
+def render_growth(growth: Mapping[str, AxisGrowth]) -> str:
     """Render one line per axis."""
     lines = []
-    for name, axis in result.items():
-        assert isinstance(axis, dict)
-        pairs = zip(axis["values"], axis["seconds"], strict=True)
+    for name, axis in growth.items():
+        pairs = zip(axis.values, axis.seconds, strict=True)
         points = ", ".join(f"{value:.0f}: {1e3 * second:.1f} ms" for value, second in pairs)
-        lines.append(f"{name:<8} exponent {axis['exponent']:.2f}   {points}")
+        lines.append(f"{name:<8} exponent {axis.exponent:.2f}   {points}")
     return "\n".join(lines)

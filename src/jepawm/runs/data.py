@@ -1,5 +1,7 @@
 """`jepawm data`: import, inspect, check and export data sets."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,102 @@ from jepawm.data.manifest import MANIFEST_NAME
 from jepawm.data.recording import ReadOptions, Source
 
 
+@dataclass(frozen=True, kw_only=True)
+class StoreSummary:
+    """What a store holds."""
+
+    store: Path
+    """Its folder."""
+    environment: str
+    """Name of the environment or robot."""
+    episodes: int
+    """Episodes."""
+    frames: int
+    """Frames of all episodes."""
+    frames_of_an_episode: str
+    """Shortest, longest and median length, in words."""
+    frames_per_second: float | None
+    """Frames per second; None: unknown."""
+    pixels: str
+    """Size of a frame and how it is stored, in words."""
+    action_width: int
+    """Numbers in an action."""
+    proprio_width: int | None
+    """Numbers of proprioception; None: there is none."""
+    state_width: int | None
+    """Numbers in a simulator's state; None: there is none."""
+    tasks: Sequence[str]
+    """Texts of the tasks, sorted."""
+    imported_from: str
+    """Where the episodes are from, in words."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportedData:
+    """What an import wrote."""
+
+    store: StoreSummary
+    """The new store."""
+    skipped_episodes: int
+    """Bad episodes that were left out."""
+    notes: Sequence[str]
+    """What was found in the source, a line each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceSummary:
+    """What a foreign data set holds."""
+
+    source: Path
+    """What was opened."""
+    format: str
+    """Name of its format."""
+    environment: str
+    """Name of the environment or robot."""
+    episodes: int
+    """Episodes."""
+    frames_per_second: float | None
+    """Frames per second; None: unknown."""
+    cameras: Sequence[str]
+    """All cameras there are."""
+    camera_read: str
+    """The one that is read."""
+    files: int
+    """Files that it consists of."""
+    bytes: int
+    """Size of all files."""
+    columns: Mapping[str, str]
+    """What else there is, by name, with its type and shape in words."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckedData:
+    """What a check found."""
+
+    good: bool
+    """Whether all episodes can be used."""
+    episodes: int
+    """Episodes."""
+    bad_episodes: int | None = None
+    """Episodes that cannot be used; None for a store, which holds none."""
+    problems: Sequence[str]
+    """What makes them bad, a line each."""
+    notes: Sequence[str]
+    """What else is worth knowing, a line each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportedData:
+    """What an export wrote."""
+
+    exported: Path
+    """The new folder."""
+    format: str
+    """Name of its format."""
+    episodes: int
+    """Episodes."""
+
+
 def import_data(
     path: Path,
     out: Path,
@@ -21,22 +119,22 @@ def import_data(
     read_options: ReadOptions,
     requirements: Requirements,
     options: ImportOptions,
-) -> dict[str, object]:
+) -> ImportedData:
     """Import a foreign data set into a new store; returns what was written."""
     source = open_source(path, name=format_name, options=read_options)
     imported = import_source(
         source, out, options=options, requirements=requirements, read_options=read_options
     )
-    return {
-        **_describe_store(imported.store),
-        "skipped episodes": imported.num_skipped,
-        "notes": [problem.to_text() for problem in imported.problems],
-    }
+    return ImportedData(
+        store=_describe_store(imported.store),
+        skipped_episodes=imported.num_skipped,
+        notes=[problem.to_text() for problem in imported.problems],
+    )
 
 
 def inspect_data(
     path: Path, *, format_name: str | None, read_options: ReadOptions
-) -> dict[str, object]:
+) -> StoreSummary | SourceSummary:
     """Describe a store or a foreign data set."""
     if format_name is None and _is_store(path):
         return _describe_store(open_store(path))
@@ -49,71 +147,69 @@ def check_data(
     format_name: str | None,
     read_options: ReadOptions,
     requirements: Requirements,
-) -> dict[str, object]:
+) -> CheckedData:
     """List all problems of a store or a foreign data set; `good` says whether all can be used."""
     if format_name is None and _is_store(path):
         store = open_store(path)
         store.verify()
-        return {"good": True, "episodes": len(store), "problems": [], "notes": []}
+        return CheckedData(good=True, episodes=len(store), problems=[], notes=[])
     source = open_source(path, name=format_name, options=read_options)
     problems = check_source(source, requirements)
     fatal = [problem for problem in problems if problem.fatal]
-    return {
-        "good": not fatal,
-        "episodes": len(source.episodes),
-        "bad episodes": len({problem.episode for problem in fatal}),
-        "problems": [problem.to_text() for problem in fatal],
-        "notes": [problem.to_text() for problem in problems if not problem.fatal],
-    }
+    return CheckedData(
+        good=not fatal,
+        episodes=len(source.episodes),
+        bad_episodes=len({problem.episode for problem in fatal}),
+        problems=[problem.to_text() for problem in fatal],
+        notes=[problem.to_text() for problem in problems if not problem.fatal],
+    )
 
 
-def export_data(
-    path: Path, out: Path, *, format_name: str, options: ExportOptions
-) -> dict[str, object]:
+def export_data(path: Path, out: Path, *, format_name: str, options: ExportOptions) -> ExportedData:
     """Write a store in another format; returns what was written."""
     store = open_store(path)
     export_store(store, out, format_name=format_name, options=options)
-    return {"exported": out, "format": format_name, "episodes": len(store)}
+    return ExportedData(exported=out, format=format_name, episodes=len(store))
 
 
 def _is_store(path: Path) -> bool:
     return (path / MANIFEST_NAME).is_file()
 
 
-def _describe_store(store: EpisodeStore) -> dict[str, object]:
+def _describe_store(store: EpisodeStore) -> StoreSummary:
     manifest = store.manifest
     source = manifest.source
-    return {
-        "store": store.path,
-        "environment": manifest.environment,
-        "episodes": manifest.num_episodes,
-        "frames": manifest.num_frames,
-        "frames of an episode": _spread(store.lengths),
-        "frames per second": manifest.fps or "unknown",
-        "pixels": f"{manifest.image_size} x {manifest.image_size}, {manifest.pixel_encoding}",
-        "action width": manifest.action_dim,
-        "proprio width": manifest.proprio_dim or "none",
-        "state width": manifest.state_dim or "none",
-        "tasks": sorted(set(store.tasks) - {""}) or "none",
-        "imported from": "collected here"
+    return StoreSummary(
+        store=store.path,
+        environment=manifest.environment,
+        episodes=manifest.num_episodes,
+        frames=manifest.num_frames,
+        frames_of_an_episode=_spread(store.lengths),
+        frames_per_second=manifest.fps,
+        pixels=f"{manifest.image_size} x {manifest.image_size}, {manifest.pixel_encoding}",
+        action_width=manifest.action_dim,
+        proprio_width=manifest.proprio_dim,
+        state_width=manifest.state_dim,
+        tasks=sorted(set(store.tasks) - {""}),
+        imported_from="collected here"
         if source is None
         else f"{source.name} ({source.format}, camera {source.camera})",
-    }
+    )
 
 
-def _describe_source(source: Source) -> dict[str, object]:
-    return {
-        "source": source.path,
-        "format": source.format,
-        "environment": source.environment,
-        "episodes": len(source.episodes),
-        "frames per second": source.fps or "unknown",
-        "cameras": list(source.cameras),
-        "camera read": source.camera,
-        "files": len(source.files),
-        "bytes": sum(file.stat().st_size for file in source.files),
-        "columns": dict(source.columns),
-    }
+def _describe_source(source: Source) -> SourceSummary:
+    return SourceSummary(
+        source=source.path,
+        format=source.format,
+        environment=source.environment,
+        episodes=len(source.episodes),
+        frames_per_second=source.fps,
+        cameras=list(source.cameras),
+        camera_read=source.camera,
+        files=len(source.files),
+        bytes=sum(file.stat().st_size for file in source.files),
+        columns=dict(source.columns),
+    )
 
 
 def _spread(lengths: np.ndarray) -> str:

@@ -1,11 +1,12 @@
 """`jepawm import`: checkpoints of other projects become checkpoints of this library."""
 
 import json
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from jepawm.checkpoint import Checkpoint, find_checkpoint, save_checkpoint
+from jepawm.checkpoint import Checkpoint, JsonValue, find_checkpoint, save_checkpoint
 from jepawm.errors import UserError
 from jepawm.hub.decoders import import_decoder
 from jepawm.hub.imports import Imported, import_dino_wm, import_jepa_wms, import_vjepa2_ac
@@ -13,6 +14,40 @@ from jepawm.hub.released import DECODERS, RELEASED
 from jepawm.normalizer import Normalizer
 
 Project = Literal["jepa-wms", "dino-wm", "vjepa2-ac"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportedModel:
+    """What is told of a world model and not of a decoder."""
+
+    encoder_weights: str | None
+    """Where the weights of the frozen encoder are; None: its encoder has no such place."""
+    origin: Mapping[str, JsonValue]
+    """The file, and what of it was dropped."""
+    normalizer: Mapping[str, list[float] | None]
+    """Statistics of its training data."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportedCheckpoint:
+    """A file of another project that is a checkpoint now."""
+
+    file: Path
+    """The file."""
+    written: Path
+    """Folder of the checkpoint."""
+    tensors: int
+    """Tensors in it."""
+    parameters: int
+    """Numbers in all of them."""
+    missing: int = 0
+    """Tensors that the file lacks: none, anything else is refused."""
+    unexpected: int = 0
+    """Tensors of the file that have no place: none, anything else is refused."""
+    model: str
+    """Name of the released model."""
+    world_model: ImportedModel | None = None
+    """More on a world model; None: it is a decoder."""
 
 
 def import_checkpoint(
@@ -25,7 +60,7 @@ def import_checkpoint(
     statistics: Path | None,
     window: int,
     overwrite: bool = False,
-) -> dict[str, object]:
+) -> ImportedCheckpoint:
     """Import a file and write a checkpoint folder that `jepawm.hub.load` takes.
 
     Args:
@@ -57,35 +92,33 @@ def import_checkpoint(
             )
         checkpoint = import_decoder(path, DECODERS[model])
         save_checkpoint(out, checkpoint)
-        return _summary(checkpoint, path, out) | {"model": model}
+        return _summary(checkpoint, path, out, model=model)
     else:
         imported = import_jepa_wms(path, model, encoder_weights=encoder_weights)
     if statistics is not None:
         imported = replace(imported, normalizer=_statistics(statistics, like=imported.normalizer))
     checkpoint = imported.checkpoint()
     save_checkpoint(out, checkpoint)
-    return _summary(checkpoint, path, out) | _details(imported)
+    done = _summary(checkpoint, path, out, model=imported.experiment.name)
+    return replace(done, world_model=_details(imported))
 
 
-def _summary(checkpoint: Checkpoint, path: Path, out: Path) -> dict[str, object]:
-    return {
-        "file": path,
-        "written": out,
-        "tensors": len(checkpoint.tensors),
-        "parameters": sum(value.numel() for value in checkpoint.tensors.values()),
-        "missing": 0,  # anything else was refused
-        "unexpected": 0,
-    }
+def _summary(checkpoint: Checkpoint, path: Path, out: Path, *, model: str) -> ImportedCheckpoint:
+    return ImportedCheckpoint(
+        file=path,
+        written=out,
+        tensors=len(checkpoint.tensors),
+        parameters=sum(value.numel() for value in checkpoint.tensors.values()),
+        model=model,
+    )
 
 
-def _details(imported: Imported) -> dict[str, object]:
-    encoder = imported.experiment.encoder
-    return {
-        "model": imported.experiment.name,
-        "encoder_weights": getattr(encoder, "weights", None),
-        **imported.origin,
-        "normalizer": imported.normalizer.to_json(),
-    }
+def _details(imported: Imported) -> ImportedModel:
+    return ImportedModel(
+        encoder_weights=getattr(imported.experiment.encoder, "weights", None),
+        origin=imported.origin,
+        normalizer=imported.normalizer.to_json(),
+    )
 
 
 def _statistics(path: Path, *, like: Normalizer) -> Normalizer:
