@@ -108,7 +108,7 @@ def damage(groups: Groups, change: str) -> Groups:
         ("extra", "is not jepa_wm_pusht: unexpected predictor.magic.weight"),
         ("shape", "predictor_blocks.0.attn.qkv.weight is (3, 2) instead of (1200, 400)"),
         ("nan", "NaN or infinite weights in predictor.predictor_blocks.0.attn.qkv.weight"),
-        ("group", "holds heads beside predictor, action_encoder, proprio_encoder"),
+        ("group", "holds heads besides predictor, action_encoder, proprio_encoder"),
         ("no group", "missing proprio_encoder.patch_embed.weight; missing proprio_encoder.patch_"),
     ],
 )
