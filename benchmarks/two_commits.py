@@ -4,9 +4,9 @@
     python benchmarks/two_commits.py --before ../before --rounds 5
 
 Each job runs in a process of its own, with default settings, once for each commit in every round;
-the side that goes first changes from round to round. Medians of the rounds are compared, and the
-row goes to results/two_commits.jsonl. Rounds of a job are the same command; each commit runs its
-own copy of the benchmark scripts.
+the side that goes first changes from round to round. Medians of the rounds are compared, and a row
+for each job goes to results/two_commits.jsonl. Each commit runs its own copy of the benchmark
+scripts.
 """
 
 import argparse
@@ -92,7 +92,7 @@ JOBS: dict[str, tuple[str, Reader]] = {
 
 
 def main() -> None:
-    """Run all jobs, print medians and their ratio, append a row."""
+    """Run all jobs, print medians and their ratio, append a row for each."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -102,19 +102,19 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=ROOT / "results" / "two_commits.jsonl")
     options = parser.parse_args()
     trees = {"before": options.before.resolve(), "after": ROOT.resolve()}
-    row: dict[str, object] = {
-        "command": f"python benchmarks/two_commits.py --before BEFORE --rounds {options.rounds}",
-        "date": datetime.now(tz=UTC).date().isoformat(),
-        "machine": machine(),
-        "commits": {side: commit(tree) for side, tree in trees.items()},
-    }
+    command = f"python benchmarks/two_commits.py --before BEFORE --rounds {options.rounds}"
     with tempfile.TemporaryDirectory() as folder:
-        row["jobs"] = {
-            name: compare(name, trees, folder=Path(folder), rounds=options.rounds)
-            for name in options.jobs
-        }
-    with options.results.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
+        for name in options.jobs:
+            row = {
+                "command": f"{command} --jobs '{name}'",
+                "date": datetime.now(tz=UTC).date().isoformat(),
+                "machine": machine(),
+                "commits": {side: commit(tree) for side, tree in trees.items()},
+                "job": name,
+                **compare(name, trees, folder=Path(folder), rounds=options.rounds),
+            }
+            with options.results.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
 
 
 def compare(name: str, trees: dict[str, Path], *, folder: Path, rounds: int) -> dict[str, object]:
