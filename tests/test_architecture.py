@@ -17,7 +17,7 @@ PYTHON_FILES = SOURCES + [
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60
 MAX_EXAMPLE_LINES = 60
-# Functions of three things that everyone writes without names: (q, k, v), (name, got, expected).
+# Functions of three things that everyone writes without names: (q, k, v), (name, got, expected), (content, name, kind).
 POSITIONAL = {
     "attend",
     "attend_frames",
@@ -26,7 +26,9 @@ POSITIONAL = {
     "attend_split",
     "attend_to_few",
     "compare",
+    "entry",
     "exact",
+    "optional_entry",
     "prediction_loss",
     "register",
 }

@@ -1,15 +1,144 @@
-"""Configurations from plain JSON, every field checked: nothing is converted, nothing is ignored."""
+"""Plain JSON, every field checked: nothing is converted, nothing is ignored.
 
-from collections.abc import Callable, Mapping
+Files come in by `read_json`, their values by `expect`; configurations by `strict_converter`.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from typing import cast
+from pathlib import Path
+from typing import NoReturn, TypeVar, cast
 
 import cattrs
 from cattrs.errors import BaseValidationError, ForbiddenExtraKeysError
 from cattrs.v import format_exception
 
-from jepawm.errors import UserError
+from jepawm.border import foreign, require_regular
+from jepawm.errors import UserError, plain_text, show
 from jepawm.registry import Registry
+
+Kind = TypeVar("Kind", bool, int, float, str, list, dict)
+_WORDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a finite number",
+    str: "a text",
+    list: "a list",
+    dict: "an object",
+}
+_MOST_BYTES = 2**28
+_MOST_CHARACTERS = 2**26
+_MOST_DIGITS = 40
+_DEEPEST = 100
+_HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
+_LATER = "copy it again"
+
+
+def read_json(path: Path, *, what: str, remedy: str = _LATER) -> object:
+    """Read a file of JSON.
+
+    Args:
+        path: the file.
+        what: what it should be, in words: `configuration`.
+        remedy: what to do about a damaged one.
+    """
+    return parse_json(read_text(path, what=what, remedy=remedy), where=str(path), remedy=remedy)
+
+
+def read_text(path: Path, *, what: str, remedy: str = _LATER) -> str:
+    """Read a file of text in UTF-8, up to 256 MiB."""
+    require_regular(path, remedy)
+    name = plain_text(str(path))
+    if path.stat().st_size > _MOST_BYTES:
+        raise UserError(f"{name} is larger than {_MOST_BYTES:,} bytes, no {what}; {remedy}")
+    with foreign(path, what), path.open("rb") as file:
+        content = file.read(_MOST_BYTES)  # what is no file of a disk has no honest size
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{name} is no {what}: not UTF-8 ({error.reason}); {remedy}") from error
+
+
+def parse_json(text: str, *, where: str, remedy: str = _LATER) -> object:
+    """Return the value of a text of JSON.
+
+    Refused are doubled names, NaN and infinity, numbers of more than 40 digits before the point,
+    more than 100 levels, and halves of characters, which no file could hold again.
+
+    Args:
+        text: the text.
+        where: file (and line) for messages.
+        remedy: what to do about a damaged one.
+    """
+    try:
+        if len(text) > _MOST_CHARACTERS:
+            raise ValueError(f"{len(text):,} characters are too many")
+        value = json.loads(
+            text,
+            parse_int=_whole,
+            parse_float=_finite,
+            parse_constant=_refuse_constant,
+            object_pairs_hook=_object,
+        )
+        _check_depth(value, text)
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deep" if isinstance(error, RecursionError) else plain_text(str(error))
+        raise UserError(
+            f"{plain_text(where)} is truncated or altered ({reason}); {remedy}"
+        ) from error
+    return value
+
+
+def expect(
+    value: object, kind: type[Kind], *, where: Path | str, field: str, remedy: str = _LATER
+) -> Kind:
+    """Return a value of JSON if it is of one kind; a whole number may serve as a float.
+
+    Args:
+        value: the value.
+        kind: bool, int, float (a finite one), str, list or dict.
+        where: the file, for messages.
+        field: name of the value.
+        remedy: what to do about another kind.
+    """
+    if kind is float and type(value) is int:
+        value = float(value)  # of 40 digits at most
+    if type(value) is not kind or (isinstance(value, float) and not math.isfinite(value)):
+        raise UserError(
+            f"{plain_text(str(where))}: {plain_text(field)} is {show(value)}, not {_WORDS[kind]}; "
+            f"{remedy}"
+        )
+    return cast(Kind, value)
+
+
+def entry(
+    content: Mapping[str, object],
+    name: str,
+    kind: type[Kind],
+    *,
+    where: Path | str,
+    remedy: str = _LATER,
+) -> Kind:
+    """Return an entry of an object that must be there, of one kind."""
+    if name not in content:
+        raise UserError(f"{plain_text(str(where))} lacks {plain_text(name)}; {remedy}")
+    return expect(content[name], kind, where=where, field=name, remedy=remedy)
+
+
+def optional_entry(
+    content: Mapping[str, object],
+    name: str,
+    kind: type[Kind],
+    *,
+    where: Path | str,
+    remedy: str = _LATER,
+) -> Kind | None:
+    """Return an entry of an object, of one kind; None if it is null or not there."""
+    if content.get(name) is None:
+        return None
+    return expect(content[name], kind, where=where, field=name, remedy=remedy)
 
 
 def strict_converter() -> cattrs.Converter:
@@ -75,6 +204,67 @@ def register_named(
 def problems(error: BaseValidationError | ForbiddenExtraKeysError) -> str:
     """Say which fields are wrong, and how."""
     return "; ".join(cattrs.transform_error(error, format_exception=_problem))
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError(f"a number of {len(digits)} digits")
+    return int(digits)
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError(f"the number {digits[:_MOST_DIGITS]} is too large")
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{twice!r} is there twice")
+    return content
+
+
+def _check_depth(value: object, text: str) -> None:
+    """Refuse deep values and texts with half a character; most texts show at once that they are fine."""
+    has_halves = _HALF_CHARACTER.search(text) is not None
+    if not has_halves and text.count("[") + text.count("{") <= _DEEPEST:
+        return
+    level = [value]
+    for _ in range(_DEEPEST + 1):
+        if has_halves:
+            for one in level:
+                _require_whole_characters(one)
+        level = [
+            item
+            for one in level
+            for item in _items(one)
+            if has_halves or isinstance(item, dict | list)
+        ]
+        if not level:
+            return
+    raise ValueError("nested too deep")
+
+
+def _items(value: object) -> Iterator[object]:
+    if isinstance(value, dict):
+        yield from value.values()
+    elif isinstance(value, list):
+        yield from value
+
+
+def _require_whole_characters(value: object) -> None:
+    texts = value if isinstance(value, dict) else [value]
+    for text in texts:
+        if isinstance(text, str):
+            text.encode()  # raises a ValueError
 
 
 def _plain(value: object, kind: type) -> object:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from jepawm.compute import count_gflop, matmul_peak
 from jepawm.engine.config import EngineConfig
-from jepawm.engine.kernels.flops import kernel_formulas
+from jepawm.engine.kernels.split_products import kernel_formulas
 from jepawm.engine.process import tune_process
 from jepawm.engine.rollout_engine import RolloutEngine, computing
 from jepawm.errors import UserError

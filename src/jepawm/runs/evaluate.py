@@ -10,7 +10,7 @@ from jepawm.agent import AgentConfig, PlanningAgent
 from jepawm.compute import count_gflop, matmul_peak
 from jepawm.contracts import Env, Planner, TaskSource
 from jepawm.engine.config import Precision
-from jepawm.engine.kernels.flops import kernel_formulas
+from jepawm.engine.kernels.split_products import kernel_formulas
 from jepawm.engine.process import tune_process
 from jepawm.envs import RECORDINGS
 from jepawm.errors import UserError

@@ -7,8 +7,7 @@ import torch.nn.functional as F
 from jepawm.compute import count_gflop
 from jepawm.engine.config import Precision
 from jepawm.engine.fast_block import FastBlock
-from jepawm.engine.kernels.flops import kernel_formulas
-from jepawm.engine.kernels.split_products import split_linear, split_weight
+from jepawm.engine.kernels.split_products import kernel_formulas, split_linear, split_weight
 from jepawm.engine.packed_linear import PackedLinear
 from jepawm.models.blocks import Block
 

@@ -1,7 +1,7 @@
 """Attention in one pass, by the kernels of `split_attention.cpp`."""
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import torch
@@ -92,3 +92,15 @@ def define_operators() -> torch.library.Library:
         found.define(f"{name}(Tensor query, Tensor[] keys, Tensor[] values) -> Tensor")
         found.impl(name, function, "CPU")
     return found
+
+
+def attention_formulas() -> dict[object, Callable[..., int]]:
+    """Return the FLOP of the float32 attention that a kernel stands for, by operator."""
+    define_operators()
+    return {torch.ops.jepawm.split_attend: _count_attention}
+
+
+def _count_attention(
+    query: torch.Size, keys: list[torch.Size], *_args: object, **_kwargs: object
+) -> int:
+    return 4 * query.numel() * sum(key[1] for key in keys)

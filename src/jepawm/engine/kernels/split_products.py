@@ -5,7 +5,7 @@ products are 3e-7, of bfloat16 products 3e-3.
 """
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from jepawm.engine.kernels.library import library
+from jepawm.engine.kernels.split_attention import attention_formulas
 
 
 @dataclass(frozen=True)
@@ -152,3 +153,26 @@ def define_operators() -> torch.library.Library:
     )
     found.impl("split_leave", _leave, "CPU")
     return found
+
+
+def kernel_formulas() -> dict[object, Callable[..., int]]:
+    """Return the FLOP of the float32 operations that our kernels stand for, for `count_gflop`."""
+    define_operators()
+    operators = torch.ops.jepawm
+    return {
+        operators.split_linear: _count_product,
+        operators.split_leave: _count_second_half,
+        **attention_formulas(),
+    }
+
+
+def _count_product(x: torch.Size, *args: object, **_kwargs: object) -> int:
+    num_outputs = args[2]  # after tiles and bias
+    assert isinstance(num_outputs, int)
+    return 2 * x.numel() * num_outputs
+
+
+def _count_second_half(x: torch.Size, *args: object, **_kwargs: object) -> int:
+    hidden = args[6]  # after attended, norm, eps, codes, tiles and biases
+    assert isinstance(hidden, int)
+    return 4 * x.numel() * hidden
