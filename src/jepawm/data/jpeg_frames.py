@@ -1,5 +1,6 @@
 """Frames as pictures: those of a store, JPEG, one after the other in one array; PNG of others."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,12 +9,23 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int64, UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from jepawm.errors import UserError
+from jepawm.border import foreign
+from jepawm.errors import UserError, plain_text
 
 QUALITY = 95
 """JPEG quality, colours at full resolution: about 40 dB, 10 times smaller than raw frames."""
+MOST_PIXELS = 2**26
+"""Pixels of the largest frame that is read, 8192 x 8192."""
+_PICTURES = {
+    "PNG": re.compile(rb"\x89PNG\r\n\x1a\n"),
+    "JPEG": re.compile(rb"\xff\xd8\xff"),
+    "BMP": re.compile(rb"BM"),
+    "WEBP": re.compile(rb"RIFF.{4}WEBP", re.DOTALL),
+}
+"""What is opened as a picture, by its first bytes. Pillow starts programs for some other formats."""
+_FEWER_PIXELS = f"frames have 1 to {MOST_PIXELS:,} pixels: resize them, or leave the episode out"
 _FEW = 8
 """Up to this many frames are decoded in the calling thread."""
 
@@ -54,15 +66,14 @@ class JpegFrames:
     def _decode(self, row: int) -> UInt8[np.ndarray, "3 H W"]:
         end = self._ends[row]
         data = self.pictures[end - self.sizes[row] : end].tobytes()
-        try:
-            picture = np.asarray(Image.open(BytesIO(data)).convert("RGB"))
-        except (OSError, UnidentifiedImageError) as error:
-            raise UserError(
-                f"{self.file}: frame {row} is damaged ({error}); copy the store again"
-            ) from error
-        if picture.shape != (self.image_size, self.image_size, 3):
-            raise UserError(f"{self.file}: frame {row} has shape {picture.shape}; copy it again")
-        return picture.transpose(2, 0, 1)
+        size = (self.image_size, self.image_size)
+        with foreign(f"{self.file}: frame {row}", "JPEG picture"):
+            picture = Image.open(BytesIO(data), formats=("JPEG",))
+            if picture.size == size:
+                return np.asarray(picture.convert("RGB")).transpose(2, 0, 1)
+        raise UserError(
+            f"{self.file}: frame {row} has {picture.size} pixels, not {size}; copy the store again"
+        )
 
 
 def encode_frames(
@@ -84,11 +95,31 @@ def encode_frames(
 
 
 def decode_picture(content: bytes, *, name: str) -> UInt8[np.ndarray, "height width 3"]:
-    """Decode a picture as RGB."""
-    try:
-        return np.asarray(Image.open(BytesIO(content)).convert("RGB"))
-    except (OSError, UnidentifiedImageError) as error:
-        raise UserError(f"a picture of {name} is damaged ({error}); copy it again") from error
+    """Decode a picture as RGB: PNG, JPEG, BMP or WebP."""
+    kinds = [kind for kind, start in _PICTURES.items() if start.match(content)]
+    if not kinds:
+        raise UserError(
+            f"a picture of {plain_text(name)} is no PNG or JPEG picture (BMP and WebP are read too); "
+            "convert it, or leave the episode out"
+        )
+    name = f"a picture of {name}"
+    with foreign(name, f"{kinds[0]} picture"):
+        try:
+            picture = Image.open(BytesIO(content), formats=kinds)
+        except Image.DecompressionBombError as error:
+            raise UserError(
+                f"{plain_text(name)} has too many pixels; {_FEWER_PIXELS}"
+            ) from error
+        require_size(*picture.size, name=name)
+        return np.asarray(picture.convert("RGB"))
+
+
+def require_size(width: int, height: int, *, name: str) -> None:
+    """Refuse frames that have no pixel, or more than a machine should hold."""
+    if width < 1 or height < 1 or width * height > MOST_PIXELS:
+        raise UserError(
+            f"{plain_text(name)} has {width} x {height} pixels; {_FEWER_PIXELS}"
+        )
 
 
 def encode_png(frame: UInt8[np.ndarray, "height width 3"]) -> bytes:

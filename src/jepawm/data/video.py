@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int64, UInt8
 
-from jepawm.errors import UserError, missing_extra
+from jepawm.border import foreign, require_regular
+from jepawm.data.jpeg_frames import MOST_PIXELS, require_size
+from jepawm.errors import UserError, missing_extra, plain_text
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -19,6 +21,11 @@ if TYPE_CHECKING:
 VideoFile = Path | bytes
 """A video file, or the content of one."""
 _H264 = {"g": "2", "crf": "18"}
+_READ_ONLY_THESE = {
+    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi",
+    "protocol_whitelist": "file",
+}
+"""Kinds of files that are videos. FFmpeg knows lists of other files too, near and far."""
 _SMALL_FRAME = 256 * 256  # pixels; up to here threads wait for each other longer than they decode
 
 
@@ -141,14 +148,28 @@ def require_av() -> ModuleType:
 @contextmanager
 def _opened(video: VideoFile, name: str) -> "Iterator[InputContainer]":
     av = require_av()
-    if isinstance(video, Path) and not video.is_file():
-        raise UserError(f"the video {name} is missing; copy it again")
-    try:
-        with av.open(BytesIO(video) if isinstance(video, bytes) else str(video)) as container:
-            if not container.streams.video:
-                raise UserError(f"{name} holds no video; copy it again")
-            yield container
-    except av.error.FFmpegError as error:
-        raise UserError(
-            f"the video {name} is truncated or damaged ({error.strerror}); copy it again"
-        ) from error
+    if isinstance(video, Path):
+        require_regular(video, "copy it again, or leave the episode out")
+    place = BytesIO(video) if isinstance(video, bytes) else f"file:{video}"
+    shown = f"the video {name}"
+    with foreign(shown, "video"):
+        try:
+            with av.open(
+                place, options=_READ_ONLY_THESE, metadata_errors="replace"
+            ) as container:
+                _require_decodable(container, name)
+                yield container
+        except av.error.FFmpegError as error:
+            raise UserError(
+                f"{plain_text(shown)} is truncated or damaged, or no mp4, mov, mkv, webm or avi "
+                f"({error.strerror}); copy it again"
+            ) from error
+
+
+def _require_decodable(container: "InputContainer", name: str) -> None:
+    """Check the size of the frames that a video says, and hold its decoder to the largest."""
+    streams = container.streams.video
+    if not streams or streams[0].codec_context is None:
+        raise UserError(f"{plain_text(name)} holds no video; copy it again")
+    require_size(streams[0].width or 0, streams[0].height or 0, name=f"the video {name}")
+    streams[0].codec_context.options = {"max_pixels": str(MOST_PIXELS)}

@@ -9,14 +9,14 @@ A source is a folder with such folders below it, or the reference's list of them
 whose lines begin with the folder. Actions are differences of poses (`poses.py`).
 """
 
-import json
 from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from jaxtyping import Float
 
-from jepawm.data.formats.hdf5 import group_of, opened, rows_of
+from jepawm.border import inside
+from jepawm.data.formats.hdf5 import columns_of, folder_of, opened
 from jepawm.data.recording import (
     Episode,
     Format,
@@ -30,7 +30,8 @@ from jepawm.data.recording import (
     refuse_keys,
 )
 from jepawm.data.video import read_video, video_rate, video_times
-from jepawm.errors import UserError
+from jepawm.errors import UserError, plain_text
+from jepawm.strict_json import entry, expect, optional_entry, read_json, read_text
 
 _TABLE = "trajectory.h5"
 _SUFFIX = "_mp4_path"
@@ -40,7 +41,7 @@ _TASK = "current_task"
 def open_droid(path: Path, options: ReadOptions) -> Source:
     """Open a folder of episodes, or a list of their folders."""
     refuse_keys(options, "action_key", "proprio_key")
-    folders = _folders(path)
+    root, folders = folder_of(path), _folders(path)
     if not folders:
         raise UserError(f"{path} holds no folder with {_TABLE}; check the path")
     cameras = sorted(_cameras(read_any(folders, _metadata) or _metadata(folders[0])))
@@ -49,11 +50,15 @@ def open_droid(path: Path, options: ReadOptions) -> Source:
         format="droid",
         path=path,
         environment="droid",
-        fps=read_any(folders, partial(_rate, camera=camera)),
+        fps=read_any(folders, partial(_rate, camera=camera, root=root)),
         cameras=cameras,
         camera=camera,
         episodes=[
-            Episode(name=f"episode {index}", file=folder, read=partial(_read, folder, camera))
+            Episode(
+                name=f"episode {index}",
+                file=folder,
+                read=partial(_read, folder, camera, root=root),
+            )
             for index, folder in enumerate(folders)
         ],
         files=[file for folder in folders for file in all_files(folder)],
@@ -69,30 +74,32 @@ def _recognises(path: Path) -> bool:
 FORMAT = Format(summary="raw DROID", recognises=_recognises, open=open_droid)
 
 
-def read_poses(file: Path, group: str, *, gripper: str, cartesian: str) -> Float[np.ndarray, "L 7"]:
+def read_poses(
+    file: Path, group: str, *, gripper: str, cartesian: str, root: Path
+) -> Float[np.ndarray, "L 7"]:
     """Read poses `[L, 7]`: position, Euler angles and gripper."""
-    with opened(file) as content:
-        robot = group_of(content, group, file=file)
-        columns = [rows_of(robot, name, file=file) for name in (cartesian, gripper)]
-    if len(columns[0]) != len(columns[1]) or columns[0].shape[1] != 6:
+    with opened(file, root=root) as content:
+        columns = columns_of(content.group(group), (cartesian, gripper))
+    if columns[0].shape[1] != 6 or columns[1].shape[1] != 1:
         raise UserError(f"{file}: {cartesian} is {columns[0].shape}, {gripper} {columns[1].shape}")
     return np.concatenate(columns, axis=1).astype(np.float64)
 
 
-def _read(folder: Path, camera: str) -> Recording:
+def _read(folder: Path, camera: str, *, root: Path) -> Recording:
     file = folder / _TABLE
     poses = read_poses(
         file,
         "observation/robot_state",
         gripper="gripper_position",
         cartesian="cartesian_position",
+        root=root,
     )
-    video = _video(folder, camera)
+    video = _video(folder, camera, root=root)
     return Recording(
         num_frames=len(poses),
         actions=pose_differences(poses),
         proprio=poses,
-        task=str(_metadata(folder).get(_TASK) or ""),
+        task=optional_entry(_metadata(folder), _TASK, str, where=folder) or "",
         video=video,
         frames=partial(read_video, video, name=str(video)),
         count_frames=lambda: len(video_times(video, name=str(video))[0]),
@@ -103,33 +110,43 @@ def _read(folder: Path, camera: str) -> Recording:
 def _folders(path: Path) -> list[Path]:
     if path.is_dir():
         return sorted(file.parent for file in path.rglob(_TABLE))
-    lines = path.read_text(encoding="utf-8").splitlines()
-    names = [line.split()[0] for line in lines if line.strip()]
-    return [path.parent / name for name in names]
+    lines = read_text(path, what="list of folders").splitlines()
+    return [
+        inside(path.parent, _below(path.parent, line.split()[0]), field=f"line {row}", file=path)
+        for row, line in enumerate(lines, start=1)
+        if line.strip()
+    ]
+
+
+def _below(folder: Path, name: str) -> str:
+    """Return a whole path as one from the folder that holds it; others as they are."""
+    whole = folder.absolute()
+    return str(Path(name).relative_to(whole)) if Path(name).is_relative_to(whole) else name
 
 
 def _metadata(folder: Path) -> dict[str, object]:
     files = sorted(folder.glob("*.json"))
     if not files:
         raise UserError(f"{folder} holds no *.json that names its cameras; copy it again")
-    try:
-        return json.loads(files[0].read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{files[0]} is truncated or altered ({error}); copy it again") from error
+    content = read_json(files[0], what="description of an episode")
+    return expect(content, dict, where=files[0], field="the content")
 
 
 def _cameras(metadata: dict[str, object]) -> list[str]:
     return [name.removesuffix(_SUFFIX) for name in metadata if name.endswith(_SUFFIX)]
 
 
-def _rate(folder: Path, *, camera: str) -> float:
-    video = _video(folder, camera)
+def _rate(folder: Path, *, camera: str, root: Path) -> float:
+    video = _video(folder, camera, root=root)
     return video_rate(video, name=str(video))
 
 
-def _video(folder: Path, camera: str) -> Path:
+def _video(folder: Path, camera: str, *, root: Path) -> Path:
     metadata = _metadata(folder)
-    if camera + _SUFFIX not in metadata:
-        known = ", ".join(sorted(_cameras(metadata)))
+    key = camera + _SUFFIX
+    if key not in metadata:
+        known = plain_text(", ".join(sorted(_cameras(metadata))))
         raise UserError(f"{folder} has no camera {camera!r}; by --camera choose among: {known}")
-    return folder / "recordings" / "MP4" / PurePosixPath(str(metadata[camera + _SUFFIX])).name
+    name = PurePosixPath(entry(metadata, key, str, where=folder)).name
+    place = (folder / "recordings" / "MP4" / name).relative_to(root)
+    return inside(root, str(place), field=key, file=folder)

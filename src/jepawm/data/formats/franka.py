@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from jepawm.data.formats.droid import read_poses
-from jepawm.data.formats.hdf5 import cameras_in, dataset_of, group_of, opened, read_frames
+from jepawm.data.formats.hdf5 import folder_of, opened, read_frames
 from jepawm.data.recording import (
     Episode,
     Format,
@@ -22,7 +22,7 @@ from jepawm.data.recording import (
     read_any,
     refuse_keys,
 )
-from jepawm.errors import UserError
+from jepawm.errors import UserError, plain_text
 
 _NAME = "episode.h5"
 _GROUP = "episode_data/observation"
@@ -32,10 +32,11 @@ _FPS = 30.0
 def open_franka(path: Path, options: ReadOptions) -> Source:
     """Open a folder of recordings, or one of them."""
     refuse_keys(options, "action_key", "proprio_key")
-    files = _files(path)
+    root, files = folder_of(path), _files(path)
     if not files:
         raise UserError(f"{path} holds no {_NAME}; check the path")
-    cameras = read_any(files, _cameras) or _cameras(files[0])
+    find = partial(_cameras, root=root)
+    cameras = read_any(files, find) or find(files[0])
     camera = choose_camera(options.camera, cameras, where=files[0])
     return Source(
         format="franka",
@@ -45,7 +46,9 @@ def open_franka(path: Path, options: ReadOptions) -> Source:
         cameras=cameras,
         camera=camera,
         episodes=[
-            Episode(name=f"episode {index}", file=file, read=partial(_read, file, camera))
+            Episode(
+                name=f"episode {index}", file=file, read=partial(_read, file, camera, root=root)
+            )
             for index, file in enumerate(files)
         ],
         files=files,
@@ -59,27 +62,28 @@ def _recognises(path: Path) -> bool:
 FORMAT = Format(summary="Franka HDF5 of the reference", recognises=_recognises, open=open_franka)
 
 
-def _read(file: Path, camera: str) -> Recording:
-    cameras = _cameras(file)
+def _read(file: Path, camera: str, *, root: Path) -> Recording:
+    cameras = _cameras(file, root=root)
     if camera not in cameras:
-        known = ", ".join(cameras)
+        known = plain_text(", ".join(cameras))
         raise UserError(f"{file} has no camera {camera!r}; by --camera choose among: {known}")
-    poses = read_poses(file, _GROUP, gripper="gripper_position", cartesian="cartesian_position")
-    with opened(file) as content:
-        num_frames = len(dataset_of(content, f"{_GROUP}/{camera}", file=file))
+    names = {"gripper": "gripper_position", "cartesian": "cartesian_position"}
+    poses = read_poses(file, _GROUP, **names, root=root)
+    with opened(file, root=root) as content:
+        num_frames = len(content.dataset(f"{_GROUP}/{camera}"))
     return Recording(
         num_frames=len(poses),
         actions=pose_differences(poses),
         proprio=poses,
-        frames=partial(read_frames, file, f"{_GROUP}/{camera}"),
+        frames=partial(read_frames, file, f"{_GROUP}/{camera}", root=root),
         count_frames=lambda: num_frames,
         pose_actions=True,
     )
 
 
-def _cameras(file: Path) -> list[str]:
-    with opened(file) as content:
-        return cameras_in(group_of(content, _GROUP, file=file))
+def _cameras(file: Path, *, root: Path) -> list[str]:
+    with opened(file, root=root) as content:
+        return content.group(_GROUP).cameras()
 
 
 def _files(path: Path) -> list[Path]:

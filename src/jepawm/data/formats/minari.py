@@ -8,25 +8,14 @@ Every uint8 array of shape [T + 1, height, width, 3] is a camera, and so is ever
 pictures, as Minari keeps images by default. Unless it is named, proprioception is all vectors of the observation but those with "goal" in their name, joined.
 """
 
-import json
 import re
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Shaped
 
-from jepawm.data.formats.hdf5 import (
-    cameras_in,
-    columns_in,
-    dataset_of,
-    datasets_in,
-    group_of,
-    opened,
-    read_frames,
-    rows_of,
-)
+from jepawm.data.formats.hdf5 import Group, joined, opened, read_frames
 from jepawm.data.recording import (
     Episode,
     Format,
@@ -35,11 +24,10 @@ from jepawm.data.recording import (
     Source,
     all_files,
     choose_camera,
+    read_any,
 )
-from jepawm.errors import UserError
-
-if TYPE_CHECKING:
-    import h5py
+from jepawm.errors import UserError, plain_text
+from jepawm.strict_json import expect, optional_entry, read_json
 
 _OBSERVATIONS = "observations"
 
@@ -51,13 +39,12 @@ def open_minari(path: Path, options: ReadOptions) -> Source:
     kept = metadata.get("data_format", "hdf5")
     if kept != "hdf5":
         raise UserError(f"{path} is kept as {kept!r}; save it with data_format='hdf5' by Minari")
-    with opened(file) as content:
-        names = sorted((str(name) for name in content), key=_number)
-        if not names:
-            raise UserError(f"{file} holds no episodes; copy it again")
-        first = group_of(content, names[0], file=file)
-        cameras = [name for name in cameras_in(first) if name.startswith(_OBSERVATIONS)]
-        columns = columns_in(first)
+    with opened(file, root=path) as content:
+        names = sorted(content.names(), key=_number)
+    if not names:
+        raise UserError(f"{file} holds no episodes; copy it again")
+    describe = partial(_describe, file, root=path)
+    cameras, columns = read_any(names, describe) or describe(names[0])
     if not cameras:
         raise UserError(
             f"{file} holds no image observations; record them with Minari's DataCollector around an "
@@ -68,7 +55,7 @@ def open_minari(path: Path, options: ReadOptions) -> Source:
     return Source(
         format="minari",
         path=path,
-        environment=str(metadata.get("dataset_id") or path.resolve().name),
+        environment=optional_entry(metadata, "dataset_id", str, where=path) or path.resolve().name,
         fps=None,
         cameras=short,
         camera=camera,
@@ -76,7 +63,9 @@ def open_minari(path: Path, options: ReadOptions) -> Source:
             Episode(
                 name=name,
                 file=file,
-                read=partial(_read, file, name, cameras[short.index(camera)], options=options),
+                read=partial(
+                    _read, file, name, cameras[short.index(camera)], root=path, options=options
+                ),
             )
             for name in names
         ],
@@ -92,27 +81,25 @@ def _recognises(path: Path) -> bool:
 FORMAT = Format(summary="Minari data set (HDF5)", recognises=_recognises, open=open_minari)
 
 
-def _read(file: Path, name: str, camera: str, *, options: ReadOptions) -> Recording:
-    with opened(file) as content:
-        episode = group_of(content, name, file=file)
-        if camera not in cameras_in(episode):
-            raise UserError(f"{file}: {name} has no camera {camera!r}")
-        num_frames = len(dataset_of(episode, camera, file=file))
-        actions = rows_of(episode, options.action_key or "actions", file=file)
+def _read(file: Path, name: str, camera: str, *, root: Path, options: ReadOptions) -> Recording:
+    with opened(file, root=root) as content:
+        episode = content.group(name)
+        if camera not in episode.cameras():
+            raise UserError(f"{file}: {plain_text(name)} has no camera {camera!r}")
+        num_frames = len(episode.dataset(camera))
+        actions = episode.rows(options.action_key or "actions")
         if not np.issubdtype(actions.dtype, np.floating):
             raise UserError(f"{file}: actions are {actions.dtype}; models take vectors of numbers")
         return Recording(
             num_frames=num_frames,
             actions=actions,
-            proprio=_proprio(episode, file, options),
-            frames=partial(read_frames, file, f"{name}/{camera}"),
+            proprio=_proprio(episode, options),
+            frames=partial(read_frames, file, f"{name}/{camera}", root=root),
             count_frames=lambda: num_frames,
         )
 
 
-def _proprio(
-    episode: "h5py.Group", file: Path, options: ReadOptions
-) -> Shaped[np.ndarray, "n d"] | None:
+def _proprio(episode: Group, options: ReadOptions) -> Shaped[np.ndarray, "n d"] | None:
     if options.proprio_key == "none":
         return None
     if options.proprio_key is not None:
@@ -120,14 +107,21 @@ def _proprio(
     else:
         names = [
             name
-            for name, data in datasets_in(episode).items()
+            for name, data in episode.datasets().items()
             if name.startswith(_OBSERVATIONS)
             and "goal" not in name
             and data.ndim == 2
             and np.issubdtype(data.dtype, np.floating)
         ]
-    parts = [rows_of(episode, name, file=file) for name in names]
-    return np.concatenate(parts, axis=1) if parts else None
+    return joined(episode, names) if names else None
+
+
+def _describe(file: Path, name: str, *, root: Path) -> tuple[list[str], dict[str, str]]:
+    """Return the cameras of an episode, and its columns in words."""
+    with opened(file, root=root) as content:
+        episode = content.group(name)
+        cameras = [name for name in episode.cameras() if name.startswith(_OBSERVATIONS)]
+        return cameras, episode.columns()
 
 
 def _number(name: str) -> int:
@@ -136,7 +130,4 @@ def _number(name: str) -> int:
 
 
 def _metadata(file: Path) -> dict[str, object]:
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{file} is missing or damaged ({error}); copy it again") from error
+    return expect(read_json(file, what="metadata"), dict, where=file, field="the content")

@@ -11,26 +11,24 @@ count; proprioception is position, Euler angles of the quaternion read as w, x, 
 of the gripper; cameras with "right" in their name are turned by 180°.
 """
 
-import json
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Shaped
 
 from jepawm.data.formats.hdf5 import (
-    cameras_in,
-    columns_in,
-    dataset_of,
-    group_of,
+    Group,
+    columns_of,
+    folder_of,
     hdf5_files,
+    joined,
     opened,
     read_frames,
-    rows_of,
 )
 from jepawm.data.recording import (
     Episode,
@@ -41,14 +39,15 @@ from jepawm.data.recording import (
     choose_camera,
     euler_angles,
     quaternion_matrices,
+    read_any,
 )
-from jepawm.errors import UserError
-
-if TYPE_CHECKING:
-    import h5py
+from jepawm.errors import UserError, show
+from jepawm.strict_json import expect, optional_entry, parse_json
 
 _POSE = ("robot0_eef_pos", "robot0_eef_quat", "robot0_gripper_qpos")
 _ROBOCASA_ACTIONS = 7
+_UNREAD = "all demos"
+"""The one episode of a file that cannot be read; reading it says why."""
 Rows = Shaped[np.ndarray, "n d"]
 
 
@@ -56,7 +55,7 @@ Rows = Shaped[np.ndarray, "n d"]
 class _Variant:
     name: str
     actions: Callable[[Rows], Rows]
-    proprio: "Callable[[h5py.Group, Path], Rows | None]"
+    proprio: Callable[[Group], Rows | None]
     rotated: Callable[[str], bool]
 
 
@@ -64,32 +63,27 @@ def _open(path: Path, options: ReadOptions, *, variant: _Variant) -> Source:
     files = hdf5_files(path)
     if not files:
         raise UserError(f"{path} holds no HDF5 file; check the path")
-    demos = {}
-    for file in files:
-        with opened(file) as content:
-            demos[file] = sorted((str(name) for name in _data(content, file)), key=_number)
-    with opened(files[0]) as content:
-        data = _data(content, files[0])
-        first = group_of(data, demos[files[0]][0], file=files[0])
-        cameras = cameras_in(group_of(first, "obs", file=files[0]))
-        columns = columns_in(first)
-        arguments = json.loads(str(data.attrs.get("env_args", "{}")))
-    camera = choose_camera(options.camera, cameras, where=files[0])
+    root = folder_of(path)
+    found = {file: _demos(file, root) for file in files}
+    demos = [(file, name) for file, names in found.items() for name in names]
+    describe = partial(_describe, root=root)
+    cameras, columns = read_any(demos, describe) or describe(demos[0])
+    whole = next(file for file, name in demos if name != _UNREAD)
+    arguments = _arguments(whole, root)
+    camera = choose_camera(options.camera, cameras, where=whole)
     episodes = [
         Episode(
             name=name if len(files) == 1 else f"{name} of {file.name}",
             file=file,
-            read=partial(_read, file, name, camera, options=options, variant=variant),
+            read=partial(_read, file, name, camera, root=root, options=options, variant=variant),
         )
-        for file, names in demos.items()
-        for name in names
+        for file, name in demos
     ]
-    rate = arguments.get("env_kwargs", {}).get("control_freq")
     return Source(
         format=variant.name,
         path=path,
-        environment=arguments.get("env_name") or files[0].stem,
-        fps=None if rate is None else float(rate),
+        environment=arguments.environment or whole.stem,
+        fps=arguments.fps,
         cameras=cameras,
         camera=camera,
         episodes=episodes,
@@ -99,42 +93,93 @@ def _open(path: Path, options: ReadOptions, *, variant: _Variant) -> Source:
 
 
 def _read(
-    file: Path, name: str, camera: str, *, options: ReadOptions, variant: _Variant
+    file: Path, name: str, camera: str, *, root: Path, options: ReadOptions, variant: _Variant
 ) -> Recording:
-    with opened(file) as content:
-        demo = group_of(_data(content, file), name, file=file)
-        obs = group_of(demo, "obs", file=file)
-        frames = cameras_in(obs)
+    with opened(file, root=root) as content:
+        demo = _data(content).group(name)
+        obs = demo.group("obs")
+        frames = obs.cameras()
         if camera not in frames:
             raise UserError(f"{file}: {name} has no camera {camera!r}, but: {', '.join(frames)}")
-        actions = rows_of(demo, options.action_key or "actions", file=file)
+        actions = demo.rows(options.action_key or "actions")
         if options.proprio_key is None:
-            proprio = variant.proprio(obs, file)
+            proprio = variant.proprio(obs)
         elif options.proprio_key == "none":
             proprio = None
         else:
-            keys = options.proprio_key.split(",")
-            proprio = np.concatenate([rows_of(obs, key, file=file) for key in keys], axis=1)
-        state = rows_of(demo, "states", file=file) if "states" in demo else None
-        num_frames = len(dataset_of(obs, camera, file=file))
-        task = json.loads(str(demo.attrs.get("ep_meta", "{}"))).get("lang", "")
+            proprio = joined(obs, options.proprio_key.split(","))
+        num_frames = len(obs.dataset(camera))
         return Recording(
             num_frames=num_frames,
             actions=actions if options.action_key else variant.actions(actions),
             proprio=proprio,
-            state=state,
-            task=task,
+            state=demo.rows("states") if demo.has("states") else None,
+            task=_task(demo),
             frames=partial(
-                read_frames, file, f"data/{name}/obs/{camera}", rotated=variant.rotated(camera)
+                read_frames,
+                file,
+                f"data/{name}/obs/{camera}",
+                root=root,
+                rotated=variant.rotated(camera),
             ),
             count_frames=lambda: num_frames,
         )
 
 
-def _data(content: "h5py.File", file: Path) -> "h5py.Group":
-    data = group_of(content, "data", file=file)
-    if not len(data):
-        raise UserError(f"{file} has no demos in data/; copy it again")
+@dataclass(frozen=True, kw_only=True)
+class _Arguments:
+    """What `env_args` says."""
+
+    environment: str | None
+    fps: float | None
+
+
+def _arguments(file: Path, root: Path) -> _Arguments:
+    where = f"{file}: env_args"
+    with opened(file, root=root) as content:
+        text = _data(content).text("env_args")
+    given = expect(parse_json(text or "{}", where=where), dict, where=file, field="env_args")
+    settings = expect(given.get("env_kwargs", {}), dict, where=where, field="env_kwargs")
+    fps = optional_entry(settings, "control_freq", float, where=where)
+    if fps is not None and not 0 < fps < math.inf:
+        raise UserError(
+            f"{where}: control_freq is {show(fps)}; write the frames per second, or leave it out"
+        )
+    return _Arguments(environment=optional_entry(given, "env_name", str, where=where), fps=fps)
+
+
+def _task(demo: Group) -> str:
+    text = demo.text("ep_meta")
+    if text is None:
+        return ""
+    where = f"{demo.file}: ep_meta of {demo.node.name}"
+    given = expect(parse_json(text, where=where), dict, where=where, field="ep_meta")
+    return optional_entry(given, "lang", str, where=where) or ""
+
+
+def _demos(file: Path, root: Path) -> list[str]:
+    """List the demos of a file; one that cannot be read holds `_UNREAD`, which says so when read."""
+    names = read_any([file], partial(_names, root=root))
+    return [_UNREAD] if names is None else names
+
+
+def _names(file: Path, *, root: Path) -> list[str]:
+    with opened(file, root=root) as content:
+        return sorted(_data(content).names(), key=_number)
+
+
+def _describe(demo: tuple[Path, str], *, root: Path) -> tuple[list[str], dict[str, str]]:
+    """Return the cameras of a demo, and its columns in words."""
+    file, name = demo
+    with opened(file, root=root) as content:
+        group = _data(content).group(name)
+        return group.group("obs").cameras(), group.columns()
+
+
+def _data(content: Group) -> Group:
+    data = content.group("data")
+    if not data.names():
+        raise UserError(f"{content.file} has no demos in data/; copy it again")
     return data
 
 
@@ -143,13 +188,18 @@ def _number(name: str) -> tuple[int, str]:
     return (int(digits[-1]) if digits else 0, name)
 
 
-def _usual_proprio(obs: "h5py.Group", file: Path) -> Rows | None:
-    parts = [rows_of(obs, name, file=file) for name in _POSE if name in obs]
-    return np.concatenate(parts, axis=1) if parts else None
+def _usual_proprio(obs: Group) -> Rows | None:
+    names = [name for name in _POSE if obs.has(name)]
+    return joined(obs, names) if names else None
 
 
-def _pose_proprio(obs: "h5py.Group", file: Path) -> Rows | None:
-    position, quaternion, gripper = (rows_of(obs, name, file=file) for name in _POSE)
+def _pose_proprio(obs: Group) -> Rows | None:
+    position, quaternion, gripper = columns_of(obs, _POSE)
+    if quaternion.shape[1] != 4 or gripper.shape[1] != 2:
+        raise UserError(
+            f"{obs.file}: {_POSE[1]} is {quaternion.shape}, {_POSE[2]} {gripper.shape}; expected "
+            "4 and 2 numbers in a row"
+        )
     angles = euler_angles(quaternion_matrices(quaternion.astype(np.float64)))
     opening = gripper[:, :1] - gripper[:, 1:2]
     return np.concatenate([position, angles, opening], axis=1)
@@ -169,27 +219,34 @@ _ROBOCASA = _Variant(
 )
 
 
-def _is(path: Path, *, robocasa: bool) -> bool:
+def _is(path: Path, *, name: str) -> bool:
     files = hdf5_files(path)
     if not files:
         return False
-    with opened(files[0]) as content:
-        if "data" not in content:
-            return False
-        data = group_of(content, "data", file=files[0])
-        if not any(str(name).startswith("demo") for name in data):
-            return False
-        arguments = str(data.attrs.get("env_args", "")).lower()
-        return robocasa == any(word in arguments for word in ("robocasa", "pandaomron"))
+    kind = partial(_kind, root=folder_of(path))
+    return (read_any(files, kind) or kind(files[0])) == name
+
+
+def _kind(file: Path, *, root: Path) -> str:
+    """Return the name of the format of a file; empty if it is another."""
+    with opened(file, root=root) as content:
+        if not content.has("data"):
+            return ""
+        data = content.group("data")
+        if not any(name.startswith("demo") for name in data.names()):
+            return ""
+        arguments = (data.text("env_args") or "").lower()
+    is_robocasa = any(word in arguments for word in ("robocasa", "pandaomron"))
+    return (_ROBOCASA if is_robocasa else _ROBOMIMIC).name
 
 
 FORMAT = Format(
     summary="robomimic HDF5",
-    recognises=partial(_is, robocasa=False),
+    recognises=partial(_is, name=_ROBOMIMIC.name),
     open=partial(_open, variant=_ROBOMIMIC),
 )
 ROBOCASA = Format(
     summary="RoboCasa HDF5",
-    recognises=partial(_is, robocasa=True),
+    recognises=partial(_is, name=_ROBOCASA.name),
     open=partial(_open, variant=_ROBOCASA),
 )

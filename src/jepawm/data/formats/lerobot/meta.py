@@ -1,20 +1,24 @@
 """The `meta/` folder of LeRobot data sets: features, episodes, and where their files are."""
 
-import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeGuard
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from jepawm.data.recording import require_columns
-from jepawm.errors import UserError
+from jepawm.border import require_regular
+from jepawm.data.formats.lerobot.template import Template
+from jepawm.data.recording import read_parquet
+from jepawm.errors import UserError, plain_text, show
+from jepawm.strict_json import entry, expect, optional_entry, parse_json, read_json, read_text
 
 VERSIONS = ("v2.0", "v2.1", "v3.0")
 _IMAGES = ("video", "image")
+_PLACE = ("chunk_index", "file_index", "from_timestamp")
+"""Where an episode is stored: folder, file, seconds in a video."""
+_MOST = 10**9
+"""More than any data set has episodes or frames."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +56,10 @@ class Info:
     """Number of episodes."""
     chunks_size: int
     """Episodes in a folder (2.x)."""
-    data_path: str
-    """Template of the tables' paths."""
-    video_path: str | None
-    """Template of the videos' paths; None where there are none."""
+    data_path: Template
+    """Paths of the tables."""
+    video_path: Template | None
+    """Paths of the videos; None where there are none."""
     features: Mapping[str, Feature]
     """All columns by name."""
 
@@ -85,71 +89,87 @@ class EpisodeEntry:
     """What it is about, in words."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class GarbledEntry:
+    """An episode of which `meta/` says something impossible."""
+
+    index: int
+    """Number of the episode, or of its row."""
+    file: Path
+    """File that says so."""
+    error: UserError
+    """What is wrong."""
+
+
 def read_info(path: Path) -> Info:
     """Read and check `meta/info.json`."""
     file = path / "meta" / "info.json"
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    if not file.exists():
         raise UserError(
             f"{path} is no LeRobot data set: {file} is missing; check the path, or copy meta/ again"
-        ) from error
-    except ValueError as error:
-        raise UserError(f"{file} is truncated or altered ({error}); copy it again") from error
-    try:
-        version = content["codebase_version"]
-        if version not in VERSIONS:
-            raise UserError(
-                f"{file}: version {version}; convert it by the lerobot package to one of "
-                f"{', '.join(VERSIONS)}"
-            )
-        fps = float(content["fps"])
-        if not 0 < fps < math.inf:
-            raise UserError(f"{file}: fps is {fps:g}; write the frames per second")
-        return Info(
-            path=path,
-            version=version,
-            fps=fps,
-            robot=content.get("robot_type") or "",
-            num_episodes=int(content["total_episodes"]),
-            chunks_size=int(content["chunks_size"]),
-            data_path=content["data_path"],
-            video_path=content.get("video_path"),
-            features={
-                name: Feature(dtype=feature["dtype"], shape=tuple(feature["shape"]))
-                for name, feature in content["features"].items()
-            },
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{file} lacks or garbles an entry ({error!r}); copy it again") from error
+    content = expect(read_json(file, what="info.json"), dict, where=file, field="the content")
+    version = entry(content, "codebase_version", str, where=file)
+    if version not in VERSIONS:
+        raise UserError(
+            f"{file}: version {plain_text(version)}; convert it by the lerobot package to one of "
+            f"{', '.join(VERSIONS)}"
+        )
+    fps = entry(content, "fps", float, where=file)
+    if fps <= 0:
+        raise UserError(f"{file}: fps is {fps:g}; write the frames per second")
+    video_path = optional_entry(content, "video_path", str, where=file)
+    features = entry(content, "features", dict, where=file)
+    return Info(
+        path=path,
+        version=version,
+        fps=fps,
+        robot=optional_entry(content, "robot_type", str, where=file) or "",
+        num_episodes=_whole(content, "total_episodes", least=0, where=file),
+        chunks_size=_whole(content, "chunks_size", least=1, where=file),
+        data_path=_template(entry(content, "data_path", str, where=file), "data_path", path),
+        video_path=None if video_path is None else _template(video_path, "video_path", path),
+        features={name: _feature(value, name, file) for name, value in features.items()},
+    )
 
 
-def list_episodes(info: Info, *, camera: str) -> list[EpisodeEntry]:
+def list_episodes(info: Info, *, camera: str) -> list[EpisodeEntry | GarbledEntry]:
     """List all episodes with the files of one camera."""
-    read = _list_v3 if info.version == "v3.0" else _list_v2
-    entries = sorted(read(info, camera), key=lambda entry: entry.index)
+    if info.version == "v3.0":
+        rows = [(file, row) for file, table in _tables_v3(info, camera) for row in table]
+        read = _entry_v3
+    else:
+        file = info.path / "meta" / "episodes.jsonl"
+        rows = [(file, row) for row in _json_lines(file)]
+        read = _entry_v2
+    entries: list[EpisodeEntry | GarbledEntry] = []
+    for number, (file, row) in enumerate(rows):
+        try:
+            entries.append(read(info, camera, row, file))
+        except UserError as error:
+            entries.append(GarbledEntry(index=number, file=file, error=error))
+    entries.sort(key=lambda one: one.index)
     if len(entries) != info.num_episodes:
         raise UserError(
             f"{info.path}/meta lists {len(entries)} episodes, info.json says {info.num_episodes}; "
             "copy meta/ again"
         )
+    known = [one.index for one in entries if isinstance(one, EpisodeEntry)]
+    if len(set(known)) < len(known):
+        raise UserError(f"{info.path}/meta lists an episode twice; copy meta/ again")
     return entries
 
 
 def read_table(info: Info, entry: EpisodeEntry, *, columns: list[str]) -> pa.Table:
     """Read the rows of one episode."""
-    file = entry.data_file
-    require_file(info, file)
-    try:
-        require_columns(pq.read_schema(file).names, [*columns, "episode_index"], file=file)
-        return pq.read_table(file, columns=columns, filters=[("episode_index", "=", entry.index)])
-    except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(f"{file} is truncated or damaged ({error}); copy it again") from error
+    require_file(info, entry.data_file)
+    return read_parquet(entry.data_file, columns, only=("episode_index", entry.index))
 
 
 def require_file(info: Info, file: Path) -> None:
     """Check that a file of the data set is where info.json says."""
-    if file.is_file():
+    if file.exists():
+        require_regular(file, "copy it again, or leave the episode out")
         return
     said, *rest = file.relative_to(info.path).parts
     for folder in sorted(info.path.iterdir()):
@@ -161,73 +181,100 @@ def require_file(info: Info, file: Path) -> None:
     raise UserError(f"{file} is missing; copy it again, or leave the episode out")
 
 
-def _list_v2(info: Info, camera: str) -> Iterator[EpisodeEntry]:
-    file = info.path / "meta" / "episodes.jsonl"
-    for row in _json_lines(file):
-        index = row.get("episode_index")
-        length = row.get("length")
-        if not isinstance(index, int) or not isinstance(length, int):
-            raise UserError(f"{file}: a line lacks episode_index or length; copy it again")
-        where = {"episode_chunk": index // info.chunks_size, "episode_index": index}
-        yield EpisodeEntry(
-            index=index,
-            length=length,
-            num_actions=_count(row.get("num_actions"), length),
-            data_file=info.path / info.data_path.format(**where),
-            video_file=_video(info, camera, **where),
-            video_start=0.0,
-            tasks=_texts(row.get("tasks")),
+def _whole(content: Mapping[str, object], name: str, *, least: int, where: Path) -> int:
+    number = entry(content, name, float, where=where)
+    if not number.is_integer() or not least <= number <= _MOST:
+        raise UserError(
+            f"{where}: {name} is {show(content[name])}, not a whole number of at least {least}; "
+            "copy it again"
         )
+    return int(number)
 
 
-def _list_v3(info: Info, camera: str) -> Iterator[EpisodeEntry]:
+def _template(text: str, name: str, path: Path) -> Template:
+    return Template(text=text, name=name, file=path / "meta" / "info.json", root=path)
+
+
+def _feature(value: object, name: str, file: Path) -> Feature:
+    where = f"{file}: feature {name}"
+    content = expect(value, dict, where=where, field="its entry")
+    shape = entry(content, "shape", list, where=where)
+    return Feature(
+        dtype=entry(content, "dtype", str, where=where),
+        shape=tuple(expect(side, int, where=where, field="shape") for side in shape),
+    )
+
+
+def _entry_v2(info: Info, camera: str, row: Mapping[str, object], file: Path) -> EpisodeEntry:
+    index = _number(row, "episode_index", file)
+    length = _number(row, "length", file)
+    where = {"episode_chunk": index // info.chunks_size, "episode_index": index}
+    return EpisodeEntry(
+        index=index,
+        length=length,
+        num_actions=_count(row.get("num_actions"), length),
+        data_file=info.data_path.path(where),
+        video_file=_video(info, camera, where),
+        video_start=0.0,
+        tasks=_texts(row.get("tasks")),
+    )
+
+
+def _tables_v3(info: Info, camera: str) -> Iterator[tuple[Path, list[dict[str, object]]]]:
     files = sorted((info.path / "meta" / "episodes").rglob("*.parquet"))
     if not files:
         raise UserError(f"{info.path}/meta/episodes holds no parquet file; copy it again")
-    is_video = info.features[camera].dtype == "video"
     names = ["episode_index", "length", "data/chunk_index", "data/file_index"]
-    video = [f"videos/{camera}/{name}" for name in ("chunk_index", "file_index", "from_timestamp")]
-    names += video if is_video else []
+    if info.features[camera].dtype == "video":
+        names += [f"videos/{camera}/{name}" for name in _PLACE]
     for file in files:
-        try:
-            there = pq.read_schema(file).names
-            require_columns(there, names, file=file)
-            more = [name for name in ("tasks", "num_actions") if name in there]
-            rows = pq.read_table(file, columns=[*names, *more]).to_pylist()
-        except (pa.ArrowInvalid, OSError) as error:
-            raise UserError(f"{file} is truncated or damaged ({error}); copy it again") from error
-        for row in rows:
-            data = {"chunk_index": row[names[2]], "file_index": row[names[3]]}
-            yield EpisodeEntry(
-                index=row["episode_index"],
-                length=row["length"],
-                num_actions=_count(row.get("num_actions"), row["length"]),
-                data_file=info.path / info.data_path.format(**data),
-                video_file=_video(info, camera, chunk_index=row[video[0]], file_index=row[video[1]])
-                if is_video
-                else None,
-                video_start=row[video[2]] if is_video else 0.0,
-                tasks=_texts(row.get("tasks")),
-            )
+        table = read_parquet(file, names, optional=("tasks", "num_actions"))
+        yield file, table.to_pylist()
 
 
-def _video(info: Info, camera: str, **where: int) -> Path | None:
+def _entry_v3(info: Info, camera: str, row: Mapping[str, object], file: Path) -> EpisodeEntry:
+    is_video = info.features[camera].dtype == "video"
+    place = {name: _number(row, f"data/{name}", file) for name in _PLACE[:2]}
+    where = {name: _number(row, f"videos/{camera}/{name}", file) for name in _PLACE[:2] if is_video}
+    start = f"videos/{camera}/{_PLACE[2]}"
+    length = _number(row, "length", file)
+    return EpisodeEntry(
+        index=_number(row, "episode_index", file),
+        length=length,
+        num_actions=_count(row.get("num_actions"), length),
+        data_file=info.data_path.path(place),
+        video_file=_video(info, camera, where),
+        video_start=entry(row, start, float, where=file) if is_video else 0.0,
+        tasks=_texts(row.get("tasks")),
+    )
+
+
+def _video(info: Info, camera: str, where: Mapping[str, int]) -> Path | None:
     if info.features[camera].dtype != "video":
         return None
     if info.video_path is None:
         raise UserError(f"{info.path}/meta/info.json has no video_path; copy it again")
-    return info.path / info.video_path.format(video_key=camera, **where)
+    return info.video_path.path({"video_key": camera, **where})
 
 
-def _json_lines(file: Path) -> list[Mapping[str, object]]:
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-        rows = [json.loads(line) for line in lines if line.strip()]
-    except FileNotFoundError as error:
-        raise UserError(f"{file} is missing; copy it again") from error
-    except ValueError as error:
-        raise UserError(f"{file} is truncated or altered ({error}); copy it again") from error
-    return [row for row in rows if isinstance(row, dict)]
+def _json_lines(file: Path) -> list[dict[str, object]]:
+    rows = []
+    for number, line in enumerate(read_text(file, what="list of episodes").split("\n"), start=1):
+        if line.strip():
+            where = f"{file}, line {number}"
+            row = parse_json(line, where=where)
+            rows.append(expect(row, dict, where=where, field="its content"))
+    return rows
+
+
+def _number(row: Mapping[str, object], name: str, file: Path) -> int:
+    value = row.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MOST:
+        raise UserError(
+            f"{file}: {plain_text(name)} of an episode is {show(value)}, not a whole number of at "
+            "least 0; copy it again, or leave the episode out"
+        )
+    return value
 
 
 def _count(value: object, default: int) -> int:
