@@ -12,12 +12,11 @@ from jaxtyping import Int64, UInt8
 from PIL import Image
 
 from jepawm.border import foreign
+from jepawm.data.video import FEWER_PIXELS, require_size
 from jepawm.errors import UserError, plain_text
 
 QUALITY = 95
 """JPEG quality, colours at full resolution: about 40 dB, 10 times smaller than raw frames."""
-MOST_PIXELS = 2**26
-"""Pixels of the largest frame that is read, 8192 x 8192."""
 _PICTURES = {
     "PNG": re.compile(rb"\x89PNG\r\n\x1a\n"),
     "JPEG": re.compile(rb"\xff\xd8\xff"),
@@ -25,7 +24,6 @@ _PICTURES = {
     "WEBP": re.compile(rb"RIFF.{4}WEBP", re.DOTALL),
 }
 """What is opened as a picture, by its first bytes. Pillow starts programs for some other formats."""
-_FEWER_PIXELS = f"frames have 1 to {MOST_PIXELS:,} pixels: resize them, or leave the episode out"
 _FEW = 8
 """Up to this many frames are decoded in the calling thread."""
 
@@ -107,19 +105,9 @@ def decode_picture(content: bytes, *, name: str) -> UInt8[np.ndarray, "height wi
         try:
             picture = Image.open(BytesIO(content), formats=kinds)
         except Image.DecompressionBombError as error:
-            raise UserError(
-                f"{plain_text(name)} has too many pixels; {_FEWER_PIXELS}"
-            ) from error
+            raise UserError(f"{plain_text(name)} has too many pixels; {FEWER_PIXELS}") from error
         require_size(*picture.size, name=name)
         return np.asarray(picture.convert("RGB"))
-
-
-def require_size(width: int, height: int, *, name: str) -> None:
-    """Refuse frames that have no pixel, or more than a machine should hold."""
-    if width < 1 or height < 1 or width * height > MOST_PIXELS:
-        raise UserError(
-            f"{plain_text(name)} has {width} x {height} pixels; {_FEWER_PIXELS}"
-        )
 
 
 def encode_png(frame: UInt8[np.ndarray, "height width 3"]) -> bytes:

@@ -11,12 +11,20 @@ from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from jaxtyping import Float, Shaped, UInt8
 
-from jepawm.errors import UserError
+from jepawm.border import foreign, require_claim, require_regular
+from jepawm.errors import UserError, plain_text
 
 Place = TypeVar("Place")
 Found = TypeVar("Found")
+_ROWS, _BLOB_ROWS = 65_536, 64
+"""Rows of a table that are read at once: of numbers, and of what may be large."""
+_SMALL_TABLE = 2**24
+_TABLE_RATIO = 1032
+"""Times that a table in memory may be larger than its file, beyond `_SMALL_TABLE` bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,14 +236,75 @@ def matrix(table: pa.Table, name: str, *, file: Path) -> Shaped[np.ndarray, "n d
     return column.to_numpy(zero_copy_only=False).reshape(len(table), width)
 
 
+def read_parquet(
+    file: Path,
+    columns: Sequence[str] | None = None,
+    *,
+    optional: Sequence[str] = (),
+    only: tuple[str, int] | None = None,
+) -> pa.Table:
+    """Read a table piece by piece, so that it cannot claim more memory than its file is worth.
+
+    Args:
+        file: the file.
+        columns: columns that it must have; None: all that there are.
+        optional: columns that are read where there are any.
+        only: a column of whole numbers and its value in the rows that are read; None: all rows.
+    """
+    require_regular(file, "copy it again, or leave it out")
+    with foreign(file, "parquet table"), pq.ParquetFile(file) as content:
+        there = content.schema_arrow.names
+        wanted = there if columns is None else list(columns)
+        require_columns(there, [*wanted, *([only[0]] if only else [])], file=file)
+        chosen = list(dict.fromkeys([*wanted, *(name for name in optional if name in there)]))
+        read = list(dict.fromkeys([*chosen, *([only[0]] if only else [])]))
+        schema, batches, num_bytes = content.schema_arrow, [], 0
+        rows = _BLOB_ROWS if any(_is_blob(schema.field(name).type) for name in read) else _ROWS
+        groups = _groups_with(content, only)
+        for batch in content.iter_batches(batch_size=rows, row_groups=groups, columns=read):
+            part = pa.Table.from_batches([batch])
+            if only is not None:
+                part = part.filter(pc.field(only[0]) == only[1])
+            num_bytes += part.nbytes + 8 * part.num_rows
+            if num_bytes > _SMALL_TABLE:
+                require_claim(num_bytes, file=file, what="its rows", ratio=_TABLE_RATIO)
+            batches.append(part.select(chosen))
+        fields = pa.schema([schema.field(name) for name in chosen])
+        return pa.concat_tables(batches) if batches else fields.empty_table()
+
+
+def _groups_with(content: pq.ParquetFile, only: tuple[str, int] | None) -> list[int]:
+    """List the row groups that may hold a value, by what the file says of each."""
+    metadata = content.metadata
+    groups = list(range(metadata.num_row_groups))
+    paths = [metadata.schema.column(index).path for index in range(metadata.num_columns)]
+    if only is None or only[0] not in paths:
+        return groups
+    place = paths.index(only[0])
+    found = []
+    for group in groups:
+        known = metadata.row_group(group).column(place).statistics
+        if known is None or not known.has_min_max or known.min <= only[1] <= known.max:
+            found.append(group)
+    return found
+
+
+def _is_blob(kind: pa.DataType) -> bool:
+    """Return whether one value may be large: texts, pictures, and all that holds several."""
+    return not (pa.types.is_primitive(kind) or pa.types.is_null(kind))
+
+
 def require_columns(there: list[str], wanted: list[str], *, file: Path) -> None:
-    """Check that a table has the columns that are wanted."""
+    """Check that a table has the columns that are wanted, each once."""
     missing = [name for name in wanted if name not in there]
     if missing:
         raise UserError(
-            f"{file} lacks the columns {', '.join(missing)}; it has: {', '.join(there)}; rename "
+            f"{file} lacks the columns {', '.join(missing)}; it has: {plain_text(', '.join(there))}; rename "
             "columns, or leave the file out"
         )
+    twice = [name for name in wanted if there.count(name) > 1]
+    if twice:
+        raise UserError(f"{file} has the column {plain_text(twice[0])} twice; rename one")
 
 
 def _is_list(kind: pa.DataType) -> bool:

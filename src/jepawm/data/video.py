@@ -12,7 +12,6 @@ import numpy as np
 from jaxtyping import Float, Int64, UInt8
 
 from jepawm.border import foreign, require_regular
-from jepawm.data.jpeg_frames import MOST_PIXELS, require_size
 from jepawm.errors import UserError, missing_extra, plain_text
 
 if TYPE_CHECKING:
@@ -20,6 +19,10 @@ if TYPE_CHECKING:
 
 VideoFile = Path | bytes
 """A video file, or the content of one."""
+MOST_PIXELS = 2**26
+"""Pixels of the largest frame that is read, 8192 x 8192."""
+FEWER_PIXELS = f"frames have 1 to {MOST_PIXELS:,} pixels: resize them, or leave the episode out"
+"""What to do about others."""
 _H264 = {"g": "2", "crf": "18"}
 _READ_ONLY_THESE = {
     "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi",
@@ -105,6 +108,12 @@ def pick_times(
     return times[nearest[:end]]
 
 
+def require_size(width: int, height: int, *, name: str) -> None:
+    """Refuse frames that have no pixel, or more than a machine should hold."""
+    if width < 1 or height < 1 or width * height > MOST_PIXELS:
+        raise UserError(f"{plain_text(name)} has {width} x {height} pixels; {FEWER_PIXELS}")
+
+
 class VideoWriter:
     """Write RGB frames into an mp4 (h264), a key frame every two frames: clips decode fast."""
 
@@ -154,9 +163,7 @@ def _opened(video: VideoFile, name: str) -> "Iterator[InputContainer]":
     shown = f"the video {name}"
     with foreign(shown, "video"):
         try:
-            with av.open(
-                place, options=_READ_ONLY_THESE, metadata_errors="replace"
-            ) as container:
+            with av.open(place, options=_READ_ONLY_THESE, metadata_errors="replace") as container:
                 _require_decodable(container, name)
                 yield container
         except av.error.FFmpegError as error:

@@ -10,13 +10,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
 
 from jepawm.border import foreign, inside, require_claim, require_regular
-from jepawm.data.jpeg_frames import decode_picture, require_size
+from jepawm.data.jpeg_frames import decode_picture
+from jepawm.data.video import require_size
 from jepawm.errors import UserError, missing_extra, plain_text
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Group:
 
     def names(self) -> list[str]:
         """List what is in the group; a name that is no UTF-8 is listed as it can be shown."""
-        names: Iterator[str | bytes] = iter(self.node)  # whatever h5py declares
+        names = cast("Iterator[str | bytes]", iter(self.node))
         return [
             name.decode(errors="backslashreplace") if isinstance(name, bytes) else name
             for name in names
@@ -165,7 +166,7 @@ class Group:
             raise UserError(f"{where} is {type(value).__name__}, not a text; copy it again")
         return value
 
-    def _child(self, path: str) -> "h5py.Group | h5py.Dataset | None":
+    def _child(self, path: str) -> object:
         """Return what is at a path, going through no link; None if there is nothing."""
         import h5py
 
@@ -178,14 +179,14 @@ class Group:
         return node
 
     def _require_no_link(self, node: "h5py.Group", name: str) -> None:
-        import h5py
+        from h5py import h5l  # pyright: ignore[reportAttributeAccessIssue] - its types lack it
 
         kind = node.id.links.get_info(name.encode()).type
-        if kind == h5py.h5l.TYPE_HARD:
+        if kind == h5l.TYPE_HARD:
             return
         where = f"{str(node.name).rstrip('/')}/{name}"
         target = node.id.links.get_val(name.encode())
-        if kind == h5py.h5l.TYPE_EXTERNAL:
+        if kind == h5l.TYPE_EXTERNAL:
             self._inside(os.fsdecode(target[0]), field=f"the link {where}")
             target = b":".join(target)
         raise UserError(
@@ -236,8 +237,7 @@ class Group:
                 f"({plain_text(name)}:{plain_text(path)}); copy it into one data set (h5repack)"
             )
         if name == ".":
-            root = data.file["/"]
-            same = Group(node=root, file=self.file, root=self.root, depth=self.depth + 1)
+            same = Group(node=data.file, file=self.file, root=self.root, depth=self.depth + 1)
             same.dataset(path.strip("/"))
             return self.file
         file = self._inside(name, field=where)
@@ -247,11 +247,10 @@ class Group:
 
     def _inside(self, name: str, *, field: str) -> Path:
         """Return the path of a file that this one names, from its own folder or whole."""
-        place = os.path.abspath(self.file.parent / name)
-        relative = os.path.relpath(place, os.path.abspath(self.root))
-        leads_out = relative.split(os.sep)[0] == os.pardir
+        relative = Path(os.path.relpath(self.file.parent / name, self.root))
+        leads_out = os.pardir in relative.parts
         return inside(
-            self.root, name if leads_out else relative, field=plain_text(field), file=self.file
+            self.root, name if leads_out else str(relative), field=plain_text(field), file=self.file
         )
 
     def _require_honest(self, data: "h5py.Dataset", *, held: int) -> None:

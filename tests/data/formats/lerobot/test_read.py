@@ -230,13 +230,13 @@ def test_damaged_meta(write, version: str):
     file.write_text(json.dumps(content | {"total_episodes": 7}))
     with pytest.raises(UserError, match=r"lists 3 episodes, info\.json says 7"):
         _open(path)
-    for fps in (0, -30, np.nan):
+    for fps in (0, -30):
         file.write_text(json.dumps(content | {"fps": fps}))
         with pytest.raises(UserError, match=r"info\.json: fps is .*; write the frames per second"):
             _open(path)
     del content["fps"]
     file.write_text(json.dumps(content))
-    with pytest.raises(UserError, match=r"lacks or garbles an entry \(KeyError\('fps'\)\)"):
+    with pytest.raises(UserError, match=r"info\.json lacks fps"):
         _open(path)
     file.write_text("{")
     with pytest.raises(UserError, match="truncated or altered"):

@@ -1,14 +1,15 @@
 """The `meta/` folder of LeRobot data sets: features, episodes, and where their files are."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from string import Formatter
 from typing import TypeGuard
 
 import pyarrow as pa
 
-from jepawm.border import require_regular
-from jepawm.data.formats.lerobot.template import Template
+from jepawm.border import foreign, inside, require_inside, require_regular
 from jepawm.data.recording import read_parquet
 from jepawm.errors import UserError, plain_text, show
 from jepawm.strict_json import entry, expect, optional_entry, parse_json, read_json, read_text
@@ -19,6 +20,57 @@ _PLACE = ("chunk_index", "file_index", "from_timestamp")
 """Where an episode is stored: folder, file, seconds in a video."""
 _MOST = 10**9
 """More than any data set has episodes or frames."""
+_NUMBERS = ("chunk_index", "file_index", "episode_chunk", "episode_index")
+_TEXTS = ("video_key",)
+_FORM = re.compile(r"0?(\d*)d?")
+_WIDEST = 20
+"""Most characters of a number in a path."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Template:
+    """Paths of files, such as `data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet`."""
+
+    text: str
+    """The path, with fields in braces."""
+    name: str
+    """Name of the entry that says it."""
+    file: Path
+    """File that says it."""
+    root: Path
+    """Folder of the data set."""
+
+    def __post_init__(self) -> None:
+        """Check the fields: names that are known, and numbers of a sane width."""
+        where = f"{self.file}: {self.name}"
+        try:
+            parts = [part for part in Formatter().parse(self.text) if part[1] is not None]
+        except ValueError as error:
+            raise UserError(f"{where} is {show(self.text)} ({error}); copy it again") from error
+        for _, field, form, conversion in parts:
+            width = _FORM.fullmatch(form or "") if field in _NUMBERS else None
+            if conversion or not (width or (field in _TEXTS and not form)):
+                raise UserError(
+                    f"{where} has the field {{{show(field)}}} in the form {show(form)}; known are "
+                    f"{', '.join((*_NUMBERS, *_TEXTS))}, numbers in the form '03d'; copy it again"
+                )
+            digits = (width and width[1].lstrip("0")) or "0"
+            if len(digits) > len(str(_WIDEST)) or int(digits) > _WIDEST:
+                raise UserError(
+                    f"{where} claims {digits[:40]} bytes for the field {field}, more than the "
+                    f"{_WIDEST} of a number in a path; copy it again"
+                )
+
+    def path(self, fields: Mapping[str, int | str]) -> Path:
+        """Return the path that the fields give; refuses one that leads out of the data set."""
+        try:
+            relative = self.text.format(**fields)
+        except KeyError as error:
+            raise UserError(
+                f"{self.file}: {self.name} has the field {error}, which its version of LeRobot "
+                f"does not have; known are {', '.join(fields)}; copy it again"
+            ) from error
+        return inside(self.root, relative, field=self.name, file=self.file)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +146,7 @@ class GarbledEntry:
     """An episode of which `meta/` says something impossible."""
 
     index: int
-    """Number of the episode, or of its row."""
+    """Number of its row, from 0."""
     file: Path
     """File that says so."""
     error: UserError
@@ -104,10 +156,11 @@ class GarbledEntry:
 def read_info(path: Path) -> Info:
     """Read and check `meta/info.json`."""
     file = path / "meta" / "info.json"
-    if not file.exists():
+    if not file.exists() and not file.is_symlink():
         raise UserError(
             f"{path} is no LeRobot data set: {file} is missing; check the path, or copy meta/ again"
         )
+    require_inside(path, file)
     content = expect(read_json(file, what="info.json"), dict, where=file, field="the content")
     version = entry(content, "codebase_version", str, where=file)
     if version not in VERSIONS:
@@ -136,28 +189,24 @@ def read_info(path: Path) -> Info:
 def list_episodes(info: Info, *, camera: str) -> list[EpisodeEntry | GarbledEntry]:
     """List all episodes with the files of one camera."""
     if info.version == "v3.0":
-        rows = [(file, row) for file, table in _tables_v3(info, camera) for row in table]
-        read = _entry_v3
+        rows, read = _rows_v3(info, camera), _entry_v3
     else:
-        file = info.path / "meta" / "episodes.jsonl"
-        rows = [(file, row) for row in _json_lines(file)]
-        read = _entry_v2
+        rows, read = _rows_v2(info), _entry_v2
+    if len(rows) != info.num_episodes:
+        raise UserError(
+            f"{info.path}/meta lists {len(rows)} episodes, info.json says {info.num_episodes}; "
+            "copy meta/ again"
+        )
     entries: list[EpisodeEntry | GarbledEntry] = []
     for number, (file, row) in enumerate(rows):
         try:
             entries.append(read(info, camera, row, file))
         except UserError as error:
             entries.append(GarbledEntry(index=number, file=file, error=error))
-    entries.sort(key=lambda one: one.index)
-    if len(entries) != info.num_episodes:
-        raise UserError(
-            f"{info.path}/meta lists {len(entries)} episodes, info.json says {info.num_episodes}; "
-            "copy meta/ again"
-        )
     known = [one.index for one in entries if isinstance(one, EpisodeEntry)]
     if len(set(known)) < len(known):
         raise UserError(f"{info.path}/meta lists an episode twice; copy meta/ again")
-    return entries
+    return sorted(entries, key=lambda one: one.index)
 
 
 def read_table(info: Info, entry: EpisodeEntry, *, columns: list[str]) -> pa.Table:
@@ -205,6 +254,18 @@ def _feature(value: object, name: str, file: Path) -> Feature:
     )
 
 
+def _rows_v2(info: Info) -> list[tuple[Path, dict[str, object]]]:
+    file = info.path / "meta" / "episodes.jsonl"
+    require_inside(info.path, file)
+    rows = []
+    for number, line in enumerate(read_text(file, what="list of episodes").split("\n"), start=1):
+        if line.strip():
+            where = f"{file}, line {number}"
+            row = parse_json(line, where=where)
+            rows.append((file, expect(row, dict, where=where, field="its content")))
+    return rows
+
+
 def _entry_v2(info: Info, camera: str, row: Mapping[str, object], file: Path) -> EpisodeEntry:
     index = _number(row, "episode_index", file)
     length = _number(row, "length", file)
@@ -212,7 +273,7 @@ def _entry_v2(info: Info, camera: str, row: Mapping[str, object], file: Path) ->
     return EpisodeEntry(
         index=index,
         length=length,
-        num_actions=_count(row.get("num_actions"), length),
+        num_actions=_count(row, length, file),
         data_file=info.data_path.path(where),
         video_file=_video(info, camera, where),
         video_start=0.0,
@@ -220,16 +281,20 @@ def _entry_v2(info: Info, camera: str, row: Mapping[str, object], file: Path) ->
     )
 
 
-def _tables_v3(info: Info, camera: str) -> Iterator[tuple[Path, list[dict[str, object]]]]:
+def _rows_v3(info: Info, camera: str) -> list[tuple[Path, dict[str, object]]]:
     files = sorted((info.path / "meta" / "episodes").rglob("*.parquet"))
     if not files:
         raise UserError(f"{info.path}/meta/episodes holds no parquet file; copy it again")
     names = ["episode_index", "length", "data/chunk_index", "data/file_index"]
     if info.features[camera].dtype == "video":
         names += [f"videos/{camera}/{name}" for name in _PLACE]
+    rows = []
     for file in files:
+        require_inside(info.path, file)
         table = read_parquet(file, names, optional=("tasks", "num_actions"))
-        yield file, table.to_pylist()
+        with foreign(file, "table of episodes"):
+            rows += [(file, row) for row in table.to_pylist()]
+    return rows
 
 
 def _entry_v3(info: Info, camera: str, row: Mapping[str, object], file: Path) -> EpisodeEntry:
@@ -241,7 +306,7 @@ def _entry_v3(info: Info, camera: str, row: Mapping[str, object], file: Path) ->
     return EpisodeEntry(
         index=_number(row, "episode_index", file),
         length=length,
-        num_actions=_count(row.get("num_actions"), length),
+        num_actions=_count(row, length, file),
         data_file=info.data_path.path(place),
         video_file=_video(info, camera, where),
         video_start=entry(row, start, float, where=file) if is_video else 0.0,
@@ -257,16 +322,6 @@ def _video(info: Info, camera: str, where: Mapping[str, int]) -> Path | None:
     return info.video_path.path({"video_key": camera, **where})
 
 
-def _json_lines(file: Path) -> list[dict[str, object]]:
-    rows = []
-    for number, line in enumerate(read_text(file, what="list of episodes").split("\n"), start=1):
-        if line.strip():
-            where = f"{file}, line {number}"
-            row = parse_json(line, where=where)
-            rows.append(expect(row, dict, where=where, field="its content"))
-    return rows
-
-
 def _number(row: Mapping[str, object], name: str, file: Path) -> int:
     value = row.get(name)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MOST:
@@ -277,8 +332,11 @@ def _number(row: Mapping[str, object], name: str, file: Path) -> int:
     return value
 
 
-def _count(value: object, default: int) -> int:
-    return value if isinstance(value, int) else default
+def _count(row: Mapping[str, object], length: int, file: Path) -> int:
+    """Return how many actions count; as many as frames, unless this library said less."""
+    if row.get("num_actions") is None:
+        return length
+    return min(_number(row, "num_actions", file), length)
 
 
 def _texts(value: object) -> tuple[str, ...]:

@@ -17,8 +17,10 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float, Int64, UInt8
 
+from jepawm.border import foreign, inside, require_regular
 from jepawm.data.formats.lerobot.meta import (
     EpisodeEntry,
+    GarbledEntry,
     Info,
     list_episodes,
     read_info,
@@ -38,6 +40,7 @@ from jepawm.data.recording import (
 )
 from jepawm.data.video import pick_times, read_video, video_times
 from jepawm.errors import UserError
+from jepawm.strict_json import expect
 
 _ACTIONS = ("action", "actions")
 _PROPRIO = ("observation.state", "state", "observation.states")
@@ -63,6 +66,12 @@ def open_lerobot(path: Path, options: ReadOptions) -> Source:
         camera=keys.camera,
         episodes=[
             Episode(
+                name=f"row {entry.index} of {entry.file.name}",
+                file=entry.file,
+                read=partial(_refuse, entry),
+            )
+            if isinstance(entry, GarbledEntry)
+            else Episode(
                 name=f"episode {entry.index}",
                 file=entry.data_file,
                 read=partial(_read, info, entry, keys=keys, times=times),
@@ -115,6 +124,10 @@ def _choose_keys(info: Info, options: ReadOptions) -> _Keys:
     return _Keys(camera=camera, actions=actions, proprio=tuple(proprio), state=state)
 
 
+def _refuse(entry: GarbledEntry) -> Recording:
+    raise entry.error
+
+
 def _read(info: Info, entry: EpisodeEntry, *, keys: _Keys, times: _TimesOf) -> Recording:
     is_video = info.features[keys.camera].dtype == "video"
     names = ["timestamp", keys.actions, *keys.proprio]
@@ -126,7 +139,10 @@ def _read(info: Info, entry: EpisodeEntry, *, keys: _Keys, times: _TimesOf) -> R
             f"{entry.data_file} has {table.num_rows} rows, meta/ says {entry.length} frames; copy "
             "the file again, or leave the episode out"
         )
-    proprio = [matrix(table, name, file=entry.data_file) for name in keys.proprio]
+    with foreign(entry.data_file, "table of LeRobot"):
+        actions = matrix(table, keys.actions, file=entry.data_file)
+        proprio = [matrix(table, name, file=entry.data_file) for name in keys.proprio]
+        state = matrix(table, keys.state, file=entry.data_file) if keys.state else None
     if is_video:
         if entry.video_file is None:
             raise UserError(f"meta/episodes names no video of camera {keys.camera}; fix meta/")
@@ -135,13 +151,13 @@ def _read(info: Info, entry: EpisodeEntry, *, keys: _Keys, times: _TimesOf) -> R
         frames = partial(_video_frames, entry.video_file, wanted, times=times)
         count = partial(_count_video, entry.video_file, wanted, times=times)
     else:
-        frames = partial(_image_frames, info.path, table, camera=keys.camera)
+        frames = partial(_image_frames, info, entry, table, camera=keys.camera)
         count = partial(len, table)
     return Recording(
         num_frames=table.num_rows,
-        actions=matrix(table, keys.actions, file=entry.data_file)[: entry.num_actions],
+        actions=actions[: entry.num_actions],
         proprio=np.concatenate(proprio, axis=1) if proprio else None,
-        state=matrix(table, keys.state, file=entry.data_file) if keys.state else None,
+        state=state,
         task="; ".join(entry.tasks),
         video=entry.video_file,
         frames=frames,
@@ -182,12 +198,18 @@ def _video_frames(
 
 
 def _image_frames(
-    path: Path, table: pa.Table, *, camera: str
+    info: Info, entry: EpisodeEntry, table: pa.Table, *, camera: str
 ) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
-    for row in table[camera]:
-        image = row.as_py()
-        file = path / image["path"] if image.get("path") else path
-        if image.get("bytes") is None and not file.is_file():
-            raise UserError(f"the picture {file} is missing; copy it again")
-        content = image.get("bytes") or file.read_bytes()
-        yield decode_picture(content, name=f"{camera} of {file}")
+    for number, row in enumerate(table[camera]):
+        with foreign(entry.data_file, "table of LeRobot"):
+            image = row.as_py()
+        where = f"{camera} in row {number}"
+        image = expect(image, dict, where=entry.data_file, field=where)
+        content = image.get("bytes")
+        if content is None:
+            file = inside(info.path, image.get("path"), field=where, file=entry.data_file)
+            require_regular(file)
+            content = file.read_bytes()
+        if not isinstance(content, bytes):
+            raise UserError(f"{entry.data_file}: {where} holds no picture; copy it again")
+        yield decode_picture(content, name=f"{camera} of {entry.data_file}, row {number}")
