@@ -27,8 +27,8 @@ class TorchWorld:
             num_elites=min(self._job.num_elites, num_samples),
             iterations=num_iterations,
         )
-        generator = torch.Generator().manual_seed(0)
         start, goal = self._encode(START), self._encode(GOAL)[:, 0]
+        generator = torch.Generator(start.device).manual_seed(0)
         return planner(self.model, start, goal, generator=generator)
 
     @torch.no_grad()
@@ -36,12 +36,14 @@ class TorchWorld:
         """Roll candidates out as the planner does: torch-world saves nothing."""
         start = self._encode(START).repeat_interleave(num_candidates, dim=0)
         actions = torch.randn(num_candidates, self._job.horizon, self._job.action_dim)
-        self.model.rollout(start, actions)
+        self.model.rollout(start, actions.to(start))
 
     def _encode(self, row: int) -> Tensor:
-        pixels = picture(row, 1, 1)
+        device = next(self.model.parameters()).device
+        pixels = picture(row, 1, 1).to(device)
         if isinstance(self.model, DINOWM):
-            return self.model.encode(pixels, torch.full((1, 1, self._job.proprio_dim), float(row)))
+            proprio = torch.full((1, 1, self._job.proprio_dim), float(row), device=device)
+            return self.model.encode(pixels, proprio)
         return self.model.encode(pixels)
 
 

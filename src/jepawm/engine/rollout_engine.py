@@ -27,6 +27,10 @@ WORTH_WORKERS = 64
 """Tokens of a thread from which it pays that each thread rolls out candidates of its own: no thread
 waits for another at the end of each product, but each reads all weights."""
 
+WORTH_COMPILING = 16
+"""A chunk this many times smaller than the largest before it is not compiled: it is what a planner
+asks for once in a plan, such as the cost of its mean."""
+
 Piece = tuple[slice, slice]
 """Problems and candidates."""
 Result = TypeVar("Result")
@@ -56,12 +60,13 @@ class RolloutEngine:
         self._may_divide = (
             not isinstance(self._rollout, PlainRollout) and self._config.compile == "off"
         )
+        self._largest_chunk = 0  # candidates
         self._workers: Workers | None = None
 
     def latents(self, actions: Float[Tensor, "B K H A"]) -> Latent:
         """Return predicted latents `[B, K, H]`, equal to plain rollouts."""
         pieces = self._each(
-            actions, lambda piece: self._chunk(actions, piece).map(lambda part: part.flatten(0, 1))
+            actions, lambda piece: self._kept(actions, piece).map(lambda part: part.flatten(0, 1))
         )
         joined = pieces[0] if len(pieces) == 1 else concatenate(pieces, dim=0)  # [B * K, H]
         return joined.map(lambda part: part.unflatten(0, actions.shape[:2]))
@@ -122,9 +127,19 @@ class RolloutEngine:
             most = -(-num_candidates // (rounds * num_workers))
         return list(chunks(*actions.shape[:2], max_candidates=most)), num_workers
 
+    def _kept(self, actions: Tensor, piece: Piece) -> Latent:
+        """Roll a chunk out whose latents outlast the next one: graphs write into their own memory."""
+        rolled = self._chunk(actions, piece)
+        return rolled if self._config.compile == "off" else rolled.map(torch.clone)
+
     def _chunk(self, actions: Tensor, piece: Piece) -> Latent:
-        rolled = self._roll(self._rollout.part(piece[0]), actions[piece])
-        return rolled.to(actions.dtype)
+        """Roll a chunk out; with CUDA graphs the next one overwrites its latents."""
+        chosen = actions[piece]
+        num_candidates = chosen.shape[0] * chosen.shape[1]
+        self._largest_chunk = max(self._largest_chunk, num_candidates)
+        compiled = num_candidates * WORTH_COMPILING >= self._largest_chunk
+        roll = self._roll if compiled else _roll
+        return roll(self._rollout.part(piece[0]), chosen).to(actions.dtype)
 
 
 @contextmanager
