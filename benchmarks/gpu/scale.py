@@ -157,7 +157,7 @@ TINY = Scale(
     modes=("default",),
     ready_seconds=240.0,
     tests_seconds=200.0,
-    training_seconds=60.0,
-    total_seconds=400.0,
+    training_seconds=200.0,
+    total_seconds=700.0,
 )
 """Without the peer, which is in an environment of its own (benchmarks/peers/setup.sh)."""
