@@ -1,7 +1,17 @@
+import math
+
 import numpy as np
 import pytest
 
-from jepawm.report.charts import MAX_POINTS, Chart, Series, render_chart, thin
+from jepawm.report.charts import (
+    MAX_POINTS,
+    Chart,
+    Series,
+    is_drawable,
+    render_chart,
+    shown_text,
+    thin,
+)
 
 
 def test_thin_keeps_the_mean_and_the_ends():
@@ -45,9 +55,30 @@ def test_values_that_are_not_positive_make_the_axis_linear():
     assert first - second == pytest.approx(second - third, abs=0.2)
 
 
-@pytest.mark.parametrize("ys", [[3.0], [0.0, 0.0], [1e-9, 1e9], [-2.0, -2.0]])
+@pytest.mark.parametrize(
+    "ys", [[3.0], [0.0, 0.0], [1e-9, 1e9], [-2.0, -2.0], [1e100, -1e100], [1e-100, 1e100], [1e20]]
+)
 def test_odd_ranges_stay_inside_the_picture(ys):
     for logarithmic in (False, True):
         svg = chart_of(ys, logarithmic=logarithmic)
         assert "nan" not in svg
         assert "inf" not in svg
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e308, -1e308, 1e-150, 10**400])
+def test_what_axes_cannot_show_is_not_drawn(value: float):
+    assert not is_drawable(value)
+    if isinstance(value, float):
+        curve = thin(Series(label="", xs=[0.0, 1.0, value], ys=[1.0, value, 2.0]))
+        assert (curve.xs, curve.ys) == ([0.0], [1.0])
+
+
+def test_steps_beyond_the_precision_of_floats_have_an_axis():
+    series = Series(label="", xs=[1e30], ys=[1.0])
+    chart = Chart(name="one", title="Title", x_label="step", caption="", series=(series,))
+    assert "nan" not in render_chart(chart)
+
+
+def test_a_text_of_a_file_stays_short_and_harmless():
+    assert shown_text("wall \x1b[31m\ud800\u202e") == r"wall \x1b[31m\ud800\u202e"
+    assert len(shown_text("x" * 100_000)) < 300

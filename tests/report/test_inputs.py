@@ -10,11 +10,14 @@ NUM_TASKS = 3
 @pytest.mark.parametrize(
     ("name", "content", "complaint"),
     [
-        ("experiment.json", "{", "not readable JSON"),
-        ("experiment.json", "[]", "not a JSON object"),
+        ("experiment.json", "{", "truncated or altered"),
+        ("experiment.json", "[]", "not an object"),
         ("results.json", "{}", "env"),
         ("metrics.jsonl", "what\n", "not JSON"),
-        ("rollouts.npz", "not a zip", "not a readable npz"),
+        ("rollouts.npz", "not a zip", "damaged or no npz file"),
+        ("experiment.json", '{"recipe": "\\ud800"}', "surrogates not allowed"),
+        ("experiment.json", "[" * 100_000, "nested too deep"),
+        ("results.json", '{"success": ' + "1" * 5000 + "}", "digits"),
     ],
 )
 def test_malformed_file_is_named(tmp_path, make_run, name, content, complaint):
@@ -34,6 +37,9 @@ def test_malformed_file_is_named(tmp_path, make_run, name, content, complaint):
         ({"ci95": 0.1}, "low, high"),
         ({"episodes": "many"}, "episodes"),
         ({"env": 3}, "env"),
+        ({"episodes": 2.5}, "episodes"),
+        ({"episodes": -1}, "episodes"),
+        ({"seed": 10**39}, "seed"),
         ({"baselines": {"random": 0.1}}, "do_nothing"),
         ({"state_to_pixel": "big"}, "state_to_pixel"),
     ],
@@ -68,3 +74,19 @@ def test_malformed_rollouts_name_the_array_and_never_unpickle(
     np.savez(run / "rollouts.npz", **arrays)  # pyright: ignore[reportArgumentType]
     with pytest.raises(UserError, match=r"rollouts\.npz"):
         write_report(run)
+
+
+def test_a_folder_of_results_with_very_many_tasks_shows_the_first(tmp_path, make_run, parse_page):
+    many, shown = 1000, 200
+    arrays = {
+        "frames": np.zeros((many, 2, 3, 1, 1), np.uint8),
+        "states": np.zeros((many, 2, 2)),
+        "goal_frames": np.zeros((many, 3, 1, 1), np.uint8),
+        "goal_states": np.zeros((many, 2)),
+        "imagined_states": np.zeros((many, 1, 2)),
+        "success": np.ones(many, bool),
+        "cost_history": np.ones((2, many)),
+    }
+    run = make_run(tmp_path / "run", arrays=arrays)
+    page = parse_page(write_report(run).read_text())
+    assert sum("data-task" in attrs for _, attrs in page.elements) == shown

@@ -3,22 +3,23 @@
 import io
 import json
 import math
-import zipfile
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from cattrs.errors import BaseValidationError, ForbiddenExtraKeysError
 
+from jepawm.border import load_npz
 from jepawm.checkpoint import JsonValue
-from jepawm.errors import UserError
+from jepawm.errors import UserError, plain_text, show
 from jepawm.evaluation.metrics import Difference
 from jepawm.evaluation.results import MODEL, Efficiency, Part, Results, Row
 from jepawm.evaluation.rollouts import Rollouts
 from jepawm.files import write_whole
 from jepawm.protocol import Protocol
-from jepawm.strict_json import problems, strict_converter
+from jepawm.strict_json import problems, read_json, strict_converter
 
 
 def check_output(folder: Path, *, overwrite: bool = False) -> None:
@@ -62,23 +63,20 @@ def _write(path: Path, content: bytes) -> None:
 
 def read_results(path: Path) -> Results:
     """Read and check `results.json`."""
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"{path}: not readable JSON ({error}); {_AGAIN}") from error
+    raw = cast(JsonValue, read_json(path, what="file of results", remedy=_AGAIN))
     file = _File(path, _object(raw, path, "the file"))
     return Results(
         env=file.text("env"),
         protocol=file.text("protocol"),
-        num_tasks=int(file.number("episodes")),
-        seed=int(file.number("seed")),
+        num_tasks=file.count("episodes"),
+        seed=file.count("seed"),
         rows=_rows(file),
         seconds_per_plan=file.number("seconds_per_plan"),
         oracle_seconds_per_plan=file.optional_number("oracle_seconds_per_plan"),
         split=file.optional_text("split"),
-        tasks_per_batch=_whole(file.optional_number("tasks_per_batch")),
+        tasks_per_batch=file.optional_count("tasks_per_batch"),
         tasks_sha256=file.optional_text("tasks_sha256"),
-        dropped_candidates=int(file.optional_number("dropped_candidates") or 0),
+        dropped_candidates=file.optional_count("dropped_candidates") or 0,
         planner=_part(file, "planner"),
         oracle_planner=_part(file, "oracle_planner"),
         objective=_part(file, "objective"),
@@ -93,11 +91,7 @@ def read_results(path: Path) -> Results:
 
 def read_rollouts(path: Path) -> Rollouts:
     """Read and check `rollouts.npz`; nothing in it is ever unpickled."""
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: not a readable npz file ({error}); {_AGAIN}") from error
+    found = load_npz(path)
     _check_rollouts(found, path)
     return Rollouts(
         frames=found["frames"],
@@ -124,11 +118,20 @@ class _File:
     def text(self, key: str) -> str:
         value = self._content.get(key)
         if not isinstance(value, str):
-            raise UserError(f"{self.path}: {key!r} is {value!r}, not a text; {_AGAIN}")
+            raise UserError(f"{self.path}: {key!r} is {show(value)}, not a text; {_AGAIN}")
         return value
 
     def number(self, key: str) -> float:
         return _number(self._content.get(key), self.path, key)
+
+    def count(self, key: str) -> int:
+        value = self._content.get(key)
+        if type(value) is not int or not 0 <= value < 2**63:
+            raise UserError(f"{self.path}: {key!r} is {show(value)}, not a count; {_AGAIN}")
+        return value
+
+    def optional_count(self, key: str) -> int | None:
+        return None if self._content.get(key) is None else self.count(key)
 
     def optional_text(self, key: str) -> str | None:
         return None if self._content.get(key) is None else self.text(key)
@@ -259,20 +262,20 @@ def _check_rollouts(found: dict[str, np.ndarray], path: Path) -> None:
 
 def _object(value: object, path: Path, key: str) -> dict[str, JsonValue]:
     if not isinstance(value, dict):
-        raise UserError(f"{path}: {key} is {value!r}, not a JSON object; {_AGAIN}")
+        raise UserError(f"{path}: {key} is {show(value)}, not a JSON object; {_AGAIN}")
     return value
 
 
 def _number(value: JsonValue, path: Path, key: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise UserError(f"{path}: {key!r} is {value!r}, not a number; {_AGAIN}")
+        raise UserError(f"{path}: {plain_text(key)} is {show(value)}, not a number; {_AGAIN}")
     return float(value)
 
 
 def _rate(value: JsonValue, path: Path, key: str) -> float:
     number = _number(value, path, key)
     if not 0 <= number <= 1:
-        raise UserError(f"{path}: {key!r} is {number}, not between 0 and 1; {_AGAIN}")
+        raise UserError(f"{path}: {plain_text(key)} is {number}, not between 0 and 1; {_AGAIN}")
     return number
 
 
@@ -280,9 +283,7 @@ def _interval(value: JsonValue, path: Path, key: str) -> tuple[float, float] | N
     if value is None:
         return None
     if not isinstance(value, list) or len(value) != 2:
-        raise UserError(f"{path}: interval of {key!r} is {value!r}, not [low, high]; {_AGAIN}")
+        raise UserError(
+            f"{path}: interval of {plain_text(key)} is {show(value)}, not [low, high]; {_AGAIN}"
+        )
     return _rate(value[0], path, key), _rate(value[1], path, key)
-
-
-def _whole(number: float | None) -> int | None:
-    return None if number is None else int(number)

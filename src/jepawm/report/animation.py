@@ -19,6 +19,9 @@ MAX_SIDE = 128
 MAX_PIXELS = 4_000_000
 """Pixels of all stored frames together; beyond it frames are scaled down further."""
 
+MAX_SHEET = 16_383
+"""Longest side of a picture of many frames in pixels: what WebP holds."""
+
 Points = list[list[float]]
 
 _LEAST_SIDE = 192
@@ -30,13 +33,13 @@ def task_payloads(rollouts: Rollouts, state_to_pixel: float | None) -> list[dict
     """Return one JSON object per task: frames, paths and outcome.
 
     Paths are fractions of the picture (0 is its left or top edge), empty where the states are not
-    places in the picture or no probe was there. A sheet holds the `T + 1` frames row by row.
+    places in the picture, or too large for any, or no probe was there. A sheet holds the `T + 1` frames row by row.
     """
     height, width = rollouts.frames.shape[-2:]
     num_tasks, num_frames = rollouts.frames.shape[:2]
     columns = math.ceil(math.sqrt(num_frames))
     fair = math.sqrt(MAX_PIXELS / (num_tasks * num_frames * height * width))
-    scale = min(1.0, MAX_SIDE / max(height, width), fair)
+    scale = min(1.0, MAX_SIDE / max(height, width), fair, MAX_SHEET / columns / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
 
     def path(states: Float[np.ndarray, "n S"]) -> Points:
@@ -68,9 +71,12 @@ def path_fractions(
     The first two numbers of a state are x (right) and y (down), 0 at the centre of the first
     native pixel; `state_to_pixel` is the frame's side divided by the native side.
     """
-    if state_to_pixel is None or states.shape[-1] < 2 or not np.isfinite(states[:, :2]).all():
+    if state_to_pixel is None or states.shape[-1] < 2:
         return []
-    places = (states[:, :2] + 0.5) * state_to_pixel / np.array([width, height])
+    with np.errstate(over="ignore"):
+        places = (states[:, :2] + 0.5) * state_to_pixel / np.array([width, height])
+    if not np.isfinite(places).all():
+        return []
     return [[round(float(x), 4), round(float(y), 4)] for x, y in places]
 
 

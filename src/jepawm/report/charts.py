@@ -5,9 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from jepawm.errors import plain_text
+
 WIDTH, HEIGHT = 360.0, 210.0
 LEFT, RIGHT, TOP, BOTTOM = 48.0, 18.0, 10.0, 30.0
 MAX_POINTS = 300
+_LONGEST = 200
+LARGEST = 1e100
+"""Largest number that is drawn; beyond it axes would leave the range of floats."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +24,7 @@ class Series:
     xs: Sequence[float]
     """Horizontal values, rising."""
     ys: Sequence[float]
-    """Vertical values; those that are not finite are left out."""
+    """Vertical values; those that cannot be drawn are left out."""
     tone: int = 0
     """Index of the colour, 0 to 7."""
     bold: bool = True
@@ -71,9 +76,18 @@ class _Axis:
         return [index * step for index in range(first, last + 1)]
 
 
+def is_drawable(value: int | float) -> bool:
+    """Return whether a number is finite and of a size that axes can show; 0 is."""
+    return value == 0 or 1 / LARGEST <= abs(value) <= LARGEST
+
+
 def thin(series: Series) -> Series:
-    """Drop values that are not finite and average neighbours down to `MAX_POINTS` points."""
-    points = [(x, y) for x, y in zip(series.xs, series.ys, strict=True) if math.isfinite(y)]
+    """Drop values that cannot be drawn and average neighbours down to `MAX_POINTS` points."""
+    points = [
+        (x, y)
+        for x, y in zip(series.xs, series.ys, strict=True)
+        if is_drawable(x) and is_drawable(y)
+    ]
     size = max(1, math.ceil(len(points) / MAX_POINTS))
     groups = [points[i : i + size] for i in range(0, len(points), size)]
     return Series(
@@ -125,6 +139,12 @@ def render_chart(chart: Chart) -> str:
     )
 
 
+def shown_text(text: str) -> str:
+    """Return a text of a file for the page: what it is, harmless, and not longer than a line or two."""
+    text = plain_text(text)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text):,} characters)"
+
+
 def round_to(value: float, digits: int = 4) -> float:
     """Round to significant digits."""
     return float(f"{value:.{digits}g}")
@@ -145,7 +165,7 @@ def _axes(series: Sequence[Series], *, logarithmic: bool = False) -> tuple[_Axis
     left, right = min(xs), max(xs)
     x_axis = _Axis(
         low=left,
-        high=right if right > left else left + 1,
+        high=right if right > left else left + max(1.0, 0.1 * abs(left)),
         logarithmic=False,
         start=LEFT,
         end=WIDTH - RIGHT,

@@ -1,7 +1,6 @@
 """Read and check the files of a run directory."""
 
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jepawm.errors import UserError
@@ -9,8 +8,13 @@ from jepawm.evaluation.result_files import read_results, read_rollouts
 from jepawm.evaluation.results import Results
 from jepawm.evaluation.rollouts import Rollouts
 from jepawm.metrics_log import read_metrics
+from jepawm.strict_json import expect, read_json
 
 JsonObject = dict[str, object]
+
+MAX_TASKS = 200
+"""Tasks of `rollouts.npz` that are shown."""
+_AGAIN = "write the run again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,15 +47,24 @@ def read_run(run: Path) -> RunFiles:
         experiment=_read_object(experiment) if experiment.is_file() else None,
         metrics=read_metrics(metrics) if metrics.is_file() else None,
         results=read_results(results) if results.is_file() else None,
-        rollouts=read_rollouts(rollouts) if rollouts.is_file() else None,
+        rollouts=_first_tasks(read_rollouts(rollouts)) if rollouts.is_file() else None,
+    )
+
+
+def _first_tasks(rollouts: Rollouts) -> Rollouts:
+    """Return the tasks that a page shows."""
+    return replace(
+        rollouts,
+        frames=rollouts.frames[:MAX_TASKS],
+        states=rollouts.states[:MAX_TASKS],
+        goal_frames=rollouts.goal_frames[:MAX_TASKS],
+        goal_states=rollouts.goal_states[:MAX_TASKS],
+        imagined_states=rollouts.imagined_states[:MAX_TASKS],
+        success=rollouts.success[:MAX_TASKS],
+        cost_history=rollouts.cost_history[:, :MAX_TASKS],
     )
 
 
 def _read_object(path: Path) -> JsonObject:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"{path}: not readable JSON ({error}); write the run again") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{path}: the file is {value!r}, not a JSON object; write the run again")
-    return value
+    content = read_json(path, what="configuration", remedy=_AGAIN)
+    return expect(content, dict, where=path, field="the file", remedy=_AGAIN)

@@ -10,7 +10,7 @@ from pathlib import Path
 from jepawm.errors import UserError
 from jepawm.files import write_whole
 from jepawm.report.animation import task_payloads
-from jepawm.report.charts import chart_payload
+from jepawm.report.charts import chart_payload, shown_text
 from jepawm.report.inputs import RunFiles, read_run
 from jepawm.report.sections import (
     cost_section,
@@ -57,7 +57,7 @@ def render_page(run: RunFiles) -> str:
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_policy(script)}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(str(name))}: jepawm report</title><style>{style}</style></head>"
+        f"<title>{escape(shown_text(str(name)))}: jepawm report</title><style>{style}</style></head>"
         f"<body><main>{header(run)}{NAVIGATION}{''.join(sections)}</main>"
         f'<script type="application/json" id="data">{_json(payload)}</script>'
         f"<script>{script}</script></body></html>\n"

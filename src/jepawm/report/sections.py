@@ -3,17 +3,18 @@
 import json
 from collections.abc import Mapping, Sequence
 from html import escape
-
-import numpy as np
+from math import isfinite
 
 from jepawm.evaluation.results import MODEL, NO_ORACLE, Results, Row, row_text
 from jepawm.evaluation.rollouts import Rollouts
 from jepawm.metrics_log import METRICS, Metric, find_metric
-from jepawm.report.charts import Chart, Series, render_chart, thin
+from jepawm.report.charts import Chart, Series, is_drawable, render_chart, shown_text, thin
 from jepawm.report.inputs import RunFiles
 from jepawm.report.paper import PAPER_ARXIV, PaperNumber, paper_row
 
 UNKNOWN_METRIC = "Not logged by this version; docs/report.md lists the keys that it logs."
+MAX_CHARTS, MAX_SERIES = 200, 64
+"""Charts of metrics, and curves of one, that a page shows at most."""
 _ORDER = ("oracle", "random", "do_nothing")
 """Rows of every evaluation below the model's, best first; rows of one's own stand between."""
 
@@ -31,7 +32,7 @@ def header(run: RunFiles) -> str:
         facts |= {str(key): value for key, value in sorted(versions.items())}
     facts["Commit"] = experiment.get("commit")
     items = "".join(
-        f"<div><dt>{escape(key)}</dt><dd>{escape(_known(value))}</dd></div>"
+        f"<div><dt>{_escaped(key)}</dt><dd>{_escaped(_known(value))}</dd></div>"
         for key, value in facts.items()
     )
     missing = ""
@@ -41,7 +42,7 @@ def header(run: RunFiles) -> str:
         text = escape(json.dumps(run.experiment, indent=2))
         missing = f"<details><summary>Whole configuration</summary><pre>{text}</pre></details>"
     return (
-        f"<header><p class='eyebrow'>jepawm run report</p><h1>{escape(name)}</h1>"
+        f"<header><p class='eyebrow'>jepawm run report</p><h1>{_escaped(name)}</h1>"
         f"{_tiles(run)}<dl class='facts'>{items}</dl>{missing}</header>"
     )
 
@@ -71,11 +72,11 @@ def success_section(results: Results | None) -> str:
         )
     body = (
         f"<p>{results.num_tasks} tasks, the same for every row; protocol "
-        f"<code>{escape(results.protocol)}</code>; success is read {_when(results)}. "
+        f"<code>{_escaped(results.protocol)}</code>; success is read {_when(results)}. "
         f"Brackets are 95 % Wilson intervals.{_no_oracle(results)}</p><div class='scroll'><table class='success'><thead>"
         "<tr><th scope='col'>Row</th><th scope='col'>Success</th><th scope='col'>Interval</th>"
         f"<th scope='col' class='wide'>0 to 100 %</th></tr></thead><tbody>{''.join(rows)}"
-        f"</tbody></table></div><p class='note'>{escape(note)} ± of the paper is a standard "
+        f"</tbody></table></div><p class='note'>{_escaped(note)} ± of the paper is a standard "
         "deviation over epochs and seeds, not an interval.</p>"
     )
     return _section("success", "Success", body)
@@ -88,41 +89,60 @@ def curves_section(metrics: Sequence[Mapping[str, int | float]] | None) -> tuple
         return _section(
             "curves", title, absent("metrics.jsonl", "jepawm train RECIPE --out RUN")
         ), []
-    charts = metric_charts(metrics)
-    body = f"<div class='charts'>{''.join(render_chart(chart) for chart in charts)}</div>"
+    groups = _metric_groups(metrics)
+    charts: list[Chart] = []
+    for group, members in groups.items():
+        chart = _metric_chart(f"chart-{len(charts)}", group, members, metrics=metrics)
+        if chart is not None and len(charts) < MAX_CHARTS:
+            charts.append(chart)
+    left_out = sum(bool(members) for members in groups.values()) - len(charts)
+    note = f"<p class='note'>{left_out} metrics cannot be drawn.</p>" if left_out else ""
+    body = f"<div class='charts'>{''.join(render_chart(chart) for chart in charts)}</div>{note}"
     return _section("curves", title, body), charts
 
 
-def metric_charts(metrics: Sequence[Mapping[str, int | float]]) -> list[Chart]:
-    """Return one chart per metric, in the order of `METRICS`, then unknown keys by name."""
+def _metric_groups(metrics: Sequence[Mapping[str, int | float]]) -> dict[str, list[str]]:
+    """Return the logged keys of each metric, in the order of `METRICS`, then unknown keys by name."""
     keys = sorted({key for row in metrics for key in row} - {"step", "seconds"}, key=_natural)
     groups: dict[str, list[str]] = {metric.key: [] for metric in METRICS}
     for key in keys:
         metric = find_metric(key)
         groups.setdefault(key if metric is None else metric.key, []).append(key)
-    charts: list[Chart] = []
-    for group, members in groups.items():
-        series = [
-            _series(metrics, key, tone=i, alone=len(members) == 1) for i, key in enumerate(members)
-        ]
-        shown = tuple(one for one in series if len(one.xs))
-        if not shown:
-            continue
-        known = find_metric(group)
-        broken = sum(not np.isfinite(row[key]) for row in metrics for key in members if key in row)
-        charts.append(
-            Chart(
-                name=f"chart-{len(charts)}",
-                title=known.title if known else group,
-                key=group if known else "",
-                x_label="step",
-                caption=(_caption(known) if known else UNKNOWN_METRIC)
-                + (f" {broken} values are not finite and not drawn." if broken else ""),
-                series=shown,
-                logarithmic=known is not None and known.logarithmic,
-            )
-        )
-    return charts
+    return groups
+
+
+def _metric_chart(
+    name: str, group: str, members: Sequence[str], *, metrics: Sequence[Mapping[str, int | float]]
+) -> Chart | None:
+    """Return the chart of one metric; None if it has no value that can be drawn."""
+    series = [
+        _series(metrics, key, tone=i, alone=len(members) == 1)
+        for i, key in enumerate(members[:MAX_SERIES])
+    ]
+    shown = tuple(one for one in series if len(one.xs))
+    if not shown:
+        return None
+    known = find_metric(group)
+    caption = _caption(known) if known else UNKNOWN_METRIC
+    values = [row[key] for row in metrics for key in members if key in row]
+    infinite = sum(not isfinite(value) for value in values if isinstance(value, float))
+    beyond = sum(not is_drawable(value) for value in values) - infinite
+    hidden = len(members) - len(shown)
+    if infinite:
+        caption += f" {infinite} values are not finite and not drawn."
+    if beyond:
+        caption += f" {beyond} values are too large or too small for an axis and not drawn."
+    if hidden:
+        caption += f" {hidden} of {len(members)} curves are not drawn."
+    return Chart(
+        name=name,
+        title=known.title if known else shown_text(group),
+        key=group if known else "",
+        x_label="step",
+        caption=caption,
+        series=shown,
+        logarithmic=known is not None and known.logarithmic,
+    )
 
 
 def _caption(metric: Metric) -> str:
@@ -217,6 +237,11 @@ def _no_oracle(results: Results) -> str:
     return f" {NO_ORACLE}"
 
 
+def _escaped(text: str) -> str:
+    """Return a text of a file as HTML that shows it as it is."""
+    return escape(shown_text(text))
+
+
 def _known(value: object) -> str:
     return "not recorded" if value is None else str(value)
 
@@ -235,8 +260,10 @@ def _tiles(run: RunFiles) -> str:
     if run.metrics:
         last = run.metrics[-1]
         seconds = last.get("seconds")
-        note = "" if seconds is None else f"in {seconds / 60:.1f} minutes"
-        tiles.append(("Training", f"{int(last['step']):,} steps", note))
+        note = ""
+        if seconds is not None and is_drawable(seconds):
+            note = f"in {seconds / 60:.1f} minutes"
+        tiles.append(("Training", f"{last['step']:,} steps", note))
     cells = "".join(
         f"<li><span>{name}</span><strong>{escape(value)}</strong><span>{escape(note)}</span></li>"
         for name, value, note in tiles
@@ -254,7 +281,7 @@ def _success_row(name: str, row: Row, *, tone: int) -> str:
     text = row_text(name)
     strong = " class='model'" if tone == 0 else ""
     return (
-        f"<tr{strong}><th scope='row'>{escape(text.heading)}<small>{escape(text.note)}</small></th>"
+        f"<tr{strong}><th scope='row'>{_escaped(text.heading)}<small>{_escaped(text.note)}</small></th>"
         f"<td class='num'>{_percent(row.success)}</td><td class='num'>{_span(row.interval)}</td>"
         f"<td>{_bar(row.success, row.interval, tone=tone)}</td></tr>"
     )
@@ -283,15 +310,16 @@ def _bar(value: float, interval: tuple[float, float] | None, *, tone: int) -> st
 def _series(
     metrics: Sequence[Mapping[str, int | float]], key: str, *, tone: int, alone: bool
 ) -> Series:
-    rows = [row for row in metrics if key in row]
+    points = [(row["step"], row[key]) for row in metrics if key in row]
+    drawn = [(float(x), float(y)) for x, y in points if is_drawable(x) and is_drawable(y)]
     label = key if alone else key.rpartition("_")[2].replace("k", "k = ")
-    xs, ys = [float(row["step"]) for row in rows], [float(row[key]) for row in rows]
-    return thin(Series(label=label, xs=xs, ys=ys, tone=tone % 8))
+    xs, ys = [x for x, _ in drawn], [y for _, y in drawn]
+    return thin(Series(label=shown_text(label), xs=xs, ys=ys, tone=tone % 8))
 
 
 def _natural(key: str) -> tuple[str, int]:
     name, mark, number = key.rpartition("_k")
-    return (name, int(number)) if mark and number.isdigit() else (key, 0)
+    return (name, int(number)) if mark and number.isdecimal() and len(number) < 10 else (key, 0)
 
 
 def _task_card(index: int, success: bool) -> str:
