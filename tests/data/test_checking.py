@@ -118,3 +118,59 @@ def test_problems_name_file_and_episode(make_source):
 def test_a_source_without_episodes(make_source):
     with pytest.raises(UserError, match="holds no episodes"):
         list(examine(make_source(), Requirements()))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"actions": np.full((6, 2), 1e39)}, "actions is beyond 1e"),
+        ({"proprio": np.full((6, 3), -1e38)}, "proprio is beyond 1e"),
+        ({"actions": np.ones((6, 2), complex)}, "actions is complex128"),
+        ({"actions": np.ones((6, 0))}, "actions has no columns; choose another, or leave the ep"),
+        ({"state": np.ones((6, 0))}, "state has no columns"),
+        ({"actions": np.array([["a"] * 2] * 6)}, "actions is <U1"),
+        ({"task": "\udc80"}, "the task '\\udc80' is no text"),
+        ({"fps": 0.0}, "0 frames per second is no rate"),
+        ({"fps": NAN}, "nan frames per second is no rate"),
+        ({"fps": -10.0}, "-10 frames per second is no rate"),
+        ({"frames": lambda: iter([np.zeros((4, 0, 3), np.uint8)])}, "a frame is uint8 (4, 0, 3)"),
+        ({"frames": lambda: iter([np.zeros((4, 4, 3))])}, "a frame is float64 (4, 4, 3)"),
+        ({"frames": lambda: iter([np.zeros((1, 40_000, 3), np.uint8)])}, "too many"),
+        ({"frames": lambda: 1 / 0}, "toy/a.h5 is damaged or no recording of frames"),
+        ({"count_frames": lambda: len(None)}, "toy/a.h5 is damaged or no recording of frames"),  # pyright: ignore[reportArgumentType] (it is the fault)
+    ],
+)
+def test_what_no_store_can_hold_is_a_problem(make_source, changes: dict, message: str):
+    bad = replace(recording(), **changes)
+    good, *found = texts(make_source(recording(), bad, recording()))
+    assert good == []
+    assert any(message in text for text in found[0]), found
+    assert found[1] == []
+
+
+def test_states_may_be_large(make_source):
+    large = replace(recording(), state=np.full((6, 1), 1e300))
+    assert texts(make_source(large)) == [[]]
+
+
+def test_whole_numbers_are_numbers(make_source):
+    whole = replace(
+        recording(), actions=np.ones((6, 2), np.int64), proprio=np.ones((6, 3), np.uint8)
+    )
+    (examined,) = examine(make_source(whole), Requirements())
+    assert examined.problems == ()
+    assert examined.recording is not None
+    assert examined.recording.actions.dtype == np.float64
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), KeyError(), RecursionError(), MemoryError()])
+def test_what_a_library_raises_is_a_problem_of_the_episode(make_source, error: Exception):
+    source = make_source(recording(), recording())
+
+    def fail() -> Recording:
+        raise error
+
+    episode = replace(source.episodes[0], read=fail)
+    found = texts(replace(source, episodes=[episode, source.episodes[1]]))
+    assert "toy/a.h5 is damaged or no episode of toy" in found[0][0]
+    assert found[1] == []

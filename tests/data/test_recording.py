@@ -2,14 +2,19 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from jepawm.data.recording import (
+    all_files,
     euler_angles,
     matrix,
     pose_differences,
     quaternion_matrices,
+    read_any,
+    read_parquet,
     require_columns,
+    require_own,
     rotation_matrices,
 )
 from jepawm.errors import UserError
@@ -87,3 +92,47 @@ def test_missing_columns_are_named_beside_those_there_are():
         UserError, match=r"a\.parquet lacks the columns c, d; it has: a, b; rename columns"
     ):
         require_columns(["a", "b"], ["c", "a", "d"], file=FILE)
+
+
+def test_links_that_lead_out_are_no_files_of_a_data_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("JEPAWM_DATA", str(tmp_path / "elsewhere"))
+    (tmp_path / "secret").write_text("x")
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "a").write_text("x")
+    (folder / "link").symlink_to("a")
+    (folder / "out").symlink_to("../secret")
+    (folder / "dangling").symlink_to("nothing")
+    assert [file.name for file in all_files(folder)] == ["a", "link"]
+    require_own(folder, folder / "link")
+    with pytest.raises(UserError, match="lies outside of the data set"):
+        require_own(folder, folder / "out")
+    with pytest.raises(UserError, match="is a link to nothing"):
+        require_own(folder, folder / "dangling")
+    require_own(tmp_path / "data" / "out", tmp_path / "data" / "out")  # named by the user
+
+
+def test_tables_are_checked_before_they_are_read(tmp_path: Path):
+    file = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"a": [1] * 10**6, "b": [2.0] * 10**6}), file)
+    assert read_parquet(file, ["b"]).column_names == ["b"]
+    with pytest.raises(UserError, match="lacks the columns c; it has: a, b"):
+        read_parquet(file, ["c"])
+    pq.write_table(pa.Table.from_arrays([pa.array([1])] * 2, names=["a", "a"]), file)
+    with pytest.raises(UserError, match="has the column a twice"):
+        read_parquet(file)
+    file.write_bytes(b"PAR1" + bytes(100) + b"PAR1")
+    with pytest.raises(UserError, match="damaged or no parquet table"):
+        read_parquet(file)
+
+
+def test_the_first_that_can_be_read_speaks_for_all():
+    def read(value: int) -> int:
+        if value == 0:
+            raise UserError("bad")
+        return 10 // (value - 1)  # of 1 raises what is no error of ours
+
+    assert read_any([0, 1, 2], read) == 10
+    assert read_any([0, 1], read) is None

@@ -83,4 +83,19 @@ def test_square_frames_of_the_right_size_stay_as_they_are():
 def test_mixed_shapes_are_refused():
     frames = [np.zeros((4, 4, 3), np.uint8), np.zeros((4, 6, 3), np.uint8)]
     with pytest.raises(UserError, match="several shapes \\(4 x 4, 4 x 6\\)"):
-        square_frames(iter(frames), 4, fit="crop")
+        square_frames(iter(frames), len(frames), size=4, fit="crop")
+
+
+def test_rates_that_are_none():
+    for wanted in (0.0, -3.0, float("nan"), float("inf"), 1e-300):
+        with pytest.raises(UserError, match="does not divide"):
+            frame_step(30.0, wanted)
+
+
+def test_frames_are_counted():
+    frames = np.zeros((3, 4, 4, 3), np.uint8)
+    assert len(square_frames(iter(frames), 5, size=4, fit="crop")) == 3
+    with pytest.raises(UserError, match="more than 2 frames"):
+        square_frames(iter(frames), 2, size=4, fit="crop")
+    with pytest.raises(UserError, match="do not fit into memory"):
+        square_frames(iter(frames), 10**9, size=64, fit="crop")

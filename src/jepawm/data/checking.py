@@ -2,14 +2,18 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from jepawm.border import foreign
 from jepawm.data.recording import Episode, Problem, Recording, Source
-from jepawm.data.resample import Combine, frame_step, subsample
-from jepawm.errors import UserError
+from jepawm.data.resample import Combine, frame_step, require_frame, subsample
+from jepawm.errors import UserError, show
+
+_LARGEST = 1e37
+"""Numbers of actions and proprioception are smaller, so that float32 holds their statistics too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,19 +48,20 @@ def examine(source: Source, requirements: Requirements) -> Iterator[Examined]:
     first: tuple[str, dict[str, object]] | None = None
     for episode in source.episodes:
         try:
-            recording = episode.read()
+            with foreign(episode.file, f"episode of {source.format}"):
+                recording = _with_rows(episode.read())
+                recording = subsample(recording, step, combine=requirements.combine_actions)
         except UserError as error:
             yield Examined(
                 episode=episode, recording=None, problems=(problem_of(episode, str(error)),)
             )
             continue
-        recording = subsample(recording, step, combine=requirements.combine_actions)
         found = [
             *_number_problems(recording),
             *_length_problems(recording, requirements.min_frames),
             *_rate_problems(recording.fps, source.fps),
         ]
-        shapes, damage = _shapes(recording)
+        shapes, damage = _shapes(recording, episode)
         found += damage
         if first is None and not found:
             first = (episode.name, shapes)
@@ -85,6 +90,41 @@ def problem_of(episode: Episode, message: str) -> Problem:
     return Problem(file=str(episode.file), episode=episode.name, message=message)
 
 
+def _columns(recording: Recording) -> dict[str, np.ndarray]:
+    columns = {
+        "actions": recording.actions,
+        "proprio": recording.proprio,
+        "state": recording.state,
+    }
+    return {name: rows for name, rows in columns.items() if rows is not None}
+
+
+def _with_rows(recording: Recording) -> Recording:
+    """Check that a recording is rows of real numbers and a text; returns it, whole numbers as floats."""
+    columns = _columns(recording)
+    for name, rows in columns.items():
+        if rows.ndim != 2 or rows.dtype.kind not in "iuf":
+            raise UserError(
+                f"{name} is {rows.dtype} {rows.shape}; expected rows of real numbers: repair the "
+                "recording, or leave the episode out"
+            )
+        if rows.shape[1] == 0:
+            raise UserError(
+                f"{name} has no columns; choose another, or leave "
+                + ("the episode out" if name == "actions" else "it out")
+            )
+    try:
+        recording.task.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"the task {show(recording.task)} is no text ({error.reason}); repair the recording"
+        ) from error
+    floats = {
+        name: rows.astype(np.float64) for name, rows in columns.items() if rows.dtype.kind != "f"
+    }
+    return replace(recording, **floats) if floats else recording
+
+
 def _number_problems(recording: Recording) -> Iterator[str]:
     num_frames = recording.num_frames
     if len(recording.actions) not in (num_frames - 1, num_frames):
@@ -92,21 +132,16 @@ def _number_problems(recording: Recording) -> Iterator[str]:
             f"{len(recording.actions)} actions for {num_frames} frames; there must be as many, or "
             "one less: fix the table, or leave the episode out"
         )
-    columns = {
-        "actions": recording.actions,
-        "proprio": recording.proprio,
-        "state": recording.state,
-    }
-    for name, rows in columns.items():
-        if rows is None:
-            continue
+    for name, rows in _columns(recording).items():
         if name != "actions" and len(rows) != num_frames:
             yield f"{len(rows)} rows of {name} for {num_frames} frames; fix the table"
-        bad = ~np.isfinite(rows)
+        bad, what = ~np.isfinite(rows), "NaN or infinite"
+        if name != "state" and not bad.any():
+            bad, what = np.abs(rows) > _LARGEST, f"beyond {_LARGEST:g}"
         if bad.any():
             step, column = np.argwhere(bad)[0].tolist()
             yield (
-                f"{name} is NaN or infinite at step {step}, column {column} ({int(bad.sum())} "
+                f"{name} is {what} at step {step}, column {column} ({int(bad.sum())} "
                 "numbers in all); repair the recording, or leave the episode out"
             )
 
@@ -120,31 +155,32 @@ def _length_problems(recording: Recording, min_frames: int) -> Iterator[str]:
 
 
 def _rate_problems(fps: float | None, expected: float | None) -> Iterator[str]:
-    if fps is not None and expected is not None and not math.isclose(fps, expected, rel_tol=0.01):
+    if fps is not None and not 0 < fps < math.inf:
+        yield f"{fps:g} frames per second is no rate; repair the recording, or leave the episode out"
+    elif fps is not None and expected is not None and not math.isclose(fps, expected, rel_tol=0.01):
         yield (
             f"{fps:g} frames per second, others have {expected:g}; import episodes of different "
             "rates into stores of their own, or leave the episode out"
         )
 
 
-def _shapes(recording: Recording) -> tuple[dict[str, object], list[str]]:
-    shapes: dict[str, object] = {"actions": recording.actions.shape[1]}
-    if recording.proprio is not None:
-        shapes["proprio"] = recording.proprio.shape[1]
-    if recording.state is not None:
-        shapes["state"] = recording.state.shape[1]
+def _shapes(recording: Recording, episode: Episode) -> tuple[dict[str, object], list[str]]:
+    shapes: dict[str, object] = {name: rows.shape[1] for name, rows in _columns(recording).items()}
     video = f"the video {recording.video}" if recording.video else "the episode"
     try:
-        count = recording.count_frames()
-        if count != recording.num_frames:
-            word = "fewer" if count < recording.num_frames else "more"
-            return shapes, [
-                f"{video} has {count} frames, {word} than the {recording.num_frames} of its table; "
-                "it is truncated or not the right one: copy it again, or leave the episode out"
-            ]
-        frame = next(recording.frames(), None)
+        with foreign(recording.video or episode.file, "recording of frames"):
+            count = recording.count_frames()
+            frame = next(recording.frames(), None) if count == recording.num_frames else None
+            if frame is not None:
+                require_frame(frame)
     except UserError as error:
         return shapes, [str(error)]
+    if count != recording.num_frames:
+        word = "fewer" if count < recording.num_frames else "more"
+        return shapes, [
+            f"{video} has {count} frames, {word} than the {recording.num_frames} of its table; "
+            "it is truncated or not the right one: copy it again, or leave the episode out"
+        ]
     if frame is not None:
         shapes["frames"] = frame.shape[:2]
     return shapes, []

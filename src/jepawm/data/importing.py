@@ -10,13 +10,14 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from jepawm.border import foreign
 from jepawm.data.checking import Examined, Requirements, constant_columns, examine, problem_of
 from jepawm.data.episodes import EpisodeStore, open_store
 from jepawm.data.manifest import ImportedFrom, column_statistics
 from jepawm.data.recording import Problem, ReadOptions, Source
 from jepawm.data.resample import Fit, frame_step, square_frames
 from jepawm.data.writer import EpisodeWriter, PixelEncoding
-from jepawm.errors import UserError
+from jepawm.errors import UserError, plain_text
 from jepawm.files import hash_file
 
 _LOG = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ def import_source(
     num_skipped = 0
     writer = EpisodeWriter(
         out,
-        environment=source.environment,
+        environment=plain_text(source.environment),
         image_size=options.image_size,
         settings={**asdict(options), **asdict(requirements), **asdict(read_options)},
         pixels=options.pixels,
@@ -134,8 +135,15 @@ def _append(examined: Examined, writer: EpisodeWriter, options: ImportOptions) -
     recording = examined.recording
     if examined.problems or recording is None:
         return list(examined.problems)
+    file = recording.video or examined.episode.file
     try:
-        pixels = square_frames(recording.frames(), options.image_size, fit=options.fit)
+        with foreign(file, "recording of frames"):
+            pixels = square_frames(
+                recording.frames(),
+                recording.num_frames,
+                size=options.image_size,
+                fit=options.fit,
+            )
         if len(pixels) != recording.num_frames:
             raise UserError(
                 f"only {len(pixels)} of {recording.num_frames} frames can be decoded; copy the "
@@ -162,7 +170,7 @@ def imported_from(source: Source) -> ImportedFrom:
     ]
     return ImportedFrom(
         format=source.format,
-        name=source.path.resolve().name,
+        name=plain_text(source.path.resolve().name),
         sha256=hashlib.sha256("".join(lines).encode()).hexdigest(),
-        camera=source.camera,
+        camera=plain_text(source.camera),
     )

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from jaxtyping import Float, Shaped, UInt8
 
-from jepawm.border import foreign, require_claim, require_regular
+from jepawm.border import foreign, require_claim, require_inside, require_regular
 from jepawm.errors import UserError, plain_text
 
 Place = TypeVar("Place")
@@ -23,7 +23,7 @@ Found = TypeVar("Found")
 _ROWS, _BLOB_ROWS = 65_536, 64
 """Rows of a table that are read at once: of numbers, and of what may be large."""
 _SMALL_TABLE = 2**24
-_TABLE_RATIO = 1032
+_TABLE_RATIO = 1032.0
 """Times that a table in memory may be larger than its file, beyond `_SMALL_TABLE` bytes."""
 
 
@@ -45,11 +45,11 @@ class Recording:
 
     num_frames: int
     """Number of frames `L`."""
-    actions: Float[np.ndarray, "n a"]
-    """Actions `[n, a]`, `n` is `L` or `L - 1`; row t leads frame t to frame t + 1."""
-    proprio: Float[np.ndarray, "L P"] | None = None
+    actions: Shaped[np.ndarray, "n a"]
+    """Actions `[n, a]`, real numbers; `n` is `L` or `L - 1`; row t leads frame t to frame t + 1."""
+    proprio: Shaped[np.ndarray, "L P"] | None = None
     """Proprioception `[L, P]`; None if there is none."""
-    state: Float[np.ndarray, "L S"] | None = None
+    state: Shaped[np.ndarray, "L S"] | None = None
     """Simulator state `[L, S]`; None if there is none."""
     task: str = ""
     """What the episode is about, in words; empty if nothing is said."""
@@ -129,12 +129,12 @@ class Problem:
     def to_text(self) -> str:
         """Return one line for a person."""
         where = self.episode if self.file in self.message else f"{self.file}, {self.episode}"
-        return f"{where}: {self.message}"
+        return plain_text(f"{where}: {self.message}")
 
 
 def choose_camera(wanted: str | None, cameras: Sequence[str], *, where: Path) -> str:
     """Return the camera to read."""
-    known = ", ".join(cameras)
+    known = plain_text(", ".join(cameras))
     if not cameras:
         raise UserError(f"{where} holds no camera; record or render images first")
     if wanted is None and len(cameras) == 1:
@@ -150,7 +150,8 @@ def read_any(places: Iterable[Place], read: Callable[[Place], Found]) -> Found |
     """Read what all episodes share from the first place that is not damaged; None if all are."""
     for place in places:
         try:
-            return read(place)
+            with foreign("a file", "file of this format"):
+                return read(place)
         except UserError:
             continue  # reading the episode says so again
     return None
@@ -165,10 +166,59 @@ def refuse_keys(options: ReadOptions, *keys: str) -> None:
 
 
 def all_files(folder: Path) -> list[Path]:
-    """List all files below a folder, sorted; a file is its own list."""
+    """List all files below a folder, sorted, without links that lead out; a file is its own list."""
     if folder.is_file():
         return [folder]
-    return sorted(path for path in folder.rglob("*") if path.is_file())
+    return sorted(path for path in folder.rglob("*") if path.is_file() and _is_own(folder, path))
+
+
+def require_own(root: Path, file: Path) -> None:
+    """Check that a file of a data set is a regular file of its folder, before it is opened."""
+    require_regular(file, "copy it again, or leave the episode out")
+    if file != root:
+        require_inside(root, file)
+
+
+def _is_own(root: Path, file: Path) -> bool:
+    if not file.is_symlink():
+        return True
+    try:
+        require_inside(root, file)
+    except UserError:
+        return False  # reading it, if anything does, says so
+    return True
+
+
+def require_distinct(names: Sequence[str], *, file: Path) -> None:
+    """Check that no column of a table is there twice."""
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        listed = plain_text(", ".join(twice))
+        raise UserError(f"{file} has several columns {listed}; rename all but one")
+
+
+def check_parquet(file: Path) -> pq.FileMetaData:
+    """Read the footer of a table and check what it claims: rows and bytes."""
+    require_regular(file)
+    with foreign(file, "parquet table"):
+        footer = pq.read_metadata(file)
+        groups = [footer.row_group(group) for group in range(footer.num_row_groups)]
+        counts = [group.num_rows for group in groups]
+        sizes = [
+            group.column(i).total_uncompressed_size
+            for group in groups
+            for i in range(group.num_columns)
+        ]
+        names = footer.schema.to_arrow_schema().names
+        if sum(counts) != footer.num_rows or min(counts, default=0) < 0:
+            raise UserError(
+                f"{file} claims {footer.num_rows:,} rows, its parts have {sum(counts):,}; copy it "
+                "again"
+            )
+        for claim, what in ((footer.num_rows, "its rows"), (sum(sizes), "its columns")):
+            require_claim(claim, file=file, what=what, ratio=_TABLE_RATIO)
+    require_distinct(names, file=file)
+    return footer
 
 
 def pose_differences(poses: Float[np.ndarray, "L 7"]) -> Float[np.ndarray, "m 7"]:
@@ -219,7 +269,7 @@ def matrix(table: pa.Table, name: str, *, file: Path) -> Shaped[np.ndarray, "n d
     if column.null_count:
         raise UserError(f"{file}: {name} is empty in {column.null_count} rows; fill or leave out")
     width = 1
-    if _is_list(column.type):
+    if is_list(column.type):
         widths = set(column.value_lengths().to_pylist()) if len(column) else {0}
         if len(widths) != 1:
             raise UserError(
@@ -229,7 +279,7 @@ def matrix(table: pa.Table, name: str, *, file: Path) -> Shaped[np.ndarray, "n d
         column = column.flatten()
         if column.null_count:
             raise UserError(f"{file}: {name} holds empty numbers; fill them or leave out the rows")
-    if _is_list(column.type):
+    if is_list(column.type):
         raise UserError(f"{file}: rows of {name} are matrices; choose a column of plain vectors")
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
         raise UserError(f"{file}: {name} holds {column.type}, not numbers; choose another column")
@@ -299,15 +349,16 @@ def require_columns(there: list[str], wanted: list[str], *, file: Path) -> None:
     missing = [name for name in wanted if name not in there]
     if missing:
         raise UserError(
-            f"{file} lacks the columns {', '.join(missing)}; it has: {plain_text(', '.join(there))}; rename "
-            "columns, or leave the file out"
+            f"{file} lacks the columns {', '.join(missing)}; it has: "
+            f"{plain_text(', '.join(there))}; rename columns, or leave the file out"
         )
     twice = [name for name in wanted if there.count(name) > 1]
     if twice:
         raise UserError(f"{file} has the column {plain_text(twice[0])} twice; rename one")
 
 
-def _is_list(kind: pa.DataType) -> bool:
+def is_list(kind: pa.DataType) -> bool:
+    """Return whether a column holds lists."""
     return (
         pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     )

@@ -17,6 +17,11 @@ Fit = Literal["crop", "stretch"]
 Combine = Literal["concat", "sum", "last"]
 """How the actions between two kept frames become one: joined in order, added, or the last alone."""
 
+_MOST_STEPS = 2**31
+_LONGEST_SIDE = 2**15
+_MOST_PIXELS = 2**27
+_MOST_BYTES = 2**35
+
 
 def frame_step(fps: float | None, wanted: float | None) -> int:
     """Return k: every k-th frame of a source of `fps` is kept to get `wanted` frames per second."""
@@ -26,7 +31,8 @@ def frame_step(fps: float | None, wanted: float | None) -> int:
         raise UserError(
             f"--fps {wanted:g}: the source does not say its frame rate; leave --fps out"
         )
-    step = round(fps / wanted) if wanted > 0 else 0
+    ratio = fps / wanted if wanted > 0 else 0.0
+    step = round(ratio) if ratio < _MOST_STEPS else 0
     if step < 1 or abs(fps / step - wanted) > 1e-3 * wanted:
         rates = ", ".join(f"{fps / k:.4g}" for k in range(1, 11))
         raise UserError(
@@ -59,6 +65,18 @@ def subsample(recording: Recording, step: int, *, combine: Combine | None) -> Re
     )
 
 
+def require_frame(frame: np.ndarray) -> None:
+    """Check that a frame is a picture in colours: uint8 `[height, width, 3]`, neither empty nor huge."""
+    shape = frame.shape
+    if frame.dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
+        raise UserError(
+            f"a frame is {frame.dtype} {shape}; expected uint8 (height, width, 3): repair the "
+            "recording, or leave the episode out"
+        )
+    if max(shape) > _LONGEST_SIDE or shape[0] * shape[1] > _MOST_PIXELS:
+        raise UserError(f"a frame has {shape[0]} x {shape[1]} pixels, too many; make it smaller")
+
+
 def square_frame(
     frame: UInt8[np.ndarray, "height width 3"], size: int, *, fit: Fit
 ) -> UInt8[np.ndarray, "3 size size"]:
@@ -76,19 +94,28 @@ def square_frame(
 
 
 def square_frames(
-    frames: Iterator[UInt8[np.ndarray, "height width 3"]], size: int, *, fit: Fit
-) -> UInt8[np.ndarray, "L 3 size size"]:
-    """Make all frames of an episode square; `[L, 3, size, size]`."""
-    result = np.empty((0, 3, size, size), dtype=np.uint8)
+    frames: Iterator[UInt8[np.ndarray, "height width 3"]], num_frames: int, *, size: int, fit: Fit
+) -> UInt8[np.ndarray, "_ 3 size size"]:
+    """Make all frames of an episode square; `[L, 3, size, size]`, fewer if not all can be decoded."""
+    if num_frames * 3 * size**2 > _MOST_BYTES:
+        raise UserError(
+            f"{num_frames:,} frames of {size} x {size} pixels do not fit into memory; split the "
+            "recording, or import it smaller (--image-size)"
+        )
+    result = np.empty((num_frames, 3, size, size), dtype=np.uint8)
     shapes: set[tuple[int, ...]] = set()
-    squares = []
+    count = 0
     for frame in frames:
+        require_frame(frame)
         shapes.add(frame.shape[:2])
-        squares.append(square_frame(frame, size, fit=fit))
+        if count == num_frames:
+            raise UserError(f"there are more than {num_frames} frames; copy the recording again")
+        result[count] = square_frame(frame, size, fit=fit)
+        count += 1
     if len(shapes) > 1:
         listed = ", ".join(f"{height} x {width}" for height, width in sorted(shapes))
         raise UserError(f"frames have several shapes ({listed}); split or resize the recording")
-    return np.stack(squares) if squares else result
+    return result[:count]
 
 
 def _combined(

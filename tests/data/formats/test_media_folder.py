@@ -1,8 +1,10 @@
+import os
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.csv as pc
 import pytest
+from PIL import Image
 
 from jepawm.data.checking import Requirements
 from jepawm.data.formats import open_source
@@ -50,3 +52,126 @@ def test_another_frame_rate(folder: Path, make_frames, make_mp4):
     problems = _problems(folder)
     assert len(problems) == 1
     assert "episode b: 15 frames per second, others have 10; " in problems[0]
+
+
+def outside(path: Path) -> Path:
+    """Two images beside the data set, under a name that a table could give."""
+    folder = path.parent / "secret"
+    folder.mkdir()
+    for name in ("0.png", "1.png"):
+        Image.new("RGB", (8, 8), (1, 2, 3)).save(folder / name)
+    return folder
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+def test_an_episode_lies_in_the_folder(tmp_path: Path, make_frames, make_mp4, absolute: bool):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    secret = outside(folder)
+    name = str(secret) if absolute else "../secret"
+    table = {"episode": [name, name, "b", "b"], "action_x": [0.0, 1.0, 2.0, 3.0]}
+    pc.write_csv(pa.table(table), folder / "actions.csv")
+    make_mp4(folder / "b.mp4", make_frames(0, 2))
+    found, *more = _problems(folder)
+    assert more == []
+    assert "lies outside of the data set (episode of " in found
+
+
+def test_links_of_episodes_stay_in_the_folder(
+    tmp_path: Path, make_frames, make_mp4, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("JEPAWM_DATA", str(tmp_path / "elsewhere"))
+    folder = tmp_path / "data"
+    folder.mkdir()
+    secret = outside(folder)
+    names = ["b", "images", "pictures", "videos"]
+    table = {"episode": names * 2, "action_x": [0.1 * row for row in range(8)]}
+    pc.write_csv(pa.table(table), folder / "actions.csv")
+    make_mp4(folder / "b.mp4", make_frames(0, 2))
+    make_mp4(tmp_path / "out.mp4", make_frames(0, 2))
+    (folder / "images").symlink_to(secret)
+    (folder / "pictures").mkdir()
+    for file in secret.iterdir():
+        (folder / "pictures" / file.name).symlink_to(file)
+    (folder / "videos.mp4").symlink_to(tmp_path / "out.mp4")
+    found = _problems(folder)
+    assert len(found) == 3
+    assert all("lies outside of the data set" in text for text in found)
+
+
+def names_of_episodes(folder: Path, *names: str) -> None:
+    rows = [f"{name},{step}" for name in names for step in range(6)]
+    (folder / "actions.csv").write_text("\n".join(["episode,action_x", *rows]) + "\n")
+
+
+@pytest.mark.parametrize(
+    "name", ["x" * 300, "a/" * 2500, "-", "*", "\x1b[2J", "b c", "~", "nan", "b/"]
+)
+def test_odd_names_are_bad_episodes(folder: Path, name: str):
+    names_of_episodes(folder, name, "a")
+    found, *more = _problems(folder)
+    assert more == []
+    assert "\x1b" not in found
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link to nothing"])
+def test_a_picture_is_a_file(folder: Path, make_frames, kind: str):
+    (folder / "b.mp4").unlink()
+    (folder / "b").mkdir()
+    for step in range(9):
+        file = folder / "b" / f"{step}.png"
+        if step != 4:
+            Image.fromarray(make_frames(1, 1)[0]).save(file)
+        elif kind == "pipe":
+            os.mkfifo(file)
+        elif kind == "folder":
+            file.mkdir()
+        else:
+            file.symlink_to("nothing")
+    source = open_source(folder, name=None, options=ReadOptions())
+    with pytest.raises(UserError, match=rf"4\.png is a {kind}"):
+        list(source.episodes[1].read().frames())
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link to nothing"])
+def test_a_table_is_a_file(folder: Path, kind: str):
+    (folder / "actions.csv").unlink()
+    if kind == "pipe":
+        os.mkfifo(folder / "actions.csv")
+    elif kind == "folder":
+        (folder / "actions.csv").mkdir()
+    else:
+        (folder / "actions.csv").symlink_to("nothing")
+    with pytest.raises(UserError, match=rf"actions\.csv is a {kind}"):
+        _problems(folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"episode,action_x,action_x\na,1,2\n", "has several columns action_x"),
+        (b"episode,action_x,t\xe4sk\na,1,2\n", "a name of a column is not UTF-8"),
+        (b"episode,action_x,task\na,1,t\xe4sk\n", "task is not UTF-8"),
+        (b"episode,action_x\na\n", "damaged or no CSV table"),
+        (b"", "damaged or no CSV table"),
+        (b"episode\n", "holds no frames|holds no"),
+        (b"\x00\x01", "actions.csv"),
+        (b"episode,action_x\n2020-01-01,3\n", "episode holds date32"),
+    ],
+)
+def test_tables_that_are_none(folder: Path, content: bytes, message: str):
+    (folder / "actions.csv").write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        _problems(folder)
+
+
+def test_a_bad_table_of_one_episode(tmp_path: Path, make_frames, make_mp4):
+    for name in ("a", "b", "c"):
+        make_mp4(tmp_path / f"{name}.mp4", make_frames(0, 3))
+        (tmp_path / f"{name}.csv").write_text("action_x\n0\n1\n2\n")
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.csv").write_bytes(b"action_x,\xe4\n0,1\n")
+        found, *more = _problems(tmp_path)
+        assert more == []
+        assert f"{name}.csv: a name of a column is not UTF-8" in found
+        (tmp_path / f"{name}.csv").write_text("action_x\n0\n1\n2\n")

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import numpy as np
@@ -39,14 +40,14 @@ def test_a_truncated_file_is_named(tmp_path: Path, make_frames, make_numbers, ba
     file.write_bytes(file.read_bytes()[:500])
     problems = check_source(open_source(tmp_path, name=None, options=ReadOptions()), Requirements())
     assert len(problems) == 1
-    assert f"{bad} is truncated or damaged" in problems[0].to_text()
+    assert f"{bad} is damaged or no npz file" in problems[0].to_text()
     assert f"episode {int(bad == 'b.npz')}" in problems[0].to_text()
 
 
 def test_all_files_truncated(tmp_path: Path):
     for name in ("a.npz", "b.npz"):
         (tmp_path / name).write_bytes(b"PK")
-    with pytest.raises(UserError, match=r"a\.npz is truncated or damaged"):
+    with pytest.raises(UserError, match=r"a\.npz is damaged or no npz file"):
         open_source(tmp_path, name=None, options=ReadOptions())
 
 
@@ -57,6 +58,74 @@ def test_another_frame_rate(tmp_path: Path, make_frames, make_numbers):
     problems = check_source(open_source(tmp_path, name=None, options=ReadOptions()), Requirements())
     assert [problem.episode for problem in problems] == ["episode 1"]
     assert "15 frames per second, others have 30; import episodes" in problems[0].message
+
+
+GOOD = {
+    "frames": np.full((4, 8, 8, 3), 9, np.uint8),
+    "actions": np.arange(8.0).reshape(4, 2),
+    "proprio": np.arange(12.0).reshape(4, 3),
+}
+BAD: dict[str, tuple[dict[str, np.ndarray], str]] = {
+    "1e39": ({"actions": GOOD["actions"] + 1e39}, "actions is beyond 1e"),
+    "-1e300": ({"proprio": GOOD["proprio"] - 1e300}, "proprio is beyond 1e"),
+    "nan": ({"actions": GOOD["actions"] * np.nan}, "actions is NaN or infinite"),
+    "complex": ({"actions": GOOD["actions"] + 1j}, "complex128"),
+    "no actions": ({"actions": GOOD["actions"][:, :0]}, "actions has no columns"),
+    "no proprio": ({"proprio": GOOD["proprio"][:, :0]}, "proprio has no columns"),
+    "texts": ({"actions": GOOD["actions"].astype(str)}, "expected rows of real numbers"),
+    "truth": ({"actions": GOOD["actions"] > 1}, "expected rows of real numbers"),
+    "one number": ({"actions": np.array(3.0)}, "expected rows of real numbers"),
+    "four": ({"actions": np.zeros((1, 1, 4, 2))}, "expected rows of real numbers"),
+    "short": ({"actions": GOOD["actions"][:2]}, "2 actions for 4 frames"),
+    "empty": ({"frames": np.zeros((4, 0, 0, 3), np.uint8)}, r"a frame is uint8 \(0, 0, 3\)"),
+    "wide": ({"frames": np.zeros((4, 1, 2**16, 3), np.uint8)}, "too many"),
+    "grey": ({"frames": np.zeros((4, 8, 8, 1), np.uint8)}, r"frames are uint8 \(L, height"),
+    "no frames": ({"frames": np.zeros((0, 8, 8, 3), np.uint8)}, "fewer than the 2"),
+    "floats": ({"frames": np.zeros((4, 8, 8, 3))}, r"frames are uint8 \(L, height"),
+    "fps 0": ({"fps": np.array(0)}, "fps is 0, not a number above 0"),
+    "fps -3": ({"fps": np.array(-3.0)}, "fps is -3.0, not a number above 0"),
+    "fps nan": ({"fps": np.array(np.nan)}, "fps is nan, not a number above 0"),
+    "fps inf": ({"fps": np.array(np.inf)}, "fps is inf, not a number above 0"),
+    "fps text": ({"fps": np.array("fast")}, "fps is 'fast', not a number above 0"),
+    "fps list": ({"fps": np.array([10, 10])}, r"fps is \[10, 10\], not a number above 0"),
+    "fps none": ({"fps": np.zeros(0)}, r"fps is \[\], not a number above 0"),
+    "task": ({"task": np.array("\ud800")}, "is no text"),
+    "objects": ({"task": np.array({})}, "holds Python objects"),
+}
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("name", BAD)
+def test_bad_arrays_are_a_problem_of_their_episode(tmp_path: Path, name: str, first: bool):
+    changes, message = BAD[name]
+    bad = "a.npz" if first else "b.npz"
+    for file in ("a.npz", "b.npz", "c.npz"):
+        np.savez(tmp_path / file, **(GOOD | changes if file == bad else GOOD))
+    source = open_source(tmp_path, name="npz", options=ReadOptions())
+    problems = [one for one in check_source(source, Requirements()) if one.fatal]
+    assert {one.episode for one in problems} == {f"episode {int(not first)}"}
+    assert any(re.search(message, one.message) for one in problems)
+
+
+def test_a_rate_may_be_an_array_of_one_number(tmp_path: Path):
+    np.savez(tmp_path / "a.npz", **GOOD, fps=np.array([25]))
+    source = open_source(tmp_path, name=None, options=ReadOptions())
+    assert source.fps == source.episodes[0].read().fps == 25.0
+
+
+def test_what_has_no_frames_does_not_speak_for_the_others(tmp_path: Path):
+    np.savez(tmp_path / "a.npz", labels=np.zeros(3))
+    np.savez(tmp_path / "b.npz", **GOOD)
+    source = open_source(tmp_path, name=None, options=ReadOptions())
+    problems = [one for one in check_source(source, Requirements()) if one.fatal]
+    assert [one.episode for one in problems] == ["episode 0"]
+
+
+def test_proprioception_of_several_lengths(tmp_path: Path):
+    np.savez(tmp_path / "a.npz", **GOOD, more=np.zeros((3, 1)))
+    options = ReadOptions(proprio_key="proprio,more")
+    with pytest.raises(UserError, match=r"have \[4, 3\] rows"):
+        open_source(tmp_path, name=None, options=options).episodes[0].read()
 
 
 def test_franka_clip(shared_data: Path):

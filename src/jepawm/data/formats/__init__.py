@@ -1,8 +1,10 @@
 """Foreign formats: one module each, behind one registry."""
 
+import math
 from pathlib import Path
 from typing import cast
 
+from jepawm.border import foreign
 from jepawm.data.recording import Format, ReadOptions, Source
 from jepawm.errors import UserError
 from jepawm.registry import Registry, value
@@ -32,7 +34,12 @@ def open_source(path: Path, *, name: str | None, options: ReadOptions) -> Source
     """Open a foreign data set; without a `name` the format is recognised."""
     if not path.exists():
         raise UserError(f"there is nothing at {path}; check the path")
-    return get_format(name or recognise(path)).open(path, options)
+    name = name or recognise(path)
+    with foreign(path, f"{name} data set"):
+        source = get_format(name).open(path, options)
+    if source.fps is not None and not 0 < source.fps < math.inf:
+        raise UserError(f"{path}: {source.fps:g} frames per second is no rate; repair its metadata")
+    return source
 
 
 def get_format(name: str) -> Format:
@@ -42,7 +49,11 @@ def get_format(name: str) -> Format:
 
 def recognise(path: Path) -> str:
     """Return the name of the format that `path` has."""
-    names = [name for name in FORMATS.names() if get_format(name).recognises(path)]
+    names = []
+    for name in FORMATS.names():
+        with foreign(path, f"{name} data set"):
+            if get_format(name).recognises(path):
+                names.append(name)
     if len(names) == 1:
         return names[0]
     known = ", ".join(f"{name} ({get_format(name).summary})" for name in names or FORMATS.names())

@@ -7,13 +7,14 @@ Every array of four dimensions and type uint8 is a camera. A leading dimension o
 actions and proprioception is dropped.
 """
 
+import math
 from functools import partial
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Shaped
 
+from jepawm.border import load_npz
 from jepawm.data.episodes import EpisodeStore
 from jepawm.data.exporting import ExportOptions, stored_episodes
 from jepawm.data.recording import (
@@ -24,8 +25,9 @@ from jepawm.data.recording import (
     Source,
     choose_camera,
     read_any,
+    require_own,
 )
-from jepawm.errors import UserError
+from jepawm.errors import UserError, plain_text, show
 from jepawm.files import complete_or_absent, telling_full_disk
 
 _ACTIONS = "actions"
@@ -37,21 +39,21 @@ def open_npz(path: Path, options: ReadOptions) -> Source:
     files = _files(path)
     if not files:
         raise UserError(f"{path} holds no .npz file; check the path")
-    first = read_any(files, _load) or _load(files[0])
-    cameras = [name for name, rows in first.items() if rows.ndim == 4 and rows.dtype == np.uint8]
+    first = read_any(files, partial(_read_first, path)) or _load(path, files[0])
+    cameras = _cameras(first)
     camera = choose_camera(options.camera, cameras, where=files[0])
     return Source(
         format="npz",
         path=path,
         environment=path.resolve().stem,
-        fps=_rate(first),
+        fps=_rate(first, files[0]),
         cameras=cameras,
         camera=camera,
         episodes=[
             Episode(
                 name=f"episode {index}",
                 file=file,
-                read=partial(_read, file, camera, options=options),
+                read=partial(_read, path, file, camera=camera, options=options),
             )
             for index, file in enumerate(files)
         ],
@@ -88,8 +90,8 @@ FORMAT = Format(
 )
 
 
-def _read(file: Path, camera: str, *, options: ReadOptions) -> Recording:
-    arrays = _load(file)
+def _read(path: Path, file: Path, *, camera: str, options: ReadOptions) -> Recording:
+    arrays = _load(path, file)
     proprio_key = options.proprio_key or (_PROPRIO if _PROPRIO in arrays else "none")
     frames = _array(arrays, camera, file=file, option="--camera")
     if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8:
@@ -101,6 +103,9 @@ def _read(file: Path, camera: str, *, options: ReadOptions) -> Recording:
     proprio = None
     if proprio_key != "none":
         parts = [_rows(arrays, key, file, "--proprio-key") for key in proprio_key.split(",")]
+        lengths = [len(part) for part in parts]
+        if len(set(lengths)) != 1:
+            raise UserError(f"{file}: {proprio_key} have {lengths} rows; they need equally many")
         proprio = np.concatenate(parts, axis=1)
     return Recording(
         num_frames=len(frames),
@@ -108,7 +113,7 @@ def _read(file: Path, camera: str, *, options: ReadOptions) -> Recording:
         proprio=proprio,
         state=_rows(arrays, "state", file, "") if "state" in arrays else None,
         task=str(arrays["task"]) if "task" in arrays else "",
-        fps=_rate(arrays),
+        fps=_rate(arrays, file),
         frames=lambda: iter(frames),
         count_frames=partial(len, frames),
     )
@@ -120,16 +125,34 @@ def _files(path: Path) -> list[Path]:
     return sorted(path.glob("*.npz"))
 
 
-def _load(file: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(file, allow_pickle=False) as content:
-            return {name: content[name] for name in content.files}
-    except (ValueError, OSError, EOFError, BadZipFile) as error:
-        raise UserError(f"{file} is truncated or damaged ({error}); copy it again") from error
+def _read_first(path: Path, file: Path) -> dict[str, np.ndarray]:
+    """Read a file that can speak for all: it has frames, and its rate is one."""
+    arrays = _load(path, file)
+    _rate(arrays, file)
+    if not _cameras(arrays):
+        raise UserError(f"{file} holds no camera")
+    return arrays
 
 
-def _rate(arrays: dict[str, np.ndarray]) -> float | None:
-    return float(arrays["fps"]) if "fps" in arrays else None
+def _cameras(arrays: dict[str, np.ndarray]) -> list[str]:
+    return [name for name, rows in arrays.items() if rows.ndim == 4 and rows.dtype == np.uint8]
+
+
+def _load(path: Path, file: Path) -> dict[str, np.ndarray]:
+    require_own(path, file)
+    return load_npz(file)
+
+
+def _rate(arrays: dict[str, np.ndarray], file: Path) -> float | None:
+    if "fps" not in arrays:
+        return None
+    rate = arrays["fps"]
+    if rate.size != 1 or rate.dtype.kind not in "iuf" or not 0 < rate.item() < math.inf:
+        raise UserError(
+            f"{file}: fps is {show(rate.tolist())}, not a number above 0; save the frames per "
+            "second, or leave fps out"
+        )
+    return float(rate.item())
 
 
 def _rows(
@@ -137,13 +160,15 @@ def _rows(
 ) -> Shaped[np.ndarray, "n d"]:
     rows = _array(arrays, name, file=file, option=option)
     rows = rows[0] if rows.ndim == 3 and len(rows) == 1 else rows
-    if rows.ndim != 2 or not np.issubdtype(rows.dtype, np.number):
-        raise UserError(f"{file}: {name} is {rows.dtype} {rows.shape}; expected rows of numbers")
+    if rows.ndim != 2 or rows.dtype.kind not in "iuf":
+        raise UserError(
+            f"{file}: {name} is {rows.dtype} {rows.shape}; expected rows of real numbers"
+        )
     return rows
 
 
 def _array(arrays: dict[str, np.ndarray], name: str, *, file: Path, option: str) -> np.ndarray:
     if name not in arrays:
-        known = ", ".join(arrays)
+        known = plain_text(", ".join(arrays))
         raise UserError(f"{file} has no array {name!r}; by {option} choose among: {known}")
     return arrays[name]

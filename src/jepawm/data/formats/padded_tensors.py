@@ -9,15 +9,16 @@ Its layout is appended to the state.
 """
 
 import pickletools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Int64, Shaped, UInt8
 
+from jepawm.border import foreign, load_tensors
 from jepawm.data.recording import (
     Episode,
     Format,
@@ -27,14 +28,19 @@ from jepawm.data.recording import (
     all_files,
     choose_camera,
     refuse_keys,
+    require_own,
 )
 from jepawm.errors import UserError
 
 _CAMERA = "obses"
-_Refused = torch.serialization.pickle.UnpicklingError  # pyright: ignore[reportPrivateImportUsage]
 _COUNTS = ("BININT", "BININT1", "BININT2", "INT", "LONG", "LONG1")
-_LIST = ("PROTO", "FRAME", "EMPTY_LIST", "LIST", "MARK", "APPEND", "APPENDS", "MEMOIZE", "STOP")
+_LIST = ("EMPTY_LIST", "LIST")
+_PLAIN = ("PROTO", "FRAME", "MARK", "APPEND", "APPENDS", "MEMOIZE", "STOP")
 _MEMO = ("BINPUT", "LONG_BINPUT", "PUT")
+_MOST_BYTES = 2**26
+_OF_NUMPY = (torch.float16, torch.float32, torch.float64)
+_LARGEST_LEVEL = 255.5
+"""Floats are rounded to the levels of a pixel."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +54,13 @@ class _Variant:
 def _open(path: Path, options: ReadOptions, *, variant: _Variant) -> Source:
     refuse_keys(options, "proprio_key")
     camera = choose_camera(options.camera, [_CAMERA], where=path)
-    actions = load_array(path / f"{options.action_key or 'actions'}.pth")
-    states = load_array(path / "states.pth")
-    more = [load_array(path / f"{name}.pth") for name in variant.more_state]
-    flat = [rows.reshape(*rows.shape[:2], -1) for rows in more]
+    actions = load_padded(path, f"{options.action_key or 'actions'}.pth")
+    states = load_padded(path, "states.pth")
     arrays = {"actions": actions, "proprio": states}
-    arrays["state"] = np.concatenate([states, *flat], axis=2) if flat else states
+    more = [load_padded(path, f"{name}.pth", ndim=None) for name in variant.more_state]
+    arrays["state"] = _joined(states, dict(zip(variant.more_state, more, strict=True)), path)
     lengths = _lengths(path, states)
+    load = lru_cache(maxsize=1)(partial(_load_frames, path, variant))
     return Source(
         format=variant.name,
         path=path,
@@ -66,9 +72,7 @@ def _open(path: Path, options: ReadOptions, *, variant: _Variant) -> Source:
             Episode(
                 name=f"episode {index}",
                 file=path / "obses" / f"episode_{index:03d}.pth",
-                read=partial(
-                    _read, path, index, length=int(length), arrays=arrays, variant=variant
-                ),
+                read=partial(_read, path, index, length=int(length), arrays=arrays, load=load),
             )
             for index, length in enumerate(lengths)
         ],
@@ -97,11 +101,38 @@ WALL = Format(
 )
 
 
-def _lengths(path: Path, states: Shaped[np.ndarray, "n L S"]) -> Int64[np.ndarray, " n"]:
+def _joined(
+    states: Shaped[np.ndarray, "n L S"], more: dict[str, np.ndarray], path: Path
+) -> Shaped[np.ndarray, "n L _"]:
+    """Append what else belongs to the state."""
+    parts = [states]
+    for name, rows in more.items():
+        if rows.ndim < 2 or rows.shape[:2] != states.shape[:2]:
+            raise UserError(
+                f"{path / name}.pth has shape {rows.shape}, states.pth {states.shape}; they are of "
+                "different data sets, or damaged: copy them again"
+            )
+        parts.append(rows.reshape(*rows.shape[:2], -1))
+    return np.concatenate(parts, axis=2) if more else states
+
+
+def _lengths(path: Path, states: Shaped[np.ndarray, "n L S"]) -> Int64[np.ndarray, " _"]:
     file = path / "seq_lengths.pth"
-    if not file.is_file():
+    if not file.exists() and not file.is_symlink():
         return np.full(len(states), states.shape[1], dtype=np.int64)
-    return load_array(file).astype(np.int64)
+    lengths = load_array(path, file.name)
+    if lengths.ndim != 1 or not _are_whole(lengths):
+        raise UserError(
+            f"{file} is {lengths.dtype} {lengths.shape}; expected a whole number for each episode: "
+            "copy it again"
+        )
+    return lengths.astype(np.int64)
+
+
+def _are_whole(numbers: np.ndarray) -> bool:
+    if numbers.dtype.kind == "f":
+        return bool((np.isfinite(numbers) & (np.rint(numbers) == numbers)).all())
+    return numbers.dtype.kind in "iu"
 
 
 def _read(
@@ -110,7 +141,7 @@ def _read(
     *,
     length: int,
     arrays: dict[str, Shaped[np.ndarray, "n L _"]],
-    variant: _Variant,
+    load: Callable[[Path], np.ndarray],
 ) -> Recording:
     rows = {
         name: rows_of_episode(array, index, length=length, file=path / name)
@@ -123,63 +154,105 @@ def _read(
         proprio=rows["proprio"],
         state=rows["state"].astype(np.float64),
         video=file,
-        frames=partial(_frames, file, channels_first=variant.channels_first),
-        count_frames=lambda: len(load_array(file)),
+        frames=partial(_frames, load, file),
+        count_frames=lambda: len(load(file)),
     )
 
 
-def _frames(file: Path, *, channels_first: bool) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
-    frames = load_array(file)
-    if channels_first and frames.ndim == 4:
-        frames = frames.transpose(0, 2, 3, 1)
-    if frames.ndim != 4 or frames.shape[3] != 3:
-        raise UserError(f"{file} holds {frames.shape}; expected frames with three colours")
-    for frame in frames:
+def _frames(
+    load: Callable[[Path], np.ndarray], file: Path
+) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
+    for frame in load(file):
         yield np.ascontiguousarray(np.clip(np.rint(frame), 0, 255).astype(np.uint8))
 
 
-def load_array(file: Path) -> Shaped[np.ndarray, "..."]:
-    """Load a tensor, or a list of numbers, without running code that the file may hold."""
-    if not file.is_file():
-        raise UserError(f"{file} is missing; copy it again, or leave the episode out")
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except (_Refused, RuntimeError, ValueError, EOFError, OSError, KeyError) as error:
-        reason = str(error).split(". ")[0]
+def _load_frames(
+    path: Path, variant: _Variant, file: Path
+) -> Shaped[np.ndarray, "T height width 3"]:
+    """Load the frames of an episode and check that they are levels of 0 to 255."""
+    frames = load_array(path, str(file.relative_to(path)))
+    if variant.channels_first and frames.ndim == 4:
+        frames = frames.transpose(0, 2, 3, 1)
+    if frames.ndim != 4 or frames.shape[3] != 3 or 0 in frames.shape:
+        raise UserError(f"{file} holds {frames.shape}; expected frames with three colours")
+    if frames.dtype == np.uint8:
+        return frames
+    low, high = float(frames.min()), float(frames.max())  # NaN if any is
+    if not -0.5 <= low <= high < _LARGEST_LEVEL:
         raise UserError(
-            f"{file} is truncated, damaged, or holds more than tensors ({reason}); copy it again, or "
-            "save its content as a tensor"
-        ) from error
+            f"{file} holds pixels from {low:g} to {high:g}; expected levels of 0 to 255: save them "
+            "as uint8"
+        )
+    if frames.dtype.kind == "f" and 0 < high <= 1:
+        raise UserError(
+            f"{file} holds pixels from {low:g} to {high:g}, fractions it seems; multiply by 255 "
+            "and save them as uint8"
+        )
+    return frames
+
+
+def load_padded(path: Path, name: str, *, ndim: int | None = 3) -> Shaped[np.ndarray, "n L *d"]:
+    """Load numbers of all steps of all episodes; `ndim` None: of any number of dimensions."""
+    rows = load_array(path, name)
+    if ndim is not None and rows.ndim != ndim:
+        raise UserError(
+            f"{path / name} has shape {rows.shape}; expected (episodes, steps, numbers): copy it "
+            "again"
+        )
+    return rows
+
+
+def load_array(path: Path, name: str) -> Shaped[np.ndarray, "..."]:
+    """Load a tensor, or a list of numbers, of a folder; runs no code that the file may hold."""
+    file = path / name
+    require_own(path, file)
+    content = load_tensors(file)
     if isinstance(content, torch.Tensor):
-        return content.numpy()
+        content = content.detach()
+        if content.is_floating_point() and content.dtype not in _OF_NUMPY:
+            content = content.float()
+        if content.dtype == torch.bool:
+            raise UserError(f"{file} holds true and false, not numbers; save numbers")
+        return content.resolve_neg().numpy()
     if isinstance(content, list):
+        if any(type(one) not in (int, float) or not abs(one) < 2**63 for one in content):
+            raise UserError(f"{file} holds a list of more than numbers; save it as a tensor")
         return np.asarray(content)
     raise UserError(f"{file} holds a {type(content).__name__}, not a tensor; save it as a tensor")
 
 
-def load_counts(file: Path) -> Int64[np.ndarray, " n"]:
+def load_counts(path: Path, name: str) -> Int64[np.ndarray, " n"]:
     """Read a pickled list of whole numbers, without unpickling."""
-    if not file.is_file():
-        raise UserError(f"{file} is missing; copy it again")
-    counts = []
-    try:
-        for operation, argument, _ in pickletools.genops(file.read_bytes()):
-            if operation.name in _COUNTS:
-                counts.append(argument)
-            elif operation.name not in (*_LIST, *_MEMO):
-                raise UserError(
-                    f"{file} holds more than a list of whole numbers ({operation.name}); save the "
-                    "lengths as a plain list of int"
-                )
-    except ValueError as error:
-        raise UserError(f"{file} is truncated or damaged ({error}); copy it again") from error
-    return np.array(counts, dtype=np.int64)
+    file = path / name
+    require_own(path, file)
+    if file.stat().st_size > _MOST_BYTES:
+        raise UserError(f"{file} is too large for a list of lengths; copy it again")
+    with foreign(file, "list of whole numbers"):
+        return np.array(list(_counts(file)), dtype=np.int64)
+
+
+def _counts(file: Path) -> Iterator[int]:
+    num_lists = 0
+    for operation, argument, _ in pickletools.genops(file.read_bytes()):
+        num_lists += operation.name in _LIST
+        if operation.name in _COUNTS and num_lists == 1 and type(argument) is int:
+            yield argument
+        elif operation.name not in (*_LIST, *_PLAIN, *_MEMO) or num_lists > 1:
+            what = operation.name if num_lists < 2 else "several lists"
+            raise UserError(
+                f"{file} holds more than a list of whole numbers ({what}); save the lengths as a "
+                "plain list of int"
+            )
+    if num_lists == 0:
+        raise UserError(f"{file} holds no list; save the lengths as a plain list of int")
 
 
 def rows_of_episode(
     rows: Shaped[np.ndarray, "n L *d"], index: int, *, length: int, file: Path
 ) -> Shaped[np.ndarray, "length d"]:
     """Cut the rows of an episode out of a padded array."""
+    if length < 1:
+        raise UserError(f"{file}: episode {index} has length {length}; copy the lengths again")
     if index >= len(rows) or length > rows.shape[1]:
         raise UserError(
             f"{file}: shape {rows.shape} has no {length} rows for episode {index}; the lengths are "

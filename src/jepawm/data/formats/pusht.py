@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Shaped
 
-from jepawm.data.formats.padded_tensors import load_array, load_counts, rows_of_episode
+from jepawm.data.formats.padded_tensors import load_counts, load_padded, rows_of_episode
 from jepawm.data.recording import (
     Episode,
     Format,
@@ -23,6 +23,7 @@ from jepawm.data.recording import (
     all_files,
     choose_camera,
     refuse_keys,
+    require_own,
 )
 from jepawm.data.video import read_video, video_times
 from jepawm.errors import UserError
@@ -42,10 +43,15 @@ def open_pusht(path: Path, options: ReadOptions) -> Source:
     if parts and not (path / "states.pth").is_file():
         choices = " or ".join(str(path / part) for part in parts)
         raise UserError(f"{path} holds several data sets; give {choices}")
-    states = load_array(path / "states.pth")
-    velocities = load_array(path / "velocities.pth")
-    actions = load_array(path / f"{options.action_key or _ACTIONS}.pth") / _ACTION_SCALE
-    lengths = load_counts(path / "seq_lengths.pkl")
+    states = load_padded(path, "states.pth")
+    velocities = load_padded(path, "velocities.pth")
+    actions = load_padded(path, f"{options.action_key or _ACTIONS}.pth") / _ACTION_SCALE
+    lengths = load_counts(path, "seq_lengths.pkl")
+    for name, rows, width in (("states", states, 5), ("velocities", velocities, 2)):
+        if rows.shape[2] != width:
+            raise UserError(
+                f"{path / name}.pth has {rows.shape[2]} numbers a step, not {width}; copy it again"
+            )
     arrays = {"states": states, "velocities": velocities, "actions": actions}
     return Source(
         format="pusht",
@@ -84,6 +90,7 @@ def _read(
     }
     state = np.concatenate([rows["states"], rows["velocities"]], axis=1)
     video = path / "obses" / f"episode_{index:03d}.mp4"
+    require_own(path, video)
     return Recording(
         num_frames=length,
         actions=rows["actions"],
