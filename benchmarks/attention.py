@@ -14,9 +14,8 @@ from time import perf_counter
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
-
 from jepawm.models.attention import attend_frames, block_causal_mask
+from torch import Tensor
 
 
 def main() -> None:

@@ -1,10 +1,14 @@
 """Checkpoints: what comes back, what is refused, and what survives a full disk or a kill."""
 
 import json
+import os
 import pickle
 import resource
+import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +21,7 @@ from jepawm.checkpoint import (
     DecoderRecord,
     ModelRecord,
     Provenance,
+    TrainedOn,
     find_checkpoint,
     load_checkpoint,
     read_record,
@@ -103,7 +108,7 @@ def test_the_file_of_a_record_keeps_its_keys_and_their_order(folder: Path, left_
     path = folder / "config.json"
     config = {key: value for key, value in FULL.items() if key not in left_out}
     rest = {key: json.loads(path.read_text())[key] for key in ("format", "sha256")}
-    path.write_text(json.dumps(config | rest, indent=1))
+    path.write_text(json.dumps(config | rest, indent=1))  # earlier versions had no seal
     before, loaded = path.read_text(), load_checkpoint(folder, with_training=True)
     record = loaded.record
     assert isinstance(record, ModelRecord)
@@ -111,14 +116,16 @@ def test_the_file_of_a_record_keeps_its_keys_and_their_order(folder: Path, left_
     versions = Provenance(versions=FULL["versions"], commit=None, num_threads=2)
     assert record.provenance == (None if "versions" in left_out else versions)
     save_checkpoint(folder, loaded)
-    assert path.read_text() == before
+    written = json.loads(path.read_text())
+    assert len(written.pop("seal")) == 64
+    assert json.dumps(written, indent=1) == before
 
 
 def test_a_decoder_has_a_record_of_its_own(folder: Path):
     record = DecoderRecord(decoder={"latent_dim": 384}, imported={"file": "weights.pth"})
     save_checkpoint(folder, Checkpoint(record=record, tensors={"a": torch.ones(1)}))
     config = json.loads((folder / "config.json").read_text())
-    assert list(config) == ["decoder", "imported", "format", "sha256"]
+    assert list(config) == ["decoder", "imported", "format", "sha256", "seal"]
     assert load_checkpoint(folder).record == record
     with pytest.raises(UserError, match=r"is a decoder, no world model; .*load_decoder"):
         read_record(folder)
@@ -252,7 +259,10 @@ def test_a_missing_folder_is_refused(tmp_path: Path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "cannot read"),
+        ("{", r"cannot read .*config\.json is truncated or altered"),
+        ("[" * 100_000, r"config\.json is truncated or altered \(nested too deep\)"),
+        ('{"format": 1, "step": ' + "1" * 5000 + "}", "a number of 5000 digits"),
+        ('{"format": 1, "format": 1}', "'format' is there twice"),
         ("[]", "is not a checkpoint of format 1"),
         ('{"format": 99}', "is not a checkpoint of format 1"),
         ('{"format": 1}', "has no hashes"),
@@ -285,3 +295,87 @@ def test_weights_must_fit_name_by_name():
     many = {f"extra{i}": torch.ones(1) for i in range(20)}
     with pytest.raises(UserError, match="and 12 more"):
         load_weights(module, good | many, source="here")
+
+
+def test_one_digit_of_the_record_is_noticed(folder: Path):
+    path = folder / "config.json"
+    path.write_text(path.read_text().replace("0.20000000298", "0.20000000299"))
+    for read in (load_checkpoint, read_record):
+        with pytest.raises(
+            UserError, match=r"config\.json was altered: its own hash does not match"
+        ):
+            read(folder)
+
+
+def test_a_record_of_before_the_seal_loads(folder: Path):
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    del config["seal"]
+    path.write_text(json.dumps(config))
+    record = load_checkpoint(folder, with_training=True).record
+    assert isinstance(record, ModelRecord)
+    assert record.experiment == RECORD.experiment
+
+
+def test_the_data_of_the_training_is_kept(tmp_path: Path):
+    record = replace(RECORD, data=TrainedOn(sha256="ab" * 32, image_size=64))
+    save_checkpoint(tmp_path / "made", replace(checkpoint_of(), record=record))
+    assert read_record(tmp_path / "made").data == record.data
+    assert RECORD.data is None
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_weights_are_readable_as_the_umask_says(tmp_path: Path, mask: int, mode: int):
+    before = os.umask(mask)
+    try:
+        save_checkpoint(tmp_path / "checkpoint", checkpoint_of())
+    finally:
+        os.umask(before)
+    files = (tmp_path / "checkpoint").iterdir()
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {mode}
+
+
+def test_a_link_in_the_place_of_the_new_one_is_not_followed(folder: Path, tmp_path: Path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "mine").write_text("mine")
+    folder.with_name("checkpoint.new").symlink_to(other)
+    save_checkpoint(folder, checkpoint_of(2.0))
+    assert load_checkpoint(folder).tensors["a"][0, 0] == 2
+    assert [file.name for file in other.iterdir()] == ["mine"]
+
+
+def test_who_reads_while_it_is_replaced_reads_one_or_the_other(folder: Path):
+    stop = threading.Event()
+
+    def replace_it() -> None:
+        value = 2.0
+        while not stop.is_set():
+            save_checkpoint(folder, checkpoint_of(value))
+            value += 1
+
+    writer = threading.Thread(target=replace_it)
+    writer.start()
+    try:
+        for _ in range(150):
+            found = load_checkpoint(folder, with_training=True).tensors["a"]
+            assert len(found.unique()) == 1
+            read_record(folder)
+    finally:
+        stop.set()
+        writer.join()
+
+
+def test_weights_of_a_type_that_no_model_has_are_refused(folder: Path):
+    tensors = {"a": torch.ones(2).to(torch.float8_e4m3fn)}
+    save_checkpoint(folder, replace(checkpoint_of(), tensors=tensors))
+    with pytest.raises(UserError, match=r"a is of type torch\.float8_e4m3fn"):
+        load_checkpoint(folder)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "training.safetensors", "config.json"])
+def test_a_pipe_in_place_of_a_file_is_refused(folder: Path, name: str):
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(UserError):  # and none waits for a writer
+        load_checkpoint(folder, with_training=True)

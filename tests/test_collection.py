@@ -1,4 +1,6 @@
 import io
+import subprocess
+import sys
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -198,3 +200,30 @@ def test_episodes_of_different_lengths_and_feedback(tmp_path: Path):
 
 def _half_way(states: np.ndarray, places: np.ndarray) -> np.ndarray:
     return (places - states) / 4
+
+
+def test_processes_import_nothing_from_the_working_folder(tmp_path: Path):
+    """Not even before they take over the path of the process that started them."""
+    for name in ("random", "pickle", "numpy", "tempfile"):
+        (tmp_path / f"{name}.py").write_text(f"open('{name}_ran', 'w'); raise SystemExit(9)")
+    code = (
+        "import io\nfrom pathlib import Path\nfrom rich.console import Console\n"
+        "from jepawm.collection import collect\n"
+        "if __name__ == '__main__':\n"
+        "    collect('wall', path=Path('store'), num_episodes=130, num_steps=5, image_size=16,"
+        " seed=0, processes=2, console=Console(file=io.StringIO()))\n"
+    )
+    script = tmp_path / "scripts" / "run.py"
+    script.parent.mkdir()
+    script.write_text(code)
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not list(tmp_path.glob("*_ran"))
+    assert (tmp_path / "store" / "manifest.json").is_file()

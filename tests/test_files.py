@@ -1,15 +1,19 @@
 import errno
+import os
 from pathlib import Path
 
 import pytest
 
 from jepawm.errors import UserError
 from jepawm.files import (
+    cache_folder,
     complete_or_absent,
     data_root,
     flush_to_disk,
     free_bytes,
     hash_file,
+    is_only_mine,
+    private_cache,
     require_free_bytes,
     telling_full_disk,
     write_whole,
@@ -107,3 +111,45 @@ def test_require_free_bytes(tmp_path: Path):
     with pytest.raises(UserError, match="disk is full"):
         require_free_bytes(tmp_path, num_bytes=10**18)
     assert free_bytes(tmp_path / "not" / "yet") > 0
+
+
+def test_a_relative_cache_folder_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "cache")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / ".cache"
+
+
+def test_code_is_kept_where_nobody_else_can_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = private_cache("kernels")
+    assert folder == tmp_path / "jepawm" / "kernels"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    for place in (tmp_path, folder.parent, folder):
+        before = place.stat().st_mode
+        place.chmod(0o1777)
+        other = private_cache("kernels")
+        assert not other.is_relative_to(tmp_path)
+        assert other.stat().st_mode & 0o777 == 0o700
+        place.chmod(before)
+    assert private_cache("kernels") == folder
+
+
+def test_a_link_or_a_file_of_another_user_is_not_mine(tmp_path: Path):
+    file, link = tmp_path / "file", tmp_path / "link"
+    file.write_text("mine")
+    link.symlink_to(file)
+    assert is_only_mine(file)
+    assert not is_only_mine(link)
+    file.chmod(0o666)
+    assert not is_only_mine(file)
+    file.chmod(0o644)
+    if os.getuid() != 0:
+        pytest.skip("only root can give a file away")
+    os.chown(file, 65534, 65534)
+    assert not is_only_mine(file)
+
+
+def test_a_cache_that_cannot_be_made_is_a_new_folder(tmp_path: Path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert private_cache("kernels").is_dir()

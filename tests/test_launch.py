@@ -101,3 +101,31 @@ def test_ctrl_c_on_the_starter_saves_and_stops_all(tmp_path: Path):
     assert messages.count("stopped; a checkpoint is written, continue with") == 1
     saved = read_record(tmp_path / "run" / "checkpoint").step
     assert json.loads(metrics.read_text().splitlines()[-1])["step"] == saved
+
+
+def test_children_import_nothing_from_the_working_folder(tmp_path: Path):
+    """A file of a received folder is not run in place of a library."""
+    for name in ("rich", "torch", "filelock", "random", "tyro"):
+        (tmp_path / f"{name}.py").write_text(f"open('{name}_ran', 'w'); raise SystemExit(9)")
+    code = "from jepawm.launch import run_processes; print(run_processes(2, ['list', '--json']))"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert done.stdout.endswith("0\n"), done.stderr
+    assert not list(tmp_path.glob("*_ran"))
+
+
+def test_children_import_what_the_parent_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from jepawm.launch import _import_path
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", ["/elsewhere"])
+    monkeypatch.setenv("PYTHONPATH", "/mine")
+    assert _import_path() == {}
+    monkeypatch.setattr(sys, "path", ["", "/elsewhere"])  # as `python -m jepawm` has it
+    assert _import_path() == {"PYTHONPATH": os.pathsep.join([str(tmp_path), "/mine"])}

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from jepawm.contracts import Bounds, CostFn, Objective, Planner, WorldModel
+from jepawm.door import admit, require_evaluation, require_fitting
 from jepawm.engine.config import EngineConfig
 from jepawm.engine.rollout_engine import RolloutEngine
 from jepawm.errors import UserError
@@ -75,6 +76,7 @@ class PlanningAgent:
         """Take the parts, and how far to plan and how often (`protocol`)."""
         if not 1 <= config.window <= model.window:
             raise UserError(f"agent.window = {config.window}; the model allows 1 to {model.window}")
+        require_fitting(model, normalizer, frameskip=protocol.frameskip)
         self.planner = planner
         self.objective = objective
         self.normalizer = normalizer
@@ -87,6 +89,7 @@ class PlanningAgent:
         )
         self._history = History(config.window, self._replanning.action_dim)
         self._goal: Latent | None = None
+        self._seen_goal: Observation | None = None
         self._planned_from: Context | None = None
 
     @property
@@ -115,7 +118,8 @@ class PlanningAgent:
         `num_steps` is the length of the episode in action blocks: plans shorten to what is left.
         None means that there is no end.
         """
-        self._goal = self._encode(goal)
+        self._seen_goal = self._admit(goal, "goal")
+        self._goal = self._encode(self._seen_goal)
         self._replanning.reset(num_steps)
         self._history.clear()
         self._planned_from = None
@@ -126,6 +130,7 @@ class PlanningAgent:
         """Return the next action blocks `[B, A]`, in environment units, for observations `[B]`."""
         if self._goal is None:
             raise UserError("the agent has no goal; call reset(goal) before act(obs)")
+        obs = self._admit(obs, "observation", goal=self._seen_goal)
         if self._replanning.steps_to_plan < self.config.window:
             self._history.append(self._encode(obs))
         if self._replanning.steps_to_plan == 0:
@@ -144,6 +149,10 @@ class PlanningAgent:
             raise UserError("the agent has imagined nothing yet; call act(obs) first")
         predicted = self._model.rollout(context, plan.actions, window=self.config.window)
         return concatenate([context.latents[:, -1:], predicted], dim=1)
+
+    def _admit(self, obs: object, what: str, *, goal: Observation | None = None) -> Observation:
+        require_evaluation(self._model)
+        return admit(obs, what=what, model=self._model, normalizer=self.normalizer, goal=goal)
 
     def _encode(self, obs: Observation) -> Latent:
         device = self.normalizer.action_mean.device

@@ -1,23 +1,33 @@
 """Build what an experiment says: model, normaliser, windows of its data."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from jepawm.border import foreign
 from jepawm.contracts import BuildsEncoder, Encoder
 from jepawm.data.episodes import EpisodeStore
 from jepawm.data.features import FeatureStore
 from jepawm.data.windows import Windows, hold_out, split_episodes
 from jepawm.errors import UserError
 from jepawm.experiment import Experiment
-from jepawm.models.frozen.encoder import AnyFrozenConfig
+from jepawm.models.encoders import EncoderConfig, GivenTokens
+from jepawm.models.frozen.encoder import AnyFrozenConfig, FrozenEncoderConfig
+from jepawm.models.weight_files import list_misfits, shorten
 from jepawm.models.world_model import JEPAWorldModel, build_world_model
 from jepawm.normalizer import Normalizer
 
+_LARGEST_SIDE, _LARGEST_TABLES = 4096, 2**30
+"""Pixels to a side of the images of a loaded model, and bytes of what it keeps besides weights."""
 
-def build_model(experiment: Experiment, *, action_dim: int, proprio_dim: int) -> JEPAWorldModel:
+
+def build_model(
+    experiment: Experiment, *, action_dim: int, proprio_dim: int, image_size: int | None = None
+) -> JEPAWorldModel:
     """Build the world model with random weights that depend on the seed alone.
 
     A frozen encoder has the weights that its configuration names.
@@ -26,17 +36,65 @@ def build_model(experiment: Experiment, *, action_dim: int, proprio_dim: int) ->
         experiment: the configuration.
         action_dim: width of one environment action; blocks hold frameskip of them.
         proprio_dim: width of the proprioception, 0 if there is none.
+        image_size: side in pixels of the frames that it learns from; None: not known.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(experiment.seed)
-        return build_world_model(
-            _build_encoder(experiment.encoder),
-            experiment.predictor,
-            proprio=experiment.proprio,
-            action_dim=experiment.data.frameskip * action_dim,
-            proprio_dim=proprio_dim,
-            with_step_distance=experiment.loss.step_distance_weight > 0,
+        encoder = _build_encoder(experiment.encoder)
+        return _around(encoder, experiment, (action_dim, proprio_dim), image_size=image_size)
+
+
+def require_weights(
+    experiment: Experiment,
+    tensors: Mapping[str, Tensor],
+    *,
+    action_dim: int,
+    proprio_dim: int,
+    prefix: str,
+    source: str,
+) -> None:
+    """Compare stored weights with a configuration, before memory is taken for its model.
+
+    Of encoders that others wrote nothing is known before they are built; theirs are left out.
+
+    Args:
+        experiment: the configuration.
+        tensors: the weights of its world model by name.
+        action_dim: width of one environment action.
+        proprio_dim: width of the proprioception, 0 if there is none.
+        prefix: what the names begin with.
+        source: the file of the configuration, for messages.
+    """
+    config = experiment.encoder
+    sizes = (experiment.data.image_size, getattr(config, "image_size", 1))
+    if not all(1 <= size <= _LARGEST_SIDE for size in sizes):
+        raise UserError(
+            f"{source}: data.image_size = {sizes[0]}, encoder.image_size = {sizes[1]}; models of "
+            f"images of 1 to {_LARGEST_SIDE} pixels a side are loaded"
         )
+    if experiment.predictor.depth > len(tensors):
+        raise UserError(
+            f"{source}: predictor.depth = {experiment.predictor.depth}, and the weights are "
+            f"{len(tensors)} tensors; copy the checkpoint again"
+        )
+    if not isinstance(config, EncoderConfig | FrozenEncoderConfig):
+        return
+    with foreign(Path(source), "configuration of a model"), torch.device("meta"):
+        if isinstance(config, EncoderConfig):
+            encoder = _build_encoder(config)
+        else:
+            side = config.image_size // config.shape.patch_size
+            encoder = GivenTokens(dim=config.shape.width, grid=(side, side))
+        model = _around(encoder, experiment, (action_dim, proprio_dim))
+    tables = sum(table.numel() * table.element_size() for table in model.buffers())
+    if tables > _LARGEST_TABLES:
+        raise UserError(
+            f"{source} describes a model with {tables:,} bytes of tables; copy it again"
+        )
+    expected = {f"{prefix}{k}": tuple(v.shape) for k, v in model.state_dict().items()}
+    misfits = list_misfits(expected, tensors)
+    if misfits:
+        raise UserError(f"{source} does not fit its configuration: {shorten(misfits)}")
 
 
 def with_encoder_weights(experiment: Experiment, weights: str) -> Experiment:
@@ -72,6 +130,25 @@ def build_windows(
         normalizer=build_normalizer(experiment, store),
     )
     return cut(episodes=parts[0]), cut(episodes=parts[1])
+
+
+def _around(
+    encoder: Encoder,
+    experiment: Experiment,
+    widths: tuple[int, int],
+    *,
+    image_size: int | None = None,
+) -> JEPAWorldModel:
+    """Build the world model around its encoder, for actions and proprioception of these widths."""
+    return build_world_model(
+        encoder,
+        experiment.predictor,
+        proprio=experiment.proprio,
+        action_dim=experiment.data.frameskip * widths[0],
+        proprio_dim=widths[1],
+        with_step_distance=experiment.loss.step_distance_weight > 0,
+        image_size=image_size,
+    )
 
 
 def _build_encoder(config: BuildsEncoder) -> Encoder:

@@ -1,33 +1,47 @@
 """Checkpoint folders: safetensors and JSON, replaced as a whole, loadable from the folder alone.
 
     config.json           the record: configuration, normaliser, versions; hashes of the other files
+                          and of its own content (the seal)
     model.safetensors     world model (and the probe of physical states, where one was fitted)
     training.safetensors  optimiser moments and training heads; only in runs that can be resumed
 
 A new checkpoint is written next to the old one and takes its place by two renames; whatever moment
-a process dies at, `find_checkpoint` finds a complete one. Nothing is ever unpickled.
+a process dies at, `find_checkpoint` finds a complete one, and who reads while it is replaced reads
+the one or the other. Nothing is ever unpickled.
 """
 
 import json
 import shutil
-from collections.abc import Mapping
+import stat
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from jepawm.border import foreign, require_regular
 from jepawm.errors import UserError
-from jepawm.files import flush_to_disk, hash_file
+from jepawm.files import content_hash, flush_to_disk, hash_file
 from jepawm.normalizer import Normalizer
+from jepawm.strict_json import read_json
 
 JsonValue = str | int | float | bool | None | list["JsonValue"] | dict[str, "JsonValue"]
+Read = TypeVar("Read")
 
 _FORMAT = 1
+_SEAL = "seal"
+_REMEDY = "copy the checkpoint again"
+_MOST_TRIES = 200  # a replacement takes milliseconds
 _CONFIG, _MODEL, _TRAINING = "config.json", "model.safetensors", "training.safetensors"
+_DTYPES = (
+    *(torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.complex64, torch.bool),
+    *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
+)
 _PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".bin", ".tar")
 
 
@@ -41,6 +55,16 @@ class Provenance:
     """Commit of this library's source; None outside a repository."""
     num_threads: int
     """CPU threads of each process."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedOn:
+    """Which data a model learned from."""
+
+    sha256: str
+    """Hash of the content of the store; see `EpisodeStore.sha256`."""
+    image_size: int
+    """Side of its frames in pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +83,8 @@ class ModelRecord:
     """Optimiser steps done; None for an imported model."""
     provenance: Provenance | None = None
     """What it was trained with; None for an imported model."""
+    data: TrainedOn | None = None
+    """What it was trained on; None for an imported model, and in earlier checkpoints."""
     encoder: dict[str, JsonValue] | None = None
     """Identity of the frozen encoder, with the hash of its weights; None where it is learned, and
     for an imported model, whose file did not hold it."""
@@ -95,6 +121,8 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     old = folder.with_name(folder.name + ".old")
     try:
         shutil.rmtree(new, ignore_errors=True)
+        if new.is_symlink():  # never written through
+            new.unlink()
         new.mkdir(parents=True)
         _write_files(new, checkpoint)
         if find_checkpoint(folder) == folder:
@@ -113,17 +141,21 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
 
 def find_checkpoint(folder: Path) -> Path | None:
     """Return the complete checkpoint at `folder`, or the one a dying process left next to it."""
-    for candidate in (folder, folder.with_name(folder.name + ".old")):
-        if (candidate / _CONFIG).is_file():
-            return candidate
+    for _ in range(3):  # both names may be looked at just when they change hands
+        for candidate in (folder, folder.with_name(folder.name + ".old")):
+            if (candidate / _CONFIG).is_file():
+                return candidate
     return None
 
 
 def read_record(folder: Path) -> ModelRecord:
     """Read what a checkpoint says of its world model; no tensor is read."""
-    found = _require_checkpoint(folder)
-    record = _record_from_json(_read_config(found / _CONFIG), source=found / _CONFIG)
-    return require_model(record, source=folder)
+
+    def read() -> ModelRecord:
+        path = _require_checkpoint(folder) / _CONFIG
+        return require_model(_record_from_json(_read_config(path), source=path), source=folder)
+
+    return _whole(folder, read)
 
 
 def require_model(record: ModelRecord | DecoderRecord, *, source: Path | str) -> ModelRecord:
@@ -137,12 +169,50 @@ def require_model(record: ModelRecord | DecoderRecord, *, source: Path | str) ->
 
 def load_checkpoint(folder: Path, *, with_training: bool = False) -> Checkpoint:
     """Read and verify a checkpoint, with the training state if that is wanted."""
+    return _whole(folder, lambda: _load(folder, with_training=with_training))
+
+
+def _whole(folder: Path, read: Callable[[], Read]) -> Read:
+    """Read a checkpoint; again where it was replaced meanwhile."""
+    for attempt in range(_MOST_TRIES):
+        before = _identity(folder)
+        try:
+            return read()
+        except (UserError, FileNotFoundError) as error:
+            if _identity(folder) == before:
+                if isinstance(error, UserError):
+                    raise
+                raise UserError(f"{error.filename} is missing; {_REMEDY}") from error
+            time.sleep(0.001 * min(attempt, 20))
+    raise UserError(f"{folder} is replaced all the time; read it when its training has ended")
+
+
+def _identity(folder: Path) -> tuple[int, ...]:
+    """Return what tells a checkpoint from the one that takes its place."""
+    found: tuple[int, ...] = ()
+    for place in (folder, folder.with_name(folder.name + ".old")):
+        try:
+            status = (place / _CONFIG).stat()
+        except OSError:
+            found += (0, 0)
+        else:
+            found += (status.st_ino, status.st_mtime_ns)
+    return found
+
+
+def _load(folder: Path, *, with_training: bool) -> Checkpoint:
     found = _require_checkpoint(folder)
     config = _read_config(found / _CONFIG)
     hashes = config.get("sha256")
     if not isinstance(hashes, dict):
         raise UserError(f"{found / _CONFIG} has no hashes; write the checkpoint again")
     tensors = _read_tensors(found / _MODEL)
+    odd = [name for name, value in tensors.items() if value.dtype not in _DTYPES]
+    if odd:
+        raise UserError(
+            f"{found / _MODEL}: {odd[0]} is of type {tensors[odd[0]].dtype}, which no model here has; "
+            "write the checkpoint again"
+        )
     broken = [name for name, value in tensors.items() if not bool(torch.isfinite(value).all())]
     if broken:
         raise UserError(
@@ -169,18 +239,25 @@ def _write_files(folder: Path, checkpoint: Checkpoint) -> None:
         names.append(_TRAINING)
     hashes: dict[str, JsonValue] = {name: hash_file(folder / name) for name in names}
     config = {**_record_to_json(checkpoint.record), "format": _FORMAT, "sha256": hashes}
-    (folder / _CONFIG).write_text(json.dumps(config, indent=1, allow_nan=False), encoding="utf-8")
+    sealed = {**config, _SEAL: content_hash(config)}
+    (folder / _CONFIG).write_text(json.dumps(sealed, indent=1, allow_nan=False), encoding="utf-8")
+    mode = stat.S_IMODE((folder / _CONFIG).stat().st_mode)
+    for name in names:
+        (folder / name).chmod(mode)  # safetensors lets nobody else read, whatever the umask
     for name in (*names, _CONFIG):
         flush_to_disk(folder / name)
 
 
 def _read_config(path: Path) -> dict[str, JsonValue]:
+    """Read the record and compare it with its seal; earlier ones have none."""
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"cannot read {path} ({error}); use an intact checkpoint") from error
+        config = cast(JsonValue, read_json(path, what="checkpoint", remedy=_REMEDY))
+    except UserError as error:
+        raise UserError(f"cannot read the checkpoint: {error}") from error
     if not isinstance(config, dict) or config.get("format") != _FORMAT:
         raise UserError(f"{path} is not a checkpoint of format {_FORMAT} of this library")
+    if _SEAL in config and config.pop(_SEAL) != content_hash(config):
+        raise UserError(f"{path} was altered: its own hash does not match; {_REMEDY}")
     return config
 
 
@@ -196,6 +273,8 @@ def _record_to_json(record: ModelRecord | DecoderRecord) -> dict[str, JsonValue]
         config["step"] = record.step
     if record.provenance is not None:
         config |= asdict(record.provenance)
+    if record.data is not None:
+        config["data"] = asdict(record.data)
     if record.encoder is not None:
         config["encoder"] = record.encoder
     if record.imported is not None:
@@ -218,6 +297,7 @@ def _record_from_json(
         normalizer=Normalizer.from_json(_section(config, "normalizer", source), source=str(source)),
         step=_count(config, "step", source) if "step" in config else None,
         provenance=_provenance(config, source) if "versions" in config else None,
+        data=_trained_on(config, source) if "data" in config else None,
         encoder=_section(config, "encoder", source) if "encoder" in config else None,
         imported=imported,
     )
@@ -232,6 +312,13 @@ def _provenance(config: Mapping[str, JsonValue], source: Path) -> Provenance:
     )
 
 
+def _trained_on(config: Mapping[str, JsonValue], source: Path) -> TrainedOn:
+    data = _section(config, "data", source)
+    return TrainedOn(
+        sha256=str(data.get("sha256")), image_size=_count(data, "data.image_size", source)
+    )
+
+
 def _section(config: Mapping[str, JsonValue], name: str, source: Path) -> dict[str, JsonValue]:
     section = config.get(name)
     if not isinstance(section, dict):
@@ -241,33 +328,31 @@ def _section(config: Mapping[str, JsonValue], name: str, source: Path) -> dict[s
 
 def _count(section: Mapping[str, JsonValue], name: str, source: Path) -> int:
     value = section.get(name.rpartition(".")[2])
-    if not isinstance(value, int) or value < 0:
+    if type(value) is not int or value < 0:
         raise UserError(f"{source}: {name} = {value!r} is not a count")
     return value
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise UserError(f"{path} is missing; copy the whole checkpoint folder")
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        with path.open("rb") as file:
-            head = file.read(4)
-        if head.startswith((b"\x80", b"PK\x03\x04")):  # good safetensors may start so too
+    require_regular(path, "copy the whole checkpoint folder")
+    with foreign(path, "safetensors"):
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            with path.open("rb") as file:
+                head = file.read(4)
+            if head.startswith((b"\x80", b"PK\x03\x04")):  # good safetensors may start so too
+                raise UserError(
+                    f"{path} is a pickle, not safetensors; pickles are never loaded"
+                ) from error
             raise UserError(
-                f"{path} is a pickle, not safetensors; pickles are never loaded"
+                f"{path} is truncated or no safetensors ({error}); copy it again"
             ) from error
-        raise UserError(
-            f"{path} is truncated or no safetensors ({error}); copy it again"
-        ) from error
 
 
 def _check_hash(path: Path, hashes: Mapping[str, JsonValue]) -> None:
     if hash_file(path) != hashes.get(path.name):
-        raise UserError(
-            f"{path} was altered: its hash differs from config.json; copy the checkpoint again"
-        )
+        raise UserError(f"{path} was altered: its hash differs from config.json; {_REMEDY}")
 
 
 def _require_checkpoint(folder: Path) -> Path:

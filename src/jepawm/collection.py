@@ -33,6 +33,7 @@ from jepawm.envs import ENVIRONMENTS, POLICIES
 from jepawm.errors import UserError
 from jepawm.files import data_root as default_data_root
 from jepawm.files import partial_folders, require_free_bytes
+from jepawm.launch import without_working_folder
 from jepawm.types import Script
 
 _PART_EPISODES = 128
@@ -238,11 +239,14 @@ def _roll_parts(
             yield _roll_part(build, script, part, origin)
         return
     workers = min(processes, len(parts))
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start_worker)
+    with without_working_folder():
+        pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start_worker)
     try:
-        jobs = [
-            pool.submit(_roll_part, build, script, part, origin) for part, script in parts.items()
-        ]
+        with without_working_folder():
+            jobs = [
+                pool.submit(_roll_part, build, script, part, origin)
+                for part, script in parts.items()
+            ]
         for job in as_completed(jobs):
             yield job.result()
     except BrokenProcessPool as error:

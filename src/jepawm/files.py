@@ -4,15 +4,19 @@ What is written aside becomes visible by a rename at the end, so a killed proces
 half-written under the name that others read.
 """
 
+import atexit
 import errno
 import glob
 import hashlib
+import json
 import logging
 import os
 import shutil
+import stat
 import sys
+import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -107,6 +111,12 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def content_hash(content: Mapping[str, object]) -> str:
+    """Return the SHA-256 of JSON values, whatever the order of their names."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 @contextmanager
 def alone(path: Path) -> Iterator[None]:
     """Wait until no other process makes `path`, and keep others waiting inside the block."""
@@ -136,8 +146,39 @@ def cache_folder() -> Path:
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches"
     variable = "LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME"
-    configured = os.environ.get(variable, "")
-    return Path(configured) if configured else Path.home() / ".cache"
+    configured = Path(
+        os.environ.get(variable, "")
+    )  # a relative one is ignored, as its standard says
+    return configured if configured.is_absolute() else Path.home() / ".cache"
+
+
+def private_cache(name: str) -> Path:
+    """Return a folder for code that is made here and run later: nobody else may have written into it.
+
+    It lies in the cache folder; where others can write there it is a new one, for this process.
+    """
+    cache = cache_folder()
+    folder = cache / "jepawm" / name
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mine = all(is_only_mine(place) for place in (cache, folder.parent, folder))
+    except OSError as error:
+        _LOG.debug("no cache in %s: %s", folder, error)
+        mine = False
+    if mine:
+        return folder
+    fresh = Path(tempfile.mkdtemp(prefix="jepawm-"))
+    atexit.register(shutil.rmtree, fresh, ignore_errors=True)
+    return fresh
+
+
+def is_only_mine(path: Path) -> bool:
+    """Return whether a file or folder belongs to this user, is no link, and others cannot write it."""
+    if os.name == "nt":
+        return True  # the folder of a user's programs is private there
+    found = path.lstat()
+    is_link = stat.S_ISLNK(found.st_mode)
+    return found.st_uid == os.getuid() and not is_link and not found.st_mode & stat.S_IWOTH
 
 
 @contextmanager

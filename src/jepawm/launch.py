@@ -6,8 +6,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from jepawm.errors import UserError
@@ -65,8 +67,8 @@ def run_processes(count: int, argv: Sequence[str]) -> int:
         raise UserError(f"--processes {count}; give at least 1")
     children = [
         subprocess.Popen(
-            [sys.executable, "-m", "jepawm", *argv],
-            env=os.environ | _place(rank, count=count, port=port),
+            [sys.executable, "-P", "-m", "jepawm", *argv],  # -P: no modules of the working folder
+            env=os.environ | _import_path() | _place(rank, count=count, port=port),
             start_new_session=True,  # the terminal's Ctrl-C reaches them through us, once
         )
         for port in [_free_port()]
@@ -85,6 +87,32 @@ def run_processes(count: int, argv: Sequence[str]) -> int:
             child.kill()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def without_working_folder() -> Iterator[None]:
+    """Let the Python processes that start inside the block import nothing from the working folder.
+
+    What multiprocessing starts takes over the path of this process once it runs; before that it
+    would look for modules such as `random` in the working folder first.
+    """
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = before
+
+
+def _import_path() -> dict[str, str]:
+    """Return the path of imports of a child: the working folder where it is on that of this process."""
+    here = str(Path.cwd())
+    if here not in sys.path and "" not in sys.path:
+        return {}
+    return {"PYTHONPATH": os.pathsep.join([here, os.environ.get("PYTHONPATH", "")]).strip(os.pathsep)}
 
 
 def _wait(children: Sequence[subprocess.Popen[bytes]]) -> int:

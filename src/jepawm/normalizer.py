@@ -58,11 +58,21 @@ class Normalizer(TensorStruct):
                 continue
             if not isinstance(value, list):
                 raise UserError(f"{source}: normalizer.{name} is not a list of numbers")
-            numbers = [float(one) for one in value if isinstance(one, int | float)]
-            if len(numbers) < len(value):
+            numbers = [float(one) for one in value if type(one) in (int, float)]
+            if len(numbers) < len(value) or not numbers:
                 raise UserError(f"{source}: normalizer.{name} is not a list of numbers")
             statistics[name] = numbers
-        return cls.from_statistics(**statistics)
+        for kind in ("action", "proprio"):
+            mean, std = statistics.get(f"{kind}_mean", []), statistics.get(f"{kind}_std", [])
+            if len(mean) != len(std):
+                raise UserError(
+                    f"{source}: normalizer.{kind}_mean has {len(mean)} numbers and "
+                    f"normalizer.{kind}_std {len(std)}; copy the file again"
+                )
+        try:
+            return cls.from_statistics(**statistics)
+        except UserError as error:
+            raise UserError(f"{source}: normalizer.{error}") from error
 
     @property
     def action_dim(self) -> int:

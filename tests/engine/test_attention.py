@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from jepawm.engine.attention import attend_parts, attend_to_few
-from jepawm.models.attention import attend
+from jepawm.models.blocks import attend
 
 
 def randn(*shape: int, seed: int = 0) -> torch.Tensor:

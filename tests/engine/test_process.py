@@ -1,12 +1,17 @@
 """Freed memory stays with the process, and numbers too small to count are 0."""
 
+import os
 import subprocess
 import sys
 
 import pytest
 import torch
 
-from jepawm.engine.process import keep_freed_memory, tune_process
+from jepawm.engine.process import (
+    keep_compiled_code_private,
+    keep_freed_memory,
+    tune_process,
+)
 
 SCRIPT = """
 import ctypes, resource, threading
@@ -54,3 +59,15 @@ def test_small_numbers_become_0():
 
 def test_asking_twice_changes_nothing():
     assert keep_freed_memory() == keep_freed_memory()
+
+
+def test_compiled_code_is_kept_where_nobody_else_can_write(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "mine")
+    keep_compiled_code_private()
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == "mine"
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    keep_compiled_code_private()
+    folder = tmp_path / "jepawm" / "compiled"
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(folder)
+    assert folder.stat().st_mode & 0o777 == 0o700

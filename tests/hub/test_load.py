@@ -32,10 +32,12 @@ def copied(tiny_run: Path, tmp_path: Path) -> Path:
 
 
 def rewrite(folder: Path, tensors: dict[str, torch.Tensor], **config: object) -> None:
-    """Write a checkpoint with other tensors or another record and right hashes."""
+    """Write a checkpoint with other tensors or another record, right hashes and no seal."""
     save_checkpoint(folder, Checkpoint(record=read_record(folder), tensors=tensors))
     path = folder / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | config))
+    changed = json.loads(path.read_text()) | config
+    del changed["seal"]
+    path.write_text(json.dumps(changed))
 
 
 def outputs(source: Path) -> list[torch.Tensor]:
@@ -199,3 +201,82 @@ def test_a_damaged_configuration_is_refused(copied: Path, config, message: str):
     rewrite(copied, dict(load_checkpoint(copied).tensors), **config)
     with pytest.raises(UserError, match=message):
         load(copied)
+
+
+def changed_experiment(folder: Path, part: str, **fields: object) -> None:
+    experiment = dict(read_record(folder).experiment)
+    section = experiment[part]
+    assert isinstance(section, dict)
+    rewrite(
+        folder,
+        dict(load_checkpoint(folder).tensors),
+        experiment=experiment | {part: section | fields},
+    )
+
+
+@pytest.mark.parametrize(
+    ("part", "fields", "message"),
+    [
+        ("predictor", {"visual_dim": 10**7}, r"predictor\.embed\.weight is \(16, 8\) instead of"),
+        ("predictor", {"hidden_dim": 10**12}, r"does not fit its configuration"),
+        ("predictor", {"depth": 10**9}, r"predictor\.depth = 1000000000, and the weights are"),
+        ("predictor", {"visual_dim": 2**64}, r"no configuration of a model|does not fit"),
+        ("predictor", {"visual_dim": -16}, r"no configuration of a model|does not fit"),
+        ("encoder", {"dim": 10**11}, r"bytes of tables|does not fit its configuration"),
+        ("encoder", {"dim": 2**64}, r"no configuration of a model|does not fit"),
+        (
+            "encoder",
+            {"image_size": 16 * 10**6},
+            r"encoder\.image_size = 16000000; models of images",
+        ),
+        ("data", {"image_size": 10**7}, r"data\.image_size = 10000000"),
+        ("data", {"image_size": 0}, r"data\.image_size = 0"),
+    ],
+)
+def test_a_configuration_of_another_model_takes_no_memory(copied: Path, part, fields, message):
+    """What it asks for is compared with the weights first: some could not be allocated at all."""
+    changed_experiment(copied, part, **fields)
+    with pytest.raises(UserError, match=message):
+        load(copied)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"action_std": [1.0]},
+        {"action_mean": [10**400, 0]},
+        {"action_mean": [1e39, 0.0]},
+        {"action_mean": [], "action_std": []},
+        {"action_mean": [True, 0.0]},
+        {"proprio_std": None},
+        {"action_mean": [0.0] * 3, "action_std": [1.0] * 3},
+        {"proprio_mean": [0.0], "proprio_std": [1.0]},
+    ],
+)
+def test_statistics_that_do_not_fit_are_refused(copied: Path, change: dict[str, object]):
+    normalizer = json.loads((copied / "config.json").read_text())["normalizer"] | change
+    rewrite(copied, dict(load_checkpoint(copied).tensors), normalizer=normalizer)
+    with pytest.raises(UserError, match=r"config\.json"):
+        load(copied)
+
+
+def test_weights_that_are_no_floating_point_numbers_are_refused(copied: Path):
+    tensors = dict(load_checkpoint(copied).tensors)
+    name = "model.predictor.norm.bias"
+    rewrite(copied, tensors | {name: tensors[name].to(torch.int64)})
+    with pytest.raises(UserError, match=rf"{name} is torch\.int64 instead of torch\.float32"):
+        load(copied)
+
+
+def test_the_size_of_the_frames_is_known(tiny_run: Path, copied: Path):
+    assert load(tiny_run).model.image_size == 16
+    config = json.loads((copied / "config.json").read_text())
+    del config["data"], config["seal"]  # as an earlier version wrote it
+    (copied / "config.json").write_text(json.dumps(config))
+    assert load(copied).model.image_size == 16
+
+
+@pytest.mark.parametrize("name", bundled_names())
+def test_bundled_checkpoints_are_sealed(name: str):
+    folder = Path(str(import_module("importlib.resources").files("jepawm.hub"))) / "checkpoints"
+    assert "seal" in json.loads((folder / name / "config.json").read_text())

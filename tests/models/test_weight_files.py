@@ -1,5 +1,6 @@
 """Weight files of others: what is read, and what is refused and why."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from jepawm.errors import UserError
-from jepawm.models.weight_files import read_weight_file, strip_prefixes
+from jepawm.models.weight_files import read_weight_file, require_numbers, strip_prefixes
 
 WEIGHTS = {"a": torch.arange(4.0), "b": torch.ones(2, 2)}
 
@@ -69,3 +70,45 @@ def test_what_is_no_weight_file_is_refused(tmp_path: Path):
         read_weight_file(tmp_path / "empty.pth")
     with pytest.raises(UserError, match=r"none\.pth is missing"):
         read_weight_file(tmp_path / "none.pth")
+
+
+def test_a_damaged_archive_is_noticed(tmp_path: Path):
+    """One flipped bit of a weight is a legal number; the archive has a checksum."""
+    path = tmp_path / "w.pth"
+    torch.save({"a": torch.full((1000,), 1.5)}, path)
+    content = bytearray(path.read_bytes())
+    content[content.index(torch.full((4,), 1.5).numpy().tobytes()) + 402] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(UserError, match=r"w\.pth .*(checksum|CRC)"):
+        read_weight_file(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: x.to_sparse(),
+        lambda x: torch.quantize_per_tensor(x, 0.1, 0, torch.qint8),
+        lambda x: x.to("meta"),
+        lambda x: x[:1].expand(10**12),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_tensors_that_are_no_weights_are_refused(tmp_path: Path, change):
+    torch.save({"a": change(WEIGHTS["a"])}, tmp_path / "w.pth")
+    with pytest.raises(UserError, match=r"w\.pth|^a is a sparse"):
+        read_weight_file(tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("nowhere")])
+def test_what_is_no_file_is_refused(tmp_path: Path, make):
+    make(tmp_path / "w.pth")
+    with pytest.raises(UserError, match=r"w\.pth is a .*; give the path of a weight file"):
+        read_weight_file(tmp_path / "w.pth")
+
+
+def test_weights_are_finite_floating_point_numbers(tmp_path: Path):
+    require_numbers(WEIGHTS, path=tmp_path)
+    with pytest.raises(UserError, match=r"a is torch\.int64, not floating point"):
+        require_numbers({"a": torch.arange(3)}, path=tmp_path)
+    with pytest.raises(UserError, match="NaN or infinite weights in a"):
+        require_numbers({"a": torch.tensor([torch.nan])}, path=tmp_path)

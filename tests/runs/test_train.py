@@ -16,6 +16,7 @@ from jepawm.errors import UserError
 from jepawm.experiment import Experiment, experiment_from_json
 from jepawm.hub.load import load
 from jepawm.metrics_log import METRICS, find_metric, read_metrics
+from jepawm.runs.datasets import find_or_collect
 from jepawm.runs.run_folder import export_run
 from jepawm.runs.train import train_run
 from jepawm.training.train import LoopHooks
@@ -266,3 +267,51 @@ def test_an_exported_checkpoint_is_small_and_loads(tiny_run: Path, tmp_path: Pat
     pixels = torch.zeros(1, 3, 16, 16, dtype=torch.uint8)
     whole, small = load(tiny_run), load(tmp_path / "small")
     assert torch.equal(whole.model.encoder(pixels), small.model.encoder(pixels))
+
+
+def test_a_run_does_not_go_on_with_other_data(
+    train_tiny, stopped_run: Path, tiny_experiment: Experiment, tmp_path: Path
+):
+    other = replace(tiny_experiment.data, seed=9)
+    made = find_or_collect(tiny_experiment.env, other, data_root=tmp_path)
+    made.path.rename(tmp_path / "wall-12x30-16px-seed0")
+    before = (stopped_run / "checkpoint" / "config.json").read_bytes()
+    with pytest.raises(UserError, match="was trained on other data than"):
+        train_run(tiny_experiment, out=stopped_run, data_root=tmp_path, device="cpu", resume=True)
+    assert (stopped_run / "checkpoint" / "config.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("part", "change"), [("optim", {"learning_rate": 0.5}), ("predictor", {"window": 1})]
+)
+def test_a_run_does_not_go_on_with_an_edited_configuration(
+    train_tiny, stopped_run: Path, part: str, change: dict[str, object]
+):
+    path = stopped_run / "experiment.json"
+    content = json.loads(path.read_text())
+    content["experiment"][part] |= change
+    content["experiment"]["agent"]["window"] = 1
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=rf"experiment\.json says now .*{part}\."):
+        train_tiny(stopped_run, resume=True, explicit=False)
+
+
+def test_a_run_goes_on_where_its_store_has_moved(
+    train_tiny, stopped_run: Path, tiny_experiment: Experiment, wall_data_root: Path, tmp_path: Path
+):
+    """The place of the data may be edited: what lies there is compared by its hash."""
+    shutil.copytree(wall_data_root / "wall-12x30-16px-seed0", tmp_path / "moved")
+    path = stopped_run / "experiment.json"
+    content = json.loads(path.read_text())
+    content["experiment"]["data"]["store"] = str(tmp_path / "moved")
+    path.write_text(json.dumps(content))
+    assert train_tiny(stopped_run, resume=True, explicit=False).steps == 12
+
+
+def test_a_run_of_an_earlier_version_goes_on(train_tiny, stopped_run: Path):
+    path = stopped_run / "checkpoint" / "config.json"
+    config = json.loads(path.read_text())
+    del config["seal"], config["data"]
+    path.write_text(json.dumps(config))
+    assert train_tiny(stopped_run, resume=True).steps == 12
+    assert {"seal", "data"} <= json.loads(path.read_text()).keys()

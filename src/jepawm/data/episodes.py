@@ -16,6 +16,7 @@ them; how the pixels are stored is known to `EpisodeStore.frames` alone.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ from jepawm.data.manifest import (
     read_manifest,
 )
 from jepawm.errors import UserError
-from jepawm.files import partial_folders
+from jepawm.files import content_hash, partial_folders
 from jepawm.normalizer import Normalizer
 
 INDEX_NAME = "index.parquet"
@@ -105,6 +106,14 @@ class EpisodeStore:
             proprio_mean=statistics.proprio_mean,
             proprio_std=statistics.proprio_std,
         )
+
+    @cached_property
+    def sha256(self) -> str:
+        """Return the hash of all that a model learns from: another one means other data."""
+        digests = self.manifest.files.items()
+        arrays = {name: one.sha256 for name, one in digests if name.endswith(".npy")}
+        rows = {"lengths": self.lengths.tolist(), "num_actions": self.num_actions.tolist()}
+        return content_hash({"arrays": arrays, **rows})
 
     def verify(self) -> None:
         """Compare every file, pixels too, with its recorded size and hash (about 1 s per GB)."""

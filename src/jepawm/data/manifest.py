@@ -3,7 +3,6 @@
 It carries the hash of its own content too (a sealed file), so that an altered one is noticed.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -14,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jepawm.errors import UserError
-from jepawm.files import hash_file
+from jepawm.files import content_hash, hash_file
 
 MANIFEST_NAME = "manifest.json"
 _REMEDY = "copy the store again or collect it anew"
@@ -145,12 +144,6 @@ def read_sealed(path: Path, *, kind: SealedKind) -> dict[str, object]:
         raise UserError(f"{path} was altered: its own hash does not match; {kind.remedy}")
     del content["format"], content["version"]
     return content
-
-
-def content_hash(content: Mapping[str, object]) -> str:
-    """Return the SHA-256 of JSON values, whatever the order of their names."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _kind() -> SealedKind:

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from jepawm.engine.kernels.split_attention import attend_many_split, attend_split
-from jepawm.models.attention import attend
+from jepawm.models.blocks import attend
 
 
 def attend_parts(

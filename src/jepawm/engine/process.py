@@ -1,9 +1,12 @@
-"""What makes a whole process faster: numbers that are too small to count, and memory that is kept."""
+"""What concerns the whole process: numbers too small to count, memory and compiled code that are kept."""
 
 import ctypes
+import os
 from functools import cache
 
 import torch
+
+from jepawm.files import private_cache
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEPT_BYTES, _MAPPED_BYTES = 2**30, 2**25
@@ -34,3 +37,12 @@ def keep_freed_memory() -> bool:
     return bool(
         mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES) and mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
     )
+
+
+def keep_compiled_code_private() -> None:
+    """Let `torch.compile` keep its code where nobody else can write, and load none of others.
+
+    Its own place is a folder of /tmp with a name that everybody knows.
+    """
+    if "TORCHINDUCTOR_CACHE_DIR" not in os.environ:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(private_cache("compiled"))

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from jepawm.contracts import CandidateRollout, Objective, SharesContext, WorldModel
 from jepawm.engine.config import CompileMode, EngineConfig
+from jepawm.engine.process import keep_compiled_code_private
 from jepawm.engine.shared_context import share_context
 from jepawm.errors import UserError
 from jepawm.models.world_model import JEPAWorldModel
@@ -242,7 +243,10 @@ def _roll(rollout: CandidateRollout, actions: Float[Tensor, "b K H A"]) -> Laten
 
 
 def _compiled(mode: CompileMode) -> Callable[[CandidateRollout, Tensor], Latent]:
-    return _roll if mode == "off" else torch.compile(_roll, mode=mode, dynamic=False)
+    if mode == "off":
+        return _roll
+    keep_compiled_code_private()
+    return torch.compile(_roll, mode=mode, dynamic=False)
 
 
 Item = TypeVar("Item")

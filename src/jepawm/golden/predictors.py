@@ -17,7 +17,7 @@ from jepawm.hub.reference import (
     flat_names,
     predictor_config,
 )
-from jepawm.models.attention import attend, attend_frames, block_causal_mask
+from jepawm.models.blocks import attend, attend_frames, block_causal_mask
 from jepawm.models.encoders import GivenTokens
 from jepawm.models.positions import rotary_angles, rotate, rotation_by
 from jepawm.models.proprio import ProprioConfig

@@ -10,7 +10,13 @@ from jepawm.errors import UserError
 from jepawm.hub.reference import convert_decoder, flat_names, original_decoder_layout
 from jepawm.hub.released import DECODERS, ReleasedDecoder, fetch_released
 from jepawm.models.decoder import ImageDecoder
-from jepawm.models.weight_files import list_misfits, load_weights, read_weight_file, shorten
+from jepawm.models.weight_files import (
+    list_misfits,
+    load_weights,
+    read_weight_file,
+    require_numbers,
+    shorten,
+)
 from jepawm.strict_json import problems, strict_converter
 
 _SIDE = 16
@@ -50,9 +56,7 @@ def import_decoder(path: Path, released: ReleasedDecoder) -> Checkpoint:
     misfits = list_misfits(expected, tensors)
     if misfits:
         raise UserError(f"{path} is not the decoder {released.mirror_name}: {shorten(misfits, 20)}")
-    broken = [name for name, value in tensors.items() if not bool(value.isfinite().all())]
-    if broken:
-        raise UserError(f"{path} has NaN or infinite weights in {shorten(broken)}; get it again")
+    require_numbers(tensors, path=path)
     return Checkpoint(
         record=DecoderRecord(decoder=asdict(released), imported={"file": path.name}),
         tensors={name: value.float() for name, value in convert_decoder(tensors).items()},

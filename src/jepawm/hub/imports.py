@@ -33,6 +33,7 @@ from jepawm.models.weight_files import (
     list_misfits,
     only_tensors,
     read_content,
+    require_numbers,
     shorten,
 )
 from jepawm.models.world_model import build_world_model
@@ -47,6 +48,9 @@ _KNOWN = re.compile(
     r"|functools\.partial|builtins\.(dict|getattr|object)"
 )
 """Names that are replaced by inert objects: modules, optimisers and what hangs on them."""
+
+_DEEPEST = 50
+"""Modules inside modules of a file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,9 +157,7 @@ def import_content(
     if problems:
         hint = _fitting_models(tensors, besides=experiment.name)
         raise UserError(f"{path} is not {experiment.name}: {shorten(problems, 20)}{hint}")
-    broken = [name for name, value in tensors.items() if not bool(value.isfinite().all())]
-    if broken:
-        raise UserError(f"{path} has NaN or infinite weights in {shorten(broken)}; get it again")
+    require_numbers(tensors, path=path)
     epoch = content.get("epoch")
     weights = convert_world_model(family_of(experiment.predictor), tensors)
     return Imported(
@@ -303,8 +305,12 @@ def read_modules(path: Path) -> dict[str, object]:
     }
 
 
-def _module_tensors(module: Inert, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+def _module_tensors(
+    module: Inert, prefix: str = "", *, around: tuple[Inert, ...] = ()
+) -> Iterator[tuple[str, Tensor]]:
     """Yield parameters and stored buffers as `state_dict` names them."""
+    if module in around or len(around) > _DEEPEST:
+        raise UserError(f"{prefix} is a module inside itself; it is no checkpoint of a training")
     state = vars(module)
     passing = state.get("_non_persistent_buffers_set")
     for kind in ("_parameters", "_buffers"):
@@ -313,7 +319,7 @@ def _module_tensors(module: Inert, prefix: str = "") -> Iterator[tuple[str, Tens
                 yield prefix + name, value
     for name, child in _mapping(state.get("_modules")).items():
         if isinstance(child, Inert):
-            yield from _module_tensors(child, f"{prefix}{name}.")
+            yield from _module_tensors(child, f"{prefix}{name}.", around=(*around, module))
 
 
 def _mapping(value: object) -> Mapping[str, object]:

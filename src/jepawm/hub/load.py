@@ -8,8 +8,14 @@ from pathlib import Path
 import torch
 
 from jepawm.agent import AgentConfig, PlanningAgent
-from jepawm.build import build_model, with_encoder_weights
-from jepawm.checkpoint import find_checkpoint, load_checkpoint, read_record, require_model
+from jepawm.build import build_model, require_weights, with_encoder_weights
+from jepawm.checkpoint import (
+    ModelRecord,
+    find_checkpoint,
+    load_checkpoint,
+    read_record,
+    require_model,
+)
 from jepawm.contracts import Env, Objective, Planner
 from jepawm.envs import RECORDINGS, build_env
 from jepawm.errors import UserError
@@ -121,11 +127,14 @@ def load(
     experiment = experiment_from_json(record.experiment, source=where, trust=trust)
     if encoder_weights is not None:
         experiment = with_encoder_weights(experiment, encoder_weights)
-    model = build_model(experiment, action_dim=record.action_dim, proprio_dim=record.proprio_dim)
+    weights = {k: v for k, v in checkpoint.tensors.items() if not k.startswith(PROBE)}
+    widths = {"action_dim": record.action_dim, "proprio_dim": record.proprio_dim}
+    require_weights(experiment, weights, **widths, prefix=MODEL, source=where)
+    _require_widths(record, source=where)
+    model = build_model(experiment, **widths, image_size=_image_size(record, experiment))
     # An imported checkpoint does not know the hash of its encoder: the file did not hold it.
     if isinstance(model.encoder, FrozenEncoder) and record.imported is None:
         require_same_encoder(model.encoder, record.encoder, source=where)
-    weights = {k: v for k, v in checkpoint.tensors.items() if not k.startswith(PROBE)}
     load_weights(torch.nn.ModuleDict({"model": model}), weights, source=str(folder))
     probe = _probe({k: v for k, v in checkpoint.tensors.items() if k.startswith(PROBE)}, folder)
     return LoadedModel(
@@ -154,6 +163,25 @@ def bundled_names() -> list[str]:
     if not folder.is_dir():
         return []
     return sorted(item.name for item in folder.iterdir() if (item / "config.json").is_file())
+
+
+def _require_widths(record: ModelRecord, *, source: str) -> None:
+    """Refuse statistics of other widths than the actions and the proprioception have."""
+    mean = record.normalizer.proprio_mean
+    widths = (record.normalizer.action_dim, record.proprio_dim if mean is None else len(mean))
+    if widths != (record.action_dim, record.proprio_dim):
+        raise UserError(
+            f"{source}: normalizer is for actions and proprioception of widths {widths}, dims says "
+            f"{record.action_dim} and {record.proprio_dim}; copy the checkpoint again"
+        )
+
+
+def _image_size(record: ModelRecord, experiment: Experiment) -> int | None:
+    """Return the side of the frames that a model learned from; None where nobody said."""
+    if record.data is not None:
+        return record.data.image_size
+    collected = experiment.data.store is None and record.imported is None
+    return experiment.data.image_size if collected else None
 
 
 def _resolve(source: str | Path) -> Path | None:

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from jepawm.errors import UserError
+from jepawm.border import foreign, load_tensors, require_regular
+from jepawm.errors import UserError, plain_text
 from jepawm.models.frozen.encoder import FrozenEncoder
 
 # torch raises it for whatever is more than tensors and containers; nothing is unpickled here.
@@ -40,24 +40,30 @@ def read_content(path: Path) -> Mapping[str, object]:
     Tensors are mapped from disk, so what nobody touches (the state of an optimiser) costs no
     memory.
     """
-    if not path.is_file():
-        raise UserError(f"{path} is missing; give the path of a weight file that exists")
+    require_regular(path, "give the path of a weight file that exists")
     try:
         if path.suffix == ".safetensors":
-            return dict(load_file(path))
-        # Files of before torch 1.6 are no archives and cannot be mapped.
-        mapped = zipfile.is_zipfile(path)
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except (SafetensorError, _Refused, RuntimeError, EOFError, OSError, ValueError) as error:
-        raise UserError(f"cannot read {path}: {_reason(path, error)}") from error
+            with foreign(path, "safetensors"):
+                return dict(load_file(path))
+        content = load_tensors(path, mapped=True)
+    except UserError as error:
+        if not isinstance(error.__cause__, Exception):  # a check says it itself
+            raise
+        raise UserError(f"cannot read {path}: {_reason(path, error.__cause__)}") from error
     if not isinstance(content, Mapping):
         raise UserError(f"{path} holds a {type(content).__name__}, not tensors by name")
     return content
 
 
 def only_tensors(content: Mapping[str, object]) -> dict[str, Tensor]:
-    """Return the entries that are tensors."""
-    return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    """Return the entries that are tensors; sparse, quantised and empty ones are no weights."""
+    tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    for name, value in tensors.items():
+        if value.layout != torch.strided or value.is_quantized or value.is_meta:
+            raise UserError(
+                f"{name} is a sparse, quantised or empty tensor; save it as a dense one"
+            )
+    return tensors
 
 
 def foreign_objects(path: Path) -> list[str]:
@@ -69,9 +75,10 @@ def foreign_objects(path: Path) -> list[str]:
     if not zipfile.is_zipfile(path):
         return []
     try:
-        return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
-    except (_Refused, RuntimeError, ValueError, OSError):
-        return []  # not written by torch; reading it says why
+        with foreign(path, "weight file"):
+            return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+    except UserError:
+        return []  # not written by torch, or damaged; reading it says why
 
 
 def strip_prefixes(tensors: Mapping[str, Tensor], *prefixes: str) -> dict[str, Tensor]:
@@ -94,10 +101,28 @@ def stored_weights(module: nn.Module) -> dict[str, Tensor]:
 
 def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], *, source: str) -> None:
     """Load stored weights by name, all of them and nothing else; frozen encoders keep theirs."""
-    problems = list_misfits({k: tuple(v.shape) for k, v in stored_weights(module).items()}, tensors)
+    own = stored_weights(module)
+    problems = list_misfits({k: tuple(v.shape) for k, v in own.items()}, tensors)
+    problems += [
+        f"{name} is {tensors[name].dtype} instead of {value.dtype}"
+        for name, value in own.items()
+        if name in tensors and _kind_of(tensors[name]) != _kind_of(value)
+    ]
     if problems:
         raise UserError(f"{source} does not fit its configuration: {shorten(problems)}")
     module.load_state_dict(dict(tensors), strict=False)  # checked above
+
+
+def require_numbers(tensors: Mapping[str, Tensor], *, path: Path) -> None:
+    """Refuse weights that are no floating point numbers, or not finite."""
+    odd = [name for name, value in tensors.items() if not value.is_floating_point()]
+    if odd:
+        raise UserError(
+            f"{path}: {odd[0]} is {tensors[odd[0]].dtype}, not floating point; get the file again"
+        )
+    broken = [name for name, value in tensors.items() if not bool(value.isfinite().all())]
+    if broken:
+        raise UserError(f"{path} has NaN or infinite weights in {shorten(broken)}; get it again")
 
 
 def list_misfits(
@@ -116,7 +141,11 @@ def list_misfits(
 def shorten(problems: Sequence[str], limit: int = 8) -> str:
     """Join the first problems, and count the rest."""
     rest = f"; and {len(problems) - limit} more" if problems[limit:] else ""
-    return "; ".join(problems[:limit]) + rest
+    return plain_text("; ".join(problems[:limit])) + rest
+
+
+def _kind_of(tensor: Tensor) -> tuple[bool, bool]:
+    return tensor.is_floating_point(), tensor.is_complex()
 
 
 def _reason(path: Path, error: Exception) -> str:

@@ -24,6 +24,7 @@ class JEPAWorldModel(nn.Module):
         *,
         proprio_encoder: ProprioEncoder | None = None,
         step_distance: StepDistanceHead | None = None,
+        image_size: int | None = None,
     ) -> None:
         """Take the parts.
 
@@ -32,12 +33,14 @@ class JEPAWorldModel(nn.Module):
             predictor: predictor that fits it.
             proprio_encoder: encoder of the proprioception; None where the model has none.
             step_distance: head that predicts how far apart latents are; None where none is learned.
+            image_size: side in pixels of the frames that it learned from; None: not known.
         """
         super().__init__()
         self.encoder = encoder
         self.predictor = predictor
         self.proprio_encoder = proprio_encoder
         self.step_distance = step_distance
+        self.image_size = image_size
         self.window = predictor.config.window
         self.action_dim = predictor.action_encoder.in_features
 
@@ -109,6 +112,7 @@ def build_world_model(
     action_dim: int,
     proprio_dim: int,
     with_step_distance: bool = False,
+    image_size: int | None = None,
 ) -> JEPAWorldModel:
     """Build the predictor and the proprio encoder that fit an encoder, with random weights.
 
@@ -119,6 +123,7 @@ def build_world_model(
         action_dim: width `A` of an action block (frameskip x environment action).
         proprio_dim: width `P` of the proprioception; 0 if the environment has none.
         with_step_distance: add a head that learns how many blocks separate two latents.
+        image_size: side in pixels of the frames that it learns from; None: not known.
     """
     if proprio.mode != "none" and proprio_dim == 0:
         raise UserError(
@@ -132,4 +137,10 @@ def build_world_model(
     if proprio.mode != "none":
         proprio_encoder = ProprioEncoder(proprio_dim, code, limit=proprio.limit)
     head = StepDistanceHead(latent_dim=encoder.dim) if with_step_distance else None
-    return JEPAWorldModel(encoder, network, proprio_encoder=proprio_encoder, step_distance=head)
+    return JEPAWorldModel(
+        encoder,
+        network,
+        proprio_encoder=proprio_encoder,
+        step_distance=head,
+        image_size=image_size,
+    )

@@ -17,6 +17,7 @@ from jepawm.errors import UserError
 from jepawm.evaluation.results import versions
 from jepawm.experiment import Experiment, experiment_from_json, experiment_to_json, name_modules
 from jepawm.files import partial_path, write_whole
+from jepawm.strict_json import read_json
 from jepawm.training.devices import ComputeConfig
 
 TRAINING_FILES = ("experiment.json", "metrics.jsonl")
@@ -45,18 +46,17 @@ def open_run(
         raise UserError(
             f"{out} already holds files; choose another --out, or --resume to continue its run"
         )
+    remedy = f"{out} is not a run to resume, choose another --out"
     try:
-        saved = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(
-            f"cannot read {path} ({error}); {out} is not a run to resume, choose another --out"
-        ) from error
+        saved = read_json(path, what="configuration", remedy=remedy)
+    except UserError as error:
+        raise UserError(f"cannot read the run: {error}") from error
     data = saved.get("experiment") if isinstance(saved, dict) else None
     name_modules(experiment)
     before = experiment_from_json(data, source=str(path), trust=trust)
     if not explicit:
         return before
-    changed = ", ".join(_differences(_decisive(before), _decisive(experiment)))
+    changed = ", ".join(differing_fields(before, experiment))
     if changed:
         raise UserError(
             f"{out} was trained with another configuration (differs in {changed}); resume it "
@@ -94,6 +94,11 @@ def _has_own_parts(experiment: Experiment) -> bool:
     parts = (experiment.encoder, experiment.objective, experiment.planner, experiment.data.policy)
     own = any(not type(part).__module__.startswith("jepawm.") for part in parts)
     return own or bool(ENVIRONMENTS.module_in(experiment.env))
+
+
+def differing_fields(before: Experiment, after: Experiment) -> list[str]:
+    """Name the fields in which two configurations differ, so that one cannot continue the other."""
+    return _differences(_decisive(before), _decisive(after))
 
 
 def _decisive(experiment: Experiment) -> object:

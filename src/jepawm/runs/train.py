@@ -23,7 +23,12 @@ from jepawm.metrics_log import MetricsLog, TrainingProgress
 from jepawm.processes import any_process, count_processes, from_first, is_first, together
 from jepawm.runs.datasets import find_or_collect, find_or_compute_features
 from jepawm.runs.run_folder import open_run, resume_command, write_experiment
-from jepawm.runs.train_state import build_state, save_state
+from jepawm.runs.train_state import (
+    build_state,
+    require_same_data,
+    require_same_experiment,
+    save_state,
+)
 from jepawm.training.cost import training_gflop
 from jepawm.training.devices import Devices
 from jepawm.training.state import TrainState
@@ -96,6 +101,7 @@ def train_run(
         store = find_or_collect(
             experiment.env, experiment.data, data_root=data_root, processes=processes
         )
+        require_same_data(store, out=out)
     features = find_or_compute_features(
         experiment, store, data_root=data_root, device=devices.device
     )
@@ -103,6 +109,8 @@ def train_run(
         windows = build_windows(experiment, store, features=features)
     optim = experiment.optim.for_windows(len(windows[0]))
     experiment = replace(experiment, optim=optim)
+    with together():
+        require_same_experiment(experiment, out=out)
     state = build_state(experiment, store, out=out, devices=devices)
 
     def save() -> None:

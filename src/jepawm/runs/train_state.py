@@ -10,26 +10,59 @@ from jepawm.build import build_model, build_normalizer
 from jepawm.checkpoint import (
     Checkpoint,
     ModelRecord,
+    TrainedOn,
     find_checkpoint,
     load_checkpoint,
+    read_record,
     require_model,
     save_checkpoint,
 )
 from jepawm.data.episodes import EpisodeStore
-from jepawm.experiment import Experiment, experiment_to_json
+from jepawm.errors import UserError
+from jepawm.experiment import Experiment, experiment_from_json, experiment_to_json
 from jepawm.hub.load import MODEL, PROBE
 from jepawm.models.frozen.encoder import FrozenEncoder
 from jepawm.models.frozen.weights import require_same_encoder
 from jepawm.models.heads import LinearProbe
 from jepawm.models.weight_files import load_weights, stored_weights
 from jepawm.processes import gather_shards, is_first, together
-from jepawm.runs.run_folder import provenance
+from jepawm.runs.run_folder import differing_fields, provenance
 from jepawm.training.devices import Devices
 from jepawm.training.losses import Learner
 from jepawm.training.optim import build_optimizer
 from jepawm.training.state import TrainState, restore_heads, restore_training, training_tensors
 
 _LOG = logging.getLogger(__name__)
+_PLACES = {"data.store", "data.feature_cache", "encoder.weights"}
+
+
+def require_same_data(store: EpisodeStore, *, out: Path) -> None:
+    """Refuse to go on with a run on other data than its checkpoint was trained on."""
+    if find_checkpoint(out / "checkpoint") is None:
+        return
+    data = read_record(out / "checkpoint").data
+    if data is not None and data.sha256 != store.sha256:
+        raise UserError(
+            f"{out} was trained on other data than {store.path} holds now; put the store back that "
+            "it began with, or train into another --out"
+        )
+
+
+def require_same_experiment(experiment: Experiment, *, out: Path) -> None:
+    """Refuse to go on with a run under another configuration than its checkpoint was trained with.
+
+    Names of places may differ: what lies there is compared by its hash.
+    """
+    if find_checkpoint(out / "checkpoint") is None:
+        return
+    path = out / "checkpoint"
+    before = experiment_from_json(read_record(path).experiment, source=str(path / "config.json"))
+    changed = ", ".join(sorted(set(differing_fields(before, experiment)) - _PLACES))
+    if changed:
+        raise UserError(
+            f"{out} was trained with another configuration than its experiment.json says now "
+            f"(differs in {changed}); put the file back, or train into another --out"
+        )
 
 
 def build_state(
@@ -79,6 +112,7 @@ def save_state(
         normalizer=build_normalizer(experiment, store),
         step=state.step,
         provenance=provenance(),
+        data=TrainedOn(sha256=store.sha256, image_size=store.manifest.image_size),
         encoder=asdict(encoder.identity) if isinstance(encoder, FrozenEncoder) else None,
     )
     with together():

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
+from jepawm.engine.process import keep_compiled_code_private
 from jepawm.errors import UserError
 from jepawm.launch import Launch, read_launch
 from jepawm.processes import count_processes, process_rank
@@ -107,6 +108,7 @@ class Devices:
                 if any(parameter.requires_grad for parameter in layer.parameters()):
                     layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
         if self.config.compile:
+            keep_compiled_code_private()
             for layer in layers:
                 layer.compile()
         if self.config.strategy == "fsdp2":

@@ -6,7 +6,7 @@ import torch
 from jepawm.compute import count_gflop
 from jepawm.engine.attention import attend_parts, attend_to_few
 from jepawm.engine.kernels.split_products import kernel_formulas
-from jepawm.models.attention import attend
+from jepawm.models.blocks import attend
 
 pytestmark = pytest.mark.amx
 

@@ -10,7 +10,7 @@ import torch
 from gymnasium import spaces
 
 from jepawm.contracts import Simulator
-from jepawm.envs import ENVIRONMENTS
+from jepawm.envs import ENVIRONMENTS, build_env
 from jepawm.envs.gymnasium.batch import GymnasiumBatch
 from jepawm.envs.gymnasium.goals import RandomGoals
 from jepawm.errors import UserError
@@ -159,3 +159,9 @@ def test_ogbench_brings_its_own_tasks():
     for _ in range(4):
         env.step(np.ones((3, env.action_dim)))
     assert np.array_equal(states[:, 0, -1], env.states())
+
+
+@pytest.mark.parametrize("name", ["no_such_module:X-v0", "a:b:X-v0", "NoSuch-v0", ":X-v0"])
+def test_what_gymnasium_cannot_make_is_told(name: str):
+    with pytest.raises(UserError, match=f"Gymnasium does not make '{name}'"):
+        build_env(f"gym:{name}", image_size=16)

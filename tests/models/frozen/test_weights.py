@@ -1,5 +1,6 @@
 """Weights of frozen encoders: the authors' files, folders of transformers, and the hub."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -299,3 +300,34 @@ def test_v_jepa_1_is_not_on_the_hub():
 def test_names_of_what_is_published(family, size, hub, file):
     config = FrozenEncoderConfig(family=family, size=size)
     assert (hub_name(config), file_name(config)) == (f"facebook/{hub}", file)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"auto_map": {"AutoConfig": "evil.C", "AutoModel": "evil.M"}, "model_type": "x"},
+            "no weights of",
+        ),
+        ({"quantization_config": {"quant_method": "bitsandbytes"}}, "quantization_config"),
+        ({"hidden_size": 10**6}, "hidden_size 1000000 instead of 24"),
+        ({"num_hidden_layers": 100}, "num_hidden_layers 100 instead of 1"),
+        ({"model_type": "vit"}, "model_type 'vit' instead of 'dinov2'"),
+    ],
+)
+def test_a_folder_that_describes_something_else_is_refused(tmp_path: Path, change, message: str):
+    folder_of_transformers(tmp_path, image_size=28)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    with pytest.raises(UserError, match=message):
+        load_frozen_encoder(FrozenEncoderConfig(image_size=28, weights=str(tmp_path)), shape=TINY)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_kernels_that_a_folder_names_are_not_fetched(tmp_path: Path):
+    folder_of_transformers(tmp_path, image_size=28)
+    path = tmp_path / "config.json"
+    named = {"attn_implementation": "someone/kernels", "_attn_implementation": "someone/kernels"}
+    path.write_text(json.dumps(json.loads(path.read_text()) | named))
+    load_frozen_encoder(FrozenEncoderConfig(image_size=28, weights=str(tmp_path)), shape=TINY)

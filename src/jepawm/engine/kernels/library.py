@@ -1,4 +1,7 @@
-"""The kernels in C++: compiled by the system's compiler at their first use, kept in the cache folder."""
+"""The kernels in C++: compiled by the system's compiler at their first use, kept in the cache folder.
+
+Only what this user wrote is loaded, from folders where nobody else can write.
+"""
 
 import ctypes
 import hashlib
@@ -13,7 +16,7 @@ from pathlib import Path
 import torch
 
 from jepawm.errors import UserError
-from jepawm.files import cache_folder
+from jepawm.files import is_only_mine, private_cache
 
 _FOLDER = Path(__file__).parent
 _SOURCES = ("split_products.cpp", "split_attention.cpp")
@@ -36,9 +39,8 @@ def library() -> ctypes.CDLL:
         raise UserError(f"{_NEEDS} a CPU with matrix tiles (AMX); {_WAY_OUT}")
     files = [_FOLDER / name for name in (*_SOURCES, "tiles.hpp")]
     code = b"".join(file.read_bytes() for file in files) + " ".join(_FLAGS + _EXTENSIONS).encode()
-    name = f"kernels-{hashlib.sha256(code).hexdigest()[:16]}.so"
-    path = cache_folder() / "jepawm" / name
-    if not path.is_file():
+    path = private_cache("kernels") / f"{hashlib.sha256(code).hexdigest()[:16]}.so"
+    if not path.is_file() or not is_only_mine(path):
         _compile(path)
     kernels = ctypes.CDLL(str(path))
     _declare(kernels)

@@ -195,7 +195,7 @@ def ogbench(name: str) -> Callable[..., GymnasiumBatch]:
 def _make(name: str) -> gymnasium.Env:
     try:
         return gymnasium.make(name, render_mode="rgb_array")
-    except gymnasium.error.Error as error:
+    except (gymnasium.error.Error, ImportError, ValueError) as error:
         raise UserError(
             f"Gymnasium does not make {name!r} ({error}); choose another, or import the package "
             "that registers it by MODULE:ID"

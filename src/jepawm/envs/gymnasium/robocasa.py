@@ -16,6 +16,7 @@ import numpy as np
 from gymnasium import spaces
 from jaxtyping import Float, UInt8
 
+from jepawm.border import foreign, require_regular
 from jepawm.envs.gymnasium.batch import GymnasiumBatch
 from jepawm.envs.gymnasium.goals import Snapshot, flatten, picture
 from jepawm.errors import UserError, missing_extra
@@ -165,27 +166,26 @@ def read_demonstrations(path: Path, *, subtask: str) -> list[Demonstration]:
         h5py = importlib.import_module("h5py")
     except ImportError as error:
         raise missing_extra("HDF5", error, package="h5py", extra="data") from error
+    require_regular(path, "give the path of the demonstrations")
     found = []
-    try:
-        with h5py.File(path, "r") as file:
-            for demo in file["data"].values():
-                info = demo["meta_data_info"]
-                segments = np.asarray(info["current_task_segment"]).ravel().astype(int)
-                if _SEGMENTS[subtask] in segments:
-                    found.append(
-                        Demonstration(
-                            model_xml=demo.attrs["model_file"],
-                            meta=json.loads(demo.attrs["ep_meta"]),
-                            states=np.asarray(demo["states"], dtype=np.float64),
-                            segments=segments,
-                            object_end=np.asarray(info["current_obj_pos"][-1], dtype=np.float64),
-                        )
+    what = (
+        "file of RoboCasa demonstrations with data/*/states, meta_data_info and the attributes "
+        "model_file and ep_meta"
+    )
+    with foreign(path, what), h5py.File(path, "r") as file:
+        for demo in file["data"].values():
+            info = demo["meta_data_info"]
+            segments = np.asarray(info["current_task_segment"]).ravel().astype(int)
+            if _SEGMENTS[subtask] in segments:
+                found.append(
+                    Demonstration(
+                        model_xml=demo.attrs["model_file"],
+                        meta=json.loads(demo.attrs["ep_meta"]),
+                        states=np.asarray(demo["states"], dtype=np.float64),
+                        segments=segments,
+                        object_end=np.asarray(info["current_obj_pos"][-1], dtype=np.float64),
                     )
-    except (OSError, KeyError, ValueError) as error:
-        raise UserError(
-            f"{path} is not a file of RoboCasa demonstrations ({error}); it needs data/*/states, "
-            "meta_data_info and the attributes model_file and ep_meta"
-        ) from error
+                )
     if not found:
         raise UserError(f"{path} holds no demonstration of {subtask}; choose another file")
     return found

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from jepawm.errors import UserError
+from jepawm.errors import UserError, show
 from jepawm.models.frozen.backbones import BackboneShape, FrozenFamily, require_transformers
 from jepawm.models.frozen.encoder import (
     POSITION_TABLE,
@@ -42,7 +42,7 @@ def load_frozen_encoder(
     if isinstance(config, TimmEncoderConfig):
         return load_timm_encoder(config)
     seed, side = config.random_seed, config.image_size // (shape or config.shape).patch_size
-    published = _published(config, side=side) if seed is None else None
+    published = _published(config, shape or config.shape, side=side) if seed is None else None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed or 0)
         encoder = build_frozen_encoder(config, shape)
@@ -98,13 +98,17 @@ def file_name(config: FrozenEncoderConfig) -> str:
     return names[config.family]
 
 
-def _published(config: FrozenEncoderConfig, *, side: int) -> tuple[str, dict[str, Tensor]]:
+def _published(
+    config: FrozenEncoderConfig, shape: BackboneShape, *, side: int
+) -> tuple[str, dict[str, Tensor]]:
     """Return where the published weights are stored, and the weights by the backbone's names."""
     resampling = RESAMPLING.get(config.family)
     source = Path(config.weights).expanduser()
     if config.weights == "hub" or source.is_dir():
         place = hub_name(config) if config.weights == "hub" else str(source)
-        return place, resampled(_from_transformers(config, place), side, resampling=resampling)
+        return place, resampled(
+            _from_transformers(config, shape, place=place), side, resampling=resampling
+        )
     if not source.is_file():
         raise UserError(
             f"encoder.weights: {source} is missing; give the path of {file_name(config)}"
@@ -114,13 +118,24 @@ def _published(config: FrozenEncoderConfig, *, side: int) -> tuple[str, dict[str
     return str(source), weights
 
 
-def _from_transformers(config: FrozenEncoderConfig, place: str) -> dict[str, Tensor]:
+def _from_transformers(
+    config: FrozenEncoderConfig, shape: BackboneShape, *, place: str
+) -> dict[str, Tensor]:
     require_transformers()
-    from transformers import AutoModel
+    from transformers import AutoConfig, AutoModel
 
     try:
+        # Its configuration may name code, kernels or a model of any size: none of them is taken.
+        described = AutoConfig.from_pretrained(place, trust_remote_code=False)
+        _require_described(config, shape, described.to_dict(), place=place)
         model, report = AutoModel.from_pretrained(
-            place, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+            place,
+            config=described,
+            trust_remote_code=False,
+            attn_implementation="eager",
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
         )
     except (OSError, ValueError, RuntimeError) as error:
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -138,6 +153,38 @@ def _from_transformers(config: FrozenEncoderConfig, place: str) -> dict[str, Ten
     return dict(model.get_submodule(part).state_dict())
 
 
+def _require_described(
+    config: FrozenEncoderConfig,
+    shape: BackboneShape,
+    described: Mapping[str, object],
+    *,
+    place: str,
+) -> None:
+    """Compare what a folder of transformers says of its model with the encoder that is wanted."""
+    wanted = {"model_type": _MODEL_TYPES.get(config.family), "quantization_config": None}
+    differing = [
+        f"{name} {show(described.get(name))} instead of {value!r}"
+        for name, value in wanted.items()
+        if described.get(name) != value
+    ]
+    for name, most in (("hidden_size", shape.width), ("num_hidden_layers", shape.depth)):
+        value = described.get(name)
+        if not isinstance(value, int) or value > most:
+            differing.append(f"{name} {show(value)} instead of {most}")
+    if differing:
+        raise UserError(
+            f"{place} is not {config.family} {config.size}: {'; '.join(differing)}; set "
+            "encoder.weights to the folder of this encoder"
+        )
+
+
+_MODEL_TYPES: dict[FrozenFamily, str] = {
+    "dinov2": "dinov2",
+    "dinov2_reg": "dinov2_with_registers",
+    "dinov3": "dinov3_vit",
+    "vjepa2": "vjepa2",
+}
+"""What transformers calls the families."""
 _SUBMODULE: dict[FrozenFamily, str] = {"vjepa2": "encoder"}
 """The encoder inside the model of transformers, where it is not the whole."""
 _WORDS = {"S": "small", "B": "base", "L": "large", "H": "huge", "g": "giant"}
