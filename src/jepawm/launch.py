@@ -112,7 +112,9 @@ def _import_path() -> dict[str, str]:
     here = str(Path.cwd())
     if here not in sys.path and "" not in sys.path:
         return {}
-    return {"PYTHONPATH": os.pathsep.join([here, os.environ.get("PYTHONPATH", "")]).strip(os.pathsep)}
+    return {
+        "PYTHONPATH": os.pathsep.join([here, os.environ.get("PYTHONPATH", "")]).strip(os.pathsep)
+    }
 
 
 def _wait(children: Sequence[subprocess.Popen[bytes]]) -> int:
