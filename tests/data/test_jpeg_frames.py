@@ -1,11 +1,15 @@
+import zlib
+from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from jepawm.data.episodes import EpisodeStore, open_store
-from jepawm.data.jpeg_frames import JpegFrames
+from jepawm.data.jpeg_frames import JpegFrames, decode_picture
 from jepawm.data.windows import Windows
 from jepawm.data.writer import EpisodeWriter
 from jepawm.errors import UserError
@@ -99,3 +103,68 @@ def test_missing_sizes(store: EpisodeStore):
     (store.path / "pixel_sizes.npy").unlink()
     with pytest.raises(UserError, match=r"pixel_sizes\.npy is missing"):
         open_store(store.path)
+
+
+def picture(kind: str, *, size: tuple[int, int] = (6, 4)) -> bytes:
+    buffer = BytesIO()
+    Image.new("RGB", size, (200, 100, 50)).save(buffer, format=kind)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "WEBP"])
+def test_pictures_that_are_read(kind: str):
+    pixels = decode_picture(picture(kind), name="a")
+    assert pixels.shape == (4, 6, 3)
+    assert np.abs(pixels.astype(int) - (200, 100, 50)).max() < 8
+
+
+def test_other_pictures_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Pillow runs Ghostscript for an EPS picture, whatever its name is."""
+    (tmp_path / "gs").write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\nexit 1\n")
+    (tmp_path / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n%%EndComments\nshowpage\n%%EOF\n"
+    others = [picture(kind) for kind in ("GIF", "TIFF", "PPM", "ICO")]
+    for content in (eps, b"", b"no picture", *others):
+        with pytest.raises(UserError, match="a picture of a is no PNG or JPEG picture"):
+            decode_picture(content, name="a")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("side", [9_000, 20_000])
+def test_pictures_of_a_sane_size(side: int):
+    """The header alone is changed: nothing of that size is decoded."""
+    content = bytearray(picture("PNG"))
+    content[16:24] = side.to_bytes(4) * 2
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4)
+    with pytest.raises(
+        UserError, match=r"a picture of a has .* pixels; frames have 1 to 67,108,864"
+    ):
+        decode_picture(bytes(content), name="a")
+
+
+def test_damaged_pictures_are_one_message():
+    random = np.random.default_rng(0)
+    for kind in ("PNG", "JPEG", "BMP", "WEBP"):
+        whole = picture(kind, size=(40, 30))
+        for _ in range(40):
+            damaged = bytearray(whole)
+            for place in random.integers(0, len(whole), size=6):
+                damaged[place] ^= 1 << int(random.integers(8))
+            cut = int(random.integers(12, len(whole)))
+            for content in (damaged, whole[:cut]):
+                with suppress(UserError):  # anything else is not
+                    decode_picture(bytes(content), name="a")
+
+
+def test_a_picture_of_another_size_in_a_store(store: EpisodeStore):
+    assert isinstance(store.pixels, JpegFrames)
+    other = np.frombuffer(picture("JPEG", size=(9_000, 9_000)), np.uint8)
+    frames = JpegFrames(
+        file=store.path / "pixels.npy",
+        pictures=other,
+        sizes=np.array([len(other)]),
+        image_size=SIZE,
+    )
+    with pytest.raises(UserError, match=r"pixels\.npy: frame 0 has \(9000, 9000\) pixels"):
+        frames.read(np.array([0]))

@@ -1,3 +1,4 @@
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -136,3 +137,61 @@ def test_the_first_that_can_be_read_speaks_for_all():
 
     assert read_any([0, 1, 2], read) == 10
     assert read_any([0, 1], read) is None
+
+
+@pytest.fixture
+def table() -> pa.Table:
+    columns = {"episode_index": [0, 0, 1, 1, 1, 2], "action.x": np.arange(6.0), "action": range(6)}
+    return pa.table(columns)
+
+
+def test_tables_by_column_and_episode(table: pa.Table, tmp_path: Path):
+    file = tmp_path / "a.parquet"
+    for rows in (1, 2, 100):  # in one group of rows, or in several
+        pq.write_table(table, file, row_group_size=rows)
+        assert read_parquet(file) == table
+        assert read_parquet(file, ["action"], optional=["task", "action.x"]) == table.select([2, 1])
+        for episode, chosen in ((1, [2, 3, 4]), (2, [5]), (7, [])):
+            part = read_parquet(file, ["action"], only=("episode_index", episode))
+            assert part.column_names == ["action"]
+            assert part["action"].to_pylist() == chosen
+    pq.write_table(table.slice(0, 0), file)
+    assert read_parquet(file).num_rows == 0
+    with pytest.raises(UserError, match=r"lacks the columns torque; it has: episode_index, action"):
+        read_parquet(file, ["torque"])
+
+
+def test_a_column_that_is_there_twice(table: pa.Table, tmp_path: Path):
+    pq.write_table(table.append_column("action", table["action"]), tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=r"a\.parquet has the column action twice; rename one"):
+        read_parquet(tmp_path / "a.parquet", ["action"])
+
+
+@pytest.mark.parametrize("is_text", [True, False])
+def test_a_small_table_claims_no_memory(tmp_path: Path, is_text: bool):
+    """One long text that is repeated; rows of nothing."""
+    file = tmp_path / "a.parquet"
+    if is_text:
+        pq.write_table(pa.table({"a": ["x" * 2**20] * 40}), file, compression="zstd")
+    else:
+        pq.write_table(pa.table({"a": pa.nulls(2 * 10**7, pa.int8())}), file)
+    with pytest.raises(UserError, match=r"a\.parquet claims [\d,]+ bytes for its rows"):
+        read_parquet(file)
+
+
+def test_damaged_tables_are_one_message(table: pa.Table, tmp_path: Path):
+    file = tmp_path / "a.parquet"
+    pq.write_table(table, file)
+    whole = file.read_bytes()
+    random = np.random.default_rng(0)
+    for _ in range(60):
+        damaged = bytearray(whole)
+        for place in random.integers(0, len(whole), size=4):
+            damaged[place] ^= 1 << int(random.integers(8))
+        file.write_bytes(damaged)
+        with suppress(UserError):  # anything else is not
+            read_parquet(file, ["action"], only=("episode_index", 1))
+    for name in ("folder", "nothing"):
+        (tmp_path / "folder").mkdir(exist_ok=True)
+        with pytest.raises(UserError, match=rf"{name} is"):
+            read_parquet(tmp_path / name)

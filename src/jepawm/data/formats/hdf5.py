@@ -29,7 +29,7 @@ _PIECE_BYTES = 2**28
 """Bytes of frames read at once, unless one frame is larger."""
 _SMALL = 2**24
 """Bytes that no claim is compared for."""
-_RATIO = 1032
+_RATIO = 1032.0
 """Times that deflate, the usual compression of HDF5, makes zeros smaller at most."""
 _LARGEST_COLUMN = 2**29
 """Most bytes of a column of numbers."""
