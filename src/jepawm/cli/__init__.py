@@ -18,7 +18,7 @@ from jepawm.cli.output import print_json
 from jepawm.cli.parsing import Command
 from jepawm.cli.train import prepare_collect, prepare_import, prepare_train
 from jepawm.errors import UserError
-from jepawm.launch import read_launch, run_processes
+from jepawm.launch import follow_launcher, read_launch, run_processes
 
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
 
@@ -55,6 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     if argv is None and "JEPAWM_TRACEBACK" not in os.environ:
         sys.excepthook = _report_fault
+    follow_launcher()
     try:
         words = list(sys.argv[1:] if argv is None else argv)
         _look_here(words)
@@ -137,7 +138,11 @@ def _usage() -> str:
 
 def _complain(message: str) -> int:
     """Say once what the user can fix: all processes of a run fail alike."""
-    if os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0":
+    try:
+        rank = read_launch().rank
+    except UserError:  # it is about the launcher's own variables
+        rank = 0
+    if rank == 0:
         print(f"jepawm: {message}", file=sys.stderr)  # noqa: T201
     return 2
 

@@ -112,8 +112,11 @@ def prepare_eval(argv: list[str]) -> Command:
 
 def _run_offline(options: EvalOptions, planner: object | None) -> Outcome:
     from jepawm.files import data_root
+    from jepawm.launch import read_launch
     from jepawm.runs import OfflineRules, evaluate_offline
 
+    if read_launch().count > 1:
+        raise UserError("recordings are measured in one process; leave out --processes")
     done = evaluate_offline(
         options.source,
         rules=OfflineRules(

@@ -27,7 +27,6 @@ from jepawm.data.manifest import (
 from jepawm.errors import UserError
 from jepawm.files import (
     flush_to_disk,
-    is_taken,
     new_partial_folder,
     partial_folders,
     publish_folder,
@@ -176,11 +175,6 @@ class EpisodeWriter:
                 flush_to_disk(path)
 
     def _publish(self) -> None:
-        if is_taken(self.path):
-            raise UserError(
-                f"{self.path} appeared during the run and is kept; the finished store is "
-                f"{self._folder}: rename it"
-            )
         publish_folder(self._folder, self.path)
         flush_to_disk(self.path.parent)
 

@@ -5,9 +5,11 @@ with those of rows that have no model. The Action Score of the paper compares an
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from time import perf_counter
+from typing import cast
 
 import numpy as np
 import torch
@@ -43,14 +45,17 @@ class PredictionStep:
     copy: float
     """Error of copying the first latent."""
     ratio: float
-    """The first over the second."""
+    """The first over the second; NaN where copying makes no error."""
     model_minus_copy: Difference
     """The first minus the second, with its 95 % interval."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ActionDistances:
-    """Mean distances of a row's actions to the recorded ones, in standard deviations of the data."""
+    """Mean distances of a row's actions to the recorded ones, in standard deviations of the data.
+
+    NaN where no column varies: there is no deviation to measure in.
+    """
 
     l1: float
     """Mean absolute difference, over the time and the varying columns of a clip."""
@@ -126,7 +131,10 @@ class OfflineResults:
     """Versions that the numbers depend on."""
 
     def to_json(self) -> dict[str, JsonValue]:
-        """Return the content of `offline.json`; docs/environments/robots.md explains every key."""
+        """Return the content of `offline.json`; docs/environments/robots.md explains every key.
+
+        What is no finite number is null.
+        """
         content: dict[str, JsonValue] = {
             one.name: getattr(self, one.name)
             for one in fields(self)
@@ -146,7 +154,7 @@ class OfflineResults:
         }
         if self.poses is not None:
             content["poses"] = {name: _without_none(row) for name, row in self.poses.items()}
-        return content
+        return cast(dict[str, JsonValue], _finite_or_null(content))
 
 
 @torch.no_grad()
@@ -184,7 +192,7 @@ def _steps(
             k=k,
             model=float(ours.mean()),
             copy=float(theirs.mean()),
-            ratio=float(ours.mean() / theirs.mean()),
+            ratio=float(ours.mean() / theirs.mean()) if theirs.any() else math.nan,
             model_minus_copy=mean_interval(ours - theirs),
         )
         for k, (ours, theirs) in enumerate(zip(model.T, copy.T, strict=True), start=1)
@@ -259,6 +267,8 @@ def action_distances(
 
     `varying` marks the columns `[a]` that vary in the training data; the others do not count.
     """
+    if not varying.any():
+        return dict.fromkeys(plans.rows, _no_distances())
     columns = torch.from_numpy(varying)
     l1: dict[str, np.ndarray] = {}
     l2: dict[str, np.ndarray] = {}
@@ -278,6 +288,11 @@ def action_distances(
             model_minus_l2=None if own else mean_interval(l2["model"] - l2[name]),
         )
     return rows
+
+
+def _no_distances() -> ActionDistances:
+    nothing = (math.nan, math.nan)
+    return ActionDistances(l1=math.nan, l1_ci95=nothing, l2=math.nan, l2_ci95=nothing)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -330,6 +345,15 @@ def pose_errors(
 def _single(blocks: Float[Tensor, "n H A"], width: int) -> Float[Tensor, "n T a"]:
     """Cut action blocks into single actions `[n, H * f, a]`."""
     return blocks.reshape(len(blocks), -1, width)
+
+
+def _finite_or_null(value: object) -> object:
+    """Return plain JSON, which knows neither NaN nor infinity."""
+    if isinstance(value, dict):
+        return {key: _finite_or_null(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_finite_or_null(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _without_none(row: PredictionStep | ActionDistances | PoseErrors) -> dict[str, JsonValue]:

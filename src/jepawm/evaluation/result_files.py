@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import cast
 
 import numpy as np
@@ -17,7 +18,7 @@ from jepawm.errors import UserError, plain_text, show
 from jepawm.evaluation.metrics import Difference
 from jepawm.evaluation.results import MODEL, Efficiency, Part, Results, Row
 from jepawm.evaluation.rollouts import Rollouts
-from jepawm.files import write_whole
+from jepawm.files import write_together
 from jepawm.protocol import Protocol
 from jepawm.strict_json import problems, read_json, strict_converter
 
@@ -33,32 +34,40 @@ def check_output(folder: Path, *, overwrite: bool = False) -> None:
 
 
 def write_results(
-    results: Results, folder: Path, *, rollouts: Rollouts | None = None, overwrite: bool = False
+    results: Results,
+    folder: Path,
+    *,
+    rollouts: Rollouts | None = None,
+    beside: Mapping[Path, bytes] = MappingProxyType({}),
+    overwrite: bool = False,
 ) -> Path:
-    """Write `rollouts.npz`, where there are some, and then `results.json`; returns its path.
+    """Write `results.json` and, where there are some, `rollouts.npz`; returns the path of the first.
 
-    Each file appears complete or not at all.
+    Both appear whole, and `results.json` never stands beside files of other results. `beside` are
+    files that belong to them, with their contents.
     """
     check_output(folder, overwrite=overwrite)
+    arrays = io.BytesIO()
     if rollouts is not None:
-        arrays = io.BytesIO()
         np.savez_compressed(arrays, allow_pickle=False, **rollouts.arrays())
-        _write(folder / "rollouts.npz", arrays.getvalue())
-    return write_json(folder / "results.json", results.to_json())
+    played = {folder / "rollouts.npz": None if rollouts is None else arrays.getvalue()}
+    return write_json(folder / "results.json", results.to_json(), beside={**beside, **played})
 
 
-def write_json(path: Path, content: Mapping[str, JsonValue]) -> Path:
-    """Write results as JSON, complete or not at all; returns the path."""
-    _write(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
-    return path
-
-
-def _write(path: Path, content: bytes) -> None:
+def write_json(
+    path: Path,
+    content: Mapping[str, JsonValue],
+    *,
+    beside: Mapping[Path, bytes | None] = MappingProxyType({}),
+) -> Path:
+    """Write results as JSON, with the files that belong to them, or nothing; returns the path."""
+    text = json.dumps(content, indent=2, allow_nan=False) + "\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, content)
+        write_together({**beside, path: text})
     except OSError as error:
         raise UserError(f"cannot write results to {path.parent} ({error}); give another") from error
+    return path
 
 
 def read_results(path: Path) -> Results:

@@ -22,7 +22,7 @@ from jepawm.data.recording import ReadOptions, Source
 from jepawm.envs import POLICIES, RECORDINGS
 from jepawm.errors import UserError
 from jepawm.experiment import DataConfig, Experiment
-from jepawm.files import alone
+from jepawm.files import alone, expand_user, require_free
 from jepawm.models.frozen.encoder import AnyFrozenConfig, EncoderIdentity
 from jepawm.models.frozen.weights import load_frozen_encoder, require_same_encoder
 from jepawm.processes import from_first, together
@@ -77,6 +77,7 @@ def collect_run(
         processes: processes that simulate and draw; None means as many as PyTorch has threads.
     """
     path = out or store_path(name, data, data_root=data_root)
+    require_free(path)
     with alone(path):
         store = _collect(name, data, path=path, data_root=data_root, processes=processes)
     return CollectedStore(store=path, episodes=len(store), frames=int(store.lengths.sum()))
@@ -105,7 +106,7 @@ def find_or_collect(
 def store_path(name: str, data: DataConfig, *, data_root: Path) -> Path:
     """Return where a data set is stored: its name holds everything that decides its content."""
     if data.store is not None:
-        return data_root / Path(data.store).expanduser()
+        return data_root / expand_user(Path(data.store))
     size = f"{data.num_episodes}x{data.episode_steps}"
     stem = f"{name.replace('/', '-')}-{size}-{data.image_size}px-seed{data.seed}"
     if name in POLICIES.names() and data.policy == new_policy(name):
@@ -154,8 +155,10 @@ def use_recordings(experiment: Experiment, path: Path, *, data_root: Path) -> Ex
 def _find_or_import(path: Path, data: DataConfig, *, data_root: Path) -> EpisodeStore:
     source = open_source(path, name=None, options=ReadOptions())
     out = data_root / f"{path.resolve().name}-{data.image_size}px-{_fingerprint(source)}"
+    if out.exists():  # no lock: the data root may be one to read only
+        return open_store(out)
     with alone(out):
-        if out.exists():
+        if out.exists():  # while this process waited
             return open_store(out)
         _LOG.info("importing %s into %s", path, out)
         imported = import_source(
@@ -189,7 +192,7 @@ def find_or_compute_features(
     place, config = experiment.data.feature_cache, experiment.encoder
     if place is None or not isinstance(config, AnyFrozenConfig):
         return None
-    chosen = None if place == AUTO else data_root / Path(place).expanduser()
+    chosen = None if place == AUTO else data_root / expand_user(Path(place))
     path = from_first(lambda: make_features(store, config, out=chosen, device=device).path)
     with together():
         return open_features(path)
@@ -226,15 +229,20 @@ def make_features(
     """
     encoder = load_frozen_encoder(config)
     path = out or features_path(store, encoder.identity)
+
+    def found() -> FeatureStore | None:
+        if not path.is_dir() or not any(path.iterdir()):
+            return None
+        features = open_features(path)
+        require_same_encoder(encoder, features.manifest.encoder, source=f"the feature cache {path}")
+        features.require_frames_of(store)
+        return features
+
+    features = found()  # without a lock: its folder may be one to read only
+    if features is not None:
+        return features
     with alone(path):
-        if path.is_dir() and any(path.iterdir()):
-            features = open_features(path)
-            require_same_encoder(
-                encoder, features.manifest.encoder, source=f"the feature cache {path}"
-            )
-            features.require_frames_of(store)
-            return features
-        return compute_features(
+        return found() or compute_features(
             store,
             encoder.to(device),
             identity=asdict(encoder.identity),

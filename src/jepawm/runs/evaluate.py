@@ -19,6 +19,7 @@ from jepawm.evaluation.result_files import check_output, write_results
 from jepawm.evaluation.results import Efficiency, Results
 from jepawm.evaluation.rollouts import Recorder
 from jepawm.experiment import Experiment
+from jepawm.files import complete_or_absent
 from jepawm.files import data_root as default_data_root
 from jepawm.hub.load import LoadedModel, load, load_experiment
 from jepawm.planning.presets import find_preset
@@ -26,7 +27,7 @@ from jepawm.processes import from_first, together
 from jepawm.protocol import Protocol, Split, draw_tasks, task_seed
 from jepawm.report import write_report
 from jepawm.report.animation import write_animation
-from jepawm.runs.run_folder import copy_training_files
+from jepawm.runs.run_folder import EVALUATION, first_takes, training_files
 from jepawm.training.devices import join_processes
 from jepawm.types import Observation, Task
 
@@ -110,24 +111,30 @@ def evaluate_run(
     tune_process()
     join_processes()
     folder = from_first(lambda: out or default_folder(source, rules.protocol))
-    with together():
-        check_output(folder, overwrite=overwrite)
-        loaded = load(source, device=device, encoder_weights=encoder_weights)
-        agent = loaded.agent(
-            protocol=rules.protocol,
-            planner=planner,
-            config=with_precision(loaded.experiment.agent, precision),
-        )
-    recorder = Recorder(probe=loaded.probe)
-    results = _evaluate(loaded, agent, rules, recorder=recorder, show_progress=True)
+    with first_takes(folder, by=EVALUATION):
+        with together():
+            check_output(folder, overwrite=overwrite)
+            loaded = load(source, device=device, encoder_weights=encoder_weights)
+            agent = loaded.agent(
+                protocol=rules.protocol,
+                planner=planner,
+                config=with_precision(loaded.experiment.agent, precision),
+            )
+        recorder = Recorder(probe=loaded.probe)
+        results = _evaluate(loaded, agent, rules, recorder=recorder, show_progress=True)
 
-    def write() -> WrittenResults:
-        whole = replace(results, efficiency=_efficiency(loaded, agent, results))
-        path = write_results(whole, folder, rollouts=recorder.rollouts(), overwrite=overwrite)
-        copy_training_files(loaded.run, folder)
-        return WrittenResults(results=whole, written=path)
+        def write() -> WrittenResults:
+            whole = replace(results, efficiency=_efficiency(loaded, agent, results))
+            path = write_results(
+                whole,
+                folder,
+                rollouts=recorder.rollouts(),
+                beside=training_files(loaded.run, folder, overwrite=overwrite),
+                overwrite=overwrite,
+            )
+            return WrittenResults(results=whole, written=path)
 
-    return from_first(write)
+        return from_first(write)
 
 
 def plan_run(
@@ -152,8 +159,10 @@ def plan_run(
     agent = loaded.agent(protocol=protocol)
     results = _evaluate(loaded, agent, rules, recorder=recorder, show_progress=False)
     rollouts = recorder.rollouts()
-    write_results(results, folder, rollouts=rollouts)
-    copy_training_files(loaded.run, folder)
+    with complete_or_absent(folder) as partial:
+        write_animation(rollouts, partial / "plan.gif")
+        beside = training_files(loaded.run, partial, overwrite=False)
+        write_results(results, partial, rollouts=rollouts, beside=beside)
     away = rollouts.states[0, -1] - rollouts.goal_states[0]  # [S]; tasks of a robot hold no state
     return ExecutedPlan(
         env=results.env,
@@ -162,7 +171,7 @@ def plan_run(
         success=bool(rollouts.success[0]),
         final_distance=float(np.linalg.norm(away)) if away.size else float("nan"),
         seconds_per_plan=results.seconds_per_plan,
-        animation=write_animation(rollouts, folder / "plan.gif"),
+        animation=folder / "plan.gif",
         report=write_report(folder),
     )
 

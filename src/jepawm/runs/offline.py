@@ -1,5 +1,6 @@
 """`jepawm eval` on recordings: predictions and plans of a model against what was recorded."""
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,11 +31,12 @@ from jepawm.normalizer import Normalizer
 from jepawm.protocol import Protocol
 from jepawm.runs.datasets import store_path, use_recordings
 from jepawm.runs.evaluate import default_folder, with_precision
-from jepawm.runs.run_folder import copy_training_files
+from jepawm.runs.run_folder import EVALUATION, first_takes, training_files
 
 FILE = "offline.json"
 """What an evaluation on recordings writes, beside the `results.json` of one in a simulator."""
 _LONGEST = 6
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,11 +92,27 @@ def evaluate_offline(
     """
     tune_process()
     folder = out or default_folder(source, "offline")
-    if (folder / FILE).exists() and not overwrite:
-        raise UserError(f"{folder} already holds {FILE}; give another --out, or --overwrite")
-    loaded = load(source, device=device, encoder_weights=encoder_weights)
-    store, episodes = _episodes(loaded, rules, data=data, data_root=data_root)
-    agent = _agent(loaded, rules, planner=planner, precision=precision)
+    with first_takes(folder, by=EVALUATION):
+        if (folder / FILE).exists() and not overwrite:
+            raise UserError(f"{folder} already holds {FILE}; give another --out, or --overwrite")
+        loaded = load(source, device=device, encoder_weights=encoder_weights)
+        store, episodes = _episodes(loaded, rules, data=data, data_root=data_root)
+        agent = _agent(loaded, rules, planner=planner, precision=precision)
+        results = _measure(loaded, store, episodes, rules=rules, agent=agent)
+        beside = training_files(loaded.run, folder, overwrite=overwrite)
+        path = write_json(folder / FILE, results.to_json(), beside=beside)
+    return OfflineEvaluation(results=results, written=path)
+
+
+def _measure(
+    loaded: LoadedModel,
+    store: EpisodeStore,
+    episodes: np.ndarray,
+    *,
+    rules: OfflineRules,
+    agent: PlanningAgent,
+) -> OfflineResults:
+    """Predict and plan on the recordings, and say what does not vary in them."""
     predicted = _windows(loaded, store, episodes, num_steps=_LONGEST, rules=rules)
     errors = prediction_errors(
         loaded.model,
@@ -105,7 +123,15 @@ def evaluate_offline(
     plans = _plans(loaded, store, episodes, rules=rules, agent=agent)
     num_seen = len(store) - loaded.experiment.data.held_out
     varying = np.array(store.statistics(num_episodes=max(num_seen, 1)).action_std) > 0
-    results = OfflineResults(
+    constant = [name for name, steps in errors.items() if not any(step.copy for step in steps)]
+    if not varying.any():
+        constant.append("actions")
+    if constant:
+        _LOG.warning(
+            "nothing varies in these recordings in %s: ratios and distances to it are null",
+            ", ".join(constant),
+        )
+    return OfflineResults(
         env=loaded.experiment.env,
         data=store.manifest.environment,
         split=rules.split,
@@ -125,9 +151,6 @@ def evaluate_offline(
         agent={"window": agent.config.window},
         versions=versions(),
     )
-    path = write_json(folder / FILE, results.to_json())
-    copy_training_files(loaded.run, folder)
-    return OfflineEvaluation(results=results, written=path)
 
 
 def _episodes(

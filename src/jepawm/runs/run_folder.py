@@ -3,25 +3,39 @@
 import json
 import logging
 import shlex
-import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 
 import torch
 
-from jepawm.checkpoint import Provenance, load_checkpoint, save_checkpoint
+from jepawm.checkpoint import Provenance, find_checkpoint, load_checkpoint, save_checkpoint
 from jepawm.envs import ENVIRONMENTS
 from jepawm.errors import UserError
 from jepawm.evaluation.results import versions
 from jepawm.experiment import Experiment, experiment_from_json, experiment_to_json, name_modules
-from jepawm.files import partial_path, write_whole
+from jepawm.files import (
+    lock_file,
+    partial_folders,
+    partial_path,
+    remove_leftovers,
+    taken,
+    write_together,
+    write_whole,
+)
+from jepawm.processes import from_first
 from jepawm.strict_json import read_json
 from jepawm.training.devices import ComputeConfig
 
 TRAINING_FILES = ("experiment.json", "metrics.jsonl")
 """What tells in a run folder how the model was trained."""
+TRAINING = "training"
+"""Who takes a run folder to train in it."""
+EVALUATION = "evaluation"
+"""Who takes a folder to write results into it; the training of a run may go on there."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -37,7 +51,12 @@ def open_run(
         raise UserError(f"{out} is not a folder; choose another --out")
     path = out / "experiment.json"
     names = {file.name for file in out.iterdir()} if out.exists() else set()
-    untrained = names <= {path.name, partial_path(path).name}
+    untrained = names <= {
+        path.name,
+        partial_path(path).name,
+        lock_file(out, by=TRAINING).name,
+        *(leftover.name for leftover in partial_folders(path)),
+    }
     if untrained and (explicit or not resume or path.name not in names):
         if resume:
             _LOG.info("%s holds nothing to resume yet; training starts at step 0", out)
@@ -75,6 +94,8 @@ def write_experiment(experiment: Experiment, out: Path) -> None:
     }
     try:
         out.mkdir(parents=True, exist_ok=True)
+        for name in TRAINING_FILES:
+            remove_leftovers(out / name)
         write_whole(out / "experiment.json", json.dumps(content, indent=1))
     except OSError as error:
         raise UserError(f"cannot write into {out} ({error}); choose another --out") from error
@@ -157,14 +178,27 @@ def export_run(run: Path, folder: Path) -> None:
     """
     checkpoint = load_checkpoint(run / "checkpoint")
     save_checkpoint(folder, replace(checkpoint, training=None))
-    copy_training_files(run, folder)
+    write_together(training_files(run, folder, overwrite=True))
 
 
-def copy_training_files(source: Path, folder: Path) -> None:
-    """Copy what describes the training, so that the report of `folder` shows it too.
+def training_files(source: Path, folder: Path, *, overwrite: bool) -> dict[Path, bytes]:
+    """Read what describes the training of `source`, to be written to `folder` for its report.
 
-    Files that `folder` has already stay.
+    What a folder says of a training of its own stays, and what is there without `overwrite`.
     """
-    for name in TRAINING_FILES:
-        if (source / name).is_file() and not (folder / name).exists():
-            shutil.copyfile(source / name, folder / name)
+    if find_checkpoint(folder / "checkpoint") is not None:
+        overwrite = False
+    copies = {source / name: folder / name for name in TRAINING_FILES}
+    return {
+        copy: file.read_bytes()
+        for file, copy in copies.items()
+        if file.is_file() and (overwrite or not copy.exists())
+    }
+
+
+@contextmanager
+def first_takes(folder: Path, *, by: str) -> Iterator[None]:
+    """Keep what else is called `by` out of a folder while the processes of this run write there."""
+    with ExitStack() as stack:
+        from_first(lambda: stack.enter_context(taken(folder, by=by)))
+        yield

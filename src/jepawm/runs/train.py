@@ -4,6 +4,7 @@ import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from types import FrameType, TracebackType
@@ -19,10 +20,17 @@ from jepawm.data.windows import Windows
 from jepawm.engine.process import tune_process
 from jepawm.errors import UserError
 from jepawm.experiment import Experiment
+from jepawm.launch import STOP_SIGNALS
 from jepawm.metrics_log import MetricsLog, TrainingProgress
 from jepawm.processes import any_process, count_processes, from_first, is_first, together
 from jepawm.runs.datasets import find_or_collect, find_or_compute_features
-from jepawm.runs.run_folder import open_run, resume_command, write_experiment
+from jepawm.runs.run_folder import (
+    TRAINING,
+    first_takes,
+    open_run,
+    resume_command,
+    write_experiment,
+)
 from jepawm.runs.train_state import (
     build_state,
     require_same_data,
@@ -92,33 +100,55 @@ def train_run(
     """
     began = perf_counter()
     tune_process()
-    experiment = open_run(experiment, out, resume=resume, explicit=explicit, trust=trust)
+    opened = partial(open_run, experiment, out, resume=resume, explicit=explicit, trust=trust)
+    experiment = opened()
     used = experiment.loss.proprio and experiment.optim.encoder_steps is None
     devices = Devices(experiment.compute, device=device, every_weight_used=used)
-    # First: a run killed while collecting can be resumed.
-    from_first(lambda: write_experiment(experiment, out))
-    with together():
-        store = find_or_collect(
-            experiment.env, experiment.data, data_root=data_root, processes=processes
+
+    def begin() -> None:
+        if opened() != experiment:
+            raise UserError(f"{out} changed while this training started; start it again")
+        write_experiment(experiment, out)  # a run killed while collecting can be resumed
+
+    with first_takes(out, by=TRAINING):
+        from_first(begin)
+        with together():
+            store = find_or_collect(
+                experiment.env, experiment.data, data_root=data_root, processes=processes
+            )
+            require_same_data(store, out=out)
+        features = find_or_compute_features(
+            experiment, store, data_root=data_root, device=devices.device
         )
-        require_same_data(store, out=out)
-    features = find_or_compute_features(
-        experiment, store, data_root=data_root, device=devices.device
-    )
-    with together():
-        windows = build_windows(experiment, store, features=features)
-    optim = experiment.optim.for_windows(len(windows[0]))
-    experiment = replace(experiment, optim=optim)
-    with together():
-        require_same_experiment(experiment, out=out)
-    state = build_state(experiment, store, out=out, devices=devices)
+        with together():
+            windows = build_windows(experiment, store, features=features)
+        optim = experiment.optim.for_windows(len(windows[0]))
+        experiment = replace(experiment, optim=optim)
+        with together():
+            require_same_experiment(experiment, out=out)
+        state = build_state(experiment, store, out=out, devices=devices)
+        command = resume_command(experiment, out, data_root=data_root, device=device)
+        _train(state, experiment, store, windows, out, devices, command=command)
+        return _finish(state, experiment, store, windows, out, devices, began=began)
+
+
+def _train(
+    state: TrainState,
+    experiment: Experiment,
+    store: EpisodeStore,
+    windows: tuple[Windows, Windows],
+    out: Path,
+    devices: Devices,
+    *,
+    command: str,
+) -> None:
+    """Train to the end, or to a signal that asks to stop; `command` goes on then."""
 
     def save() -> None:
         save_state(state, experiment, store=store, out=out)
 
     if from_first(lambda: find_checkpoint(out / "checkpoint")) is None:
         save()
-    command = resume_command(experiment, out, data_root=data_root, device=device)
     with StopRequest(command) as stop, _log(experiment, out, state) as log:
         train(
             state,
@@ -131,7 +161,6 @@ def train_run(
             devices=devices,
             augmentation=experiment.data.augmentation,
         )
-    return _finish(state, experiment, store, windows, out, devices, began=began)
 
 
 @contextmanager
@@ -198,10 +227,11 @@ def _finish(
 
 
 class StopRequest:
-    """Note SIGINT and SIGTERM while active; a second SIGINT interrupts at once.
+    """Note SIGINT, SIGTERM and SIGHUP while active; a second SIGINT interrupts at once.
 
     All processes of a run stop after the same step. They do not heed a second SIGINT: a launcher
-    may hand on what the terminal has sent already.
+    may hand on what the terminal has sent already. A signal that was ignored before, as `nohup`
+    does with SIGHUP, stays ignored.
     """
 
     def __init__(self, resume_command: str) -> None:
@@ -216,8 +246,9 @@ class StopRequest:
 
     def __enter__(self) -> "StopRequest":
         """Take over the signals."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._note)
+        for number in STOP_SIGNALS:
+            if signal.getsignal(number) != signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(

@@ -18,6 +18,7 @@ from jepawm.envs.persistence import persistent
 from jepawm.envs.pusht.dynamics import PushTWorld
 from jepawm.envs.pusht.tasks import replay_pusht_tasks, solved
 from jepawm.errors import UserError
+from jepawm.files import expand_user
 from jepawm.types import Script, Task
 
 _COLUMNS = {"action": 2, "state": 5}
@@ -236,7 +237,7 @@ def read_demonstrations(
 
 
 def _find(demos: str, data_root: Path) -> Path:
-    for path in (Path(demos).expanduser(), data_root / demos):
+    for path in (expand_user(Path(demos)), data_root / demos):
         if path.is_file():
             return path
     raise UserError(

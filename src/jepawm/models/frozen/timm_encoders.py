@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from jepawm.errors import UserError, missing_extra
+from jepawm.files import expand_user
 from jepawm.models.frozen.backbones import BackboneShape
 from jepawm.models.frozen.encoder import FrozenEncoder, TimmEncoderConfig
 from jepawm.models.weight_files import load_weights, read_weight_file
@@ -60,7 +61,7 @@ def _read(config: TimmEncoderConfig, backbone: nn.Module) -> dict[str, Tensor]:
     if config.weights == "hub":
         weights = _fetch(config, backbone)
     else:
-        weights = read_weight_file(Path(config.weights).expanduser(), "state_dict")
+        weights = read_weight_file(expand_user(Path(config.weights)), "state_dict")
     home = import_module(type(backbone).__module__)
     convert = getattr(home, "checkpoint_filter_fn", None)  # renames, and resamples the table
     if convert is not None:

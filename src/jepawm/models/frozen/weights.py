@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from jepawm.errors import UserError, show
+from jepawm.files import expand_user
 from jepawm.models.frozen.backbones import BackboneShape, FrozenFamily, require_transformers
 from jepawm.models.frozen.encoder import (
     POSITION_TABLE,
@@ -103,7 +104,7 @@ def _published(
 ) -> tuple[str, dict[str, Tensor]]:
     """Return where the published weights are stored, and the weights by the backbone's names."""
     resampling = RESAMPLING.get(config.family)
-    source = Path(config.weights).expanduser()
+    source = expand_user(Path(config.weights))
     if config.weights == "hub" or source.is_dir():
         place = hub_name(config) if config.weights == "hub" else str(source)
         return place, resampled(
