@@ -1,21 +1,28 @@
 import errno
+import logging
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
 from jepawm.errors import UserError
 from jepawm.files import (
+    alone,
     cache_folder,
     complete_or_absent,
     data_root,
+    expand_user,
     flush_to_disk,
     free_bytes,
     hash_file,
     is_only_mine,
     private_cache,
+    remove_leftovers,
     require_free_bytes,
+    taken,
     telling_full_disk,
+    write_together,
     write_whole,
 )
 
@@ -153,3 +160,158 @@ def test_a_cache_that_cannot_be_made_is_a_new_folder(tmp_path: Path, monkeypatch
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert private_cache("kernels").is_dir()
+
+
+def test_a_planted_link_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Not even by one who guesses the name aside."""
+    (tmp_path / "mine").write_text("precious")
+    monkeypatch.setattr("uuid.uuid4", lambda: type("Guessed", (), {"hex": "0" * 32}))
+    (tmp_path / "report.html.partial-00000000").symlink_to("mine")
+    with pytest.raises(FileExistsError):
+        write_whole(tmp_path / "report.html", "new")
+    assert (tmp_path / "mine").read_text() == "precious"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
+def test_the_umask_decides_who_may_read(tmp_path: Path):
+    before = os.umask(0o027)
+    try:
+        write_whole(tmp_path / "a", "")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640
+
+
+def test_files_that_belong_together(tmp_path: Path):
+    rollouts, results, other = (tmp_path / name for name in ("rollouts", "results", "other"))
+    write_together({rollouts: b"1", other: "x", results: "1"})
+    write_together({rollouts: b"2", other: None, results: "2"})
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {
+        "rollouts": "2",
+        "results": "2",
+    }
+
+
+def test_nothing_changes_where_one_cannot_be_written(tmp_path: Path):
+    results = tmp_path / "results"
+    results.write_text("old")
+    with pytest.raises(FileNotFoundError):
+        write_together({tmp_path / "nowhere" / "a": "", results: "new"})
+    assert results.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [results]
+
+
+def test_the_last_is_away_while_the_others_are_replaced(tmp_path: Path):
+    """So a kill leaves no results beside rollouts of others."""
+    rollouts, results = tmp_path / "rollouts", tmp_path / "results"
+    rollouts.mkdir()
+    (rollouts / "file").touch()  # cannot be replaced by a file
+    results.write_text("old")
+    with pytest.raises(OSError, match="rollouts"):
+        write_together({rollouts: "new", results: "new"})
+    assert list(tmp_path.iterdir()) == [rollouts]
+
+
+def test_what_a_kill_left_is_removed(tmp_path: Path):
+    (tmp_path / "a.json.partial-01234567").touch()
+    (tmp_path / "b.json.partial-01234567").touch()
+    remove_leftovers(tmp_path / "a.json")
+    assert [file.name for file in tmp_path.iterdir()] == ["b.json.partial-01234567"]
+
+
+def test_a_folder_that_appears_meanwhile_is_kept_and_so_is_the_work(tmp_path: Path):
+    path = tmp_path / "out"
+
+    def export() -> None:
+        with complete_or_absent(path) as folder:
+            (folder / "a").write_text("1")
+            path.mkdir()
+            (path / "theirs").touch()
+
+    with pytest.raises(UserError, match="appeared during the run and is kept; the finished one is"):
+        export()
+    assert [file.name for file in path.iterdir()] == ["theirs"]
+    (finished,) = tmp_path.glob("out.partial-*")
+    assert (finished / "a").read_text() == "1"
+
+
+def test_a_link_to_an_empty_folder_is_written_through(tmp_path: Path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").symlink_to("disk")
+    with complete_or_absent(tmp_path / "out") as folder:
+        (folder / "a").write_text("1")
+    assert (tmp_path / "disk" / "a").read_text() == "1"
+    assert (tmp_path / "out").is_symlink()
+
+
+def test_one_at_a_time(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    order: list[str] = []
+
+    def second() -> None:
+        with alone(tmp_path / "set"):
+            order.append("second")
+
+    with caplog.at_level(logging.WARNING), alone(tmp_path / "set"):
+        thread = threading.Thread(target=second)
+        thread.start()
+        while "waiting for it" not in caplog.text:
+            thread.join(0.01)
+        order.append("first")
+    thread.join(60)
+    assert order == ["first", "second"]
+    assert not list(tmp_path.iterdir())  # no lock file stays
+
+
+def test_a_lock_file_that_is_left_means_nothing(tmp_path: Path):
+    (tmp_path / ".set.lock").touch()
+    with alone(tmp_path / "set"):
+        assert (tmp_path / ".set.lock").exists()
+
+
+def test_a_lock_that_can_never_be_had_is_refused(tmp_path: Path):
+    (tmp_path / "file").touch()
+    (tmp_path / ".taken.lock").mkdir()
+    for path in (tmp_path / "file" / "set", tmp_path / ("x" * 300), tmp_path / "taken"):
+        with pytest.raises(UserError, match=r"cannot make and lock .*choose another folder"):
+            with alone(path):
+                pass
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="this system has no /proc")
+def test_proc_is_refused():
+    with pytest.raises(UserError, match="cannot make and lock /proc"):
+        with alone(Path("/proc/nowhere")):
+            pass
+
+
+def test_a_folder_is_taken_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("jepawm.files._PATIENCE_SECONDS", 0.1)
+    run = tmp_path / "runs" / "a"
+    with taken(run, by="training"):
+        with pytest.raises(UserError, match=r"another training is writing into .*runs.a; wait"):
+            with taken(run, by="training"):
+                pass
+        with taken(run, by="evaluation"):  # of an earlier checkpoint
+            pass
+    assert not run.exists()  # nothing was written
+    with taken(run, by="training"):
+        (run / "a").touch()
+    assert [file.name for file in run.iterdir()] == ["a"]
+    with pytest.raises(UserError, match="is not a folder; choose another --out"):
+        with taken(run / "a", by="training"):
+            pass
+
+
+def test_no_home(monkeypatch: pytest.MonkeyPatch):
+    def homeless(*_: object) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(
+        UserError, match=r"set JEPAWM_DATA .or HOME. to a folder, or give --data-ro"
+    ):
+        cache_folder()
+    with pytest.raises(UserError, match="no home folder of nobody-of-this-name here; write"):
+        expand_user(Path("~nobody-of-this-name/x"))

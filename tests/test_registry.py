@@ -1,13 +1,17 @@
 """Names resolve on first use, and a wrong name tells the right ones."""
 
+import re
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pytest
 
 from jepawm.api import register
 from jepawm.data.exporting import EXPORTERS
-from jepawm.data.formats import FORMATS
+from jepawm.data.formats import FORMATS, recognise
 from jepawm.envs import ENVIRONMENTS, POLICIES
 from jepawm.errors import UserError
 from jepawm.models import ENCODERS
@@ -164,3 +168,79 @@ def test_a_file_may_name_a_package_that_the_user_named():
         PLANNERS.require_named("marker_bc:Thing")
     ENVIRONMENTS.require_named("gym:CartPole-v1")  # no module
     PLANNERS.require_named("cem")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (
+            "raise RuntimeError('no licence')",
+            "RuntimeError: no licence, in line 1 of .*broken_part.py",
+        ),
+        ("import sys; sys.exit('bye')", "SystemExit: bye"),
+        ("def f(:", "SyntaxError"),
+        ("from math import no_such_name", "ImportError: cannot import name 'no_such_name'"),
+        ("def __getattr__(name): raise OSError(name)", "OSError: PART"),
+    ],
+)
+def test_a_part_that_does_not_import_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, reason: str
+):
+    (tmp_path / "broken_part.py").write_text(text.replace("broken", "broken_part"))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "broken_part", raising=False)
+    registry = Registry("thing", {"mine": "broken_part:PART"}, rule=anything)
+    with pytest.raises(UserError, match=f"thing 'mine': broken_part does not work here .{reason}"):
+        registry.get("mine")
+
+
+def install(folder: Path, monkeypatch: pytest.MonkeyPatch, *, entry: str, code: str = "") -> None:
+    """Install a package `bad` with one entry point and one module."""
+    about = folder / "bad-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: bad\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text(f"[jepawm.data_format]\nbroken = {entry}\n")
+    (folder / "bad_module.py").write_text(code)
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.delitem(sys.modules, "bad_module", raising=False)
+
+
+FORMAT = """
+from jepawm.data.recording import Format
+def recognises(path): raise KeyError(path)
+FORMAT = Format(summary="a format", recognises=recognises, open=recognises)
+"""
+
+
+@pytest.mark.parametrize(
+    ("entry", "code", "reason"),
+    [
+        ("bad_module:FORMAT", "raise RuntimeError()", "of the package 'bad': bad_module does not"),
+        ("bad_module:FORMAT", "", "bad_module has no FORMAT"),
+        ("bad_module", "", "leads to 'bad_module', which is not module:attribute"),
+        ("no_such_module:x", "", "there is no module 'no_such_module'"),
+        ("bad_module:FORMAT", FORMAT, "does not work here .KeyError"),
+    ],
+)
+def test_a_plug_in_that_does_not_work_is_left_out(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    entry: str,
+    code: str,
+    reason: str,
+):
+    (tmp_path / "site").mkdir()
+    install(tmp_path / "site", monkeypatch, entry=entry, code=code)
+    source = tmp_path / "source"
+    source.mkdir()
+    arrays = {"frames": np.zeros((5, 8, 8, 3), np.uint8), "actions": np.zeros((5, 2), np.float32)}
+    np.savez(source / "episode.npz", **arrays)
+    assert recognise(source) == "npz"
+    assert re.search(f"left out: data format 'broken'.*{reason}", caplog.text)
+    if code != FORMAT:
+        with pytest.raises(UserError, match=reason):
+            FORMATS.get("broken")
+    ENVIRONMENTS.require_named("wall")  # what asks for all entry points goes on
+    with pytest.raises(UntrustedModuleError):
+        ENVIRONMENTS.require_named("gym:module_of_others:Thing-v0")

@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
+from traceback import extract_tb
+from types import TracebackType
 
-from jepawm.errors import UserError
+from jepawm.errors import UserError, plain_text
 
 Rule = Callable[[object], str | None]
 """Return what an object lacks to be of a kind, in words; None if it lacks nothing."""
@@ -53,6 +55,10 @@ class Registry:
     def names(self) -> list[str]:
         """List all names, sorted."""
         return sorted(self._all_targets())
+
+    def is_built_in(self, name: str) -> bool:
+        """Return whether a name comes with this library."""
+        return name in self._targets
 
     def register(self, name: str, target: object) -> None:
         """Add a part: the object itself, or `"module:attribute"`; again to replace it.
@@ -140,30 +146,46 @@ class Registry:
         return name.rpartition(":")[0]
 
     def _all_targets(self) -> dict[str, object]:
-        plugins = {point.name: point.value for point in entry_points(group=f"jepawm.{self.kind}")}
+        points = entry_points(group=f"jepawm.{self.kind}")
+        plugins = {point.name: _target_of(point) for point in points}
         return plugins | self._registered | self._targets
 
     def _resolve(self, name: str, target: object) -> object:
         if not isinstance(target, str):
             return target
         module_name, _, attribute = target.partition(":")
-        try:
-            found: object = import_module(module_name)
-        except ModuleNotFoundError as error:
-            if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-                raise UserError(
-                    f"{self.title} {name!r} needs the module {error.name!r}, which is not "
-                    "installed; install it"
-                ) from error
+        title = f"{self.title} {name!r}{self._package(name)}"
+        if not _TARGET.fullmatch(target):
             raise UserError(
-                f"{self.title} {name!r}: there is no module {error.name!r}; install its package, "
-                "or run where Python finds it (PYTHONPATH)"
-            ) from error
-        for part in attribute.split("."):
-            if not hasattr(found, part):
-                raise UserError(f"{self.title} {name!r}: module {module_name} has no {attribute}")
-            found = getattr(found, part)
+                f"{title} leads to {target!r}, which is not module:attribute; repair it"
+            )
+        with others_code(f"{title}: {module_name}", own=module_name.startswith("jepawm.")):
+            try:
+                found: object = import_module(module_name)
+            except ModuleNotFoundError as error:
+                if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+                    raise UserError(
+                        f"{title} needs the module {error.name!r}, which is not installed; "
+                        "install it"
+                    ) from error
+                raise UserError(
+                    f"{title}: there is no module {error.name!r}; install its package, or run "
+                    "where Python finds it (PYTHONPATH)"
+                ) from error
+            for part in attribute.split("."):
+                if not hasattr(found, part):
+                    raise UserError(f"{title}: module {module_name} has no {attribute}")
+                found = getattr(found, part)
         return found
+
+    def _package(self, name: str) -> str:
+        """Return which installed package brings a name, for messages; empty if none does."""
+        if name in self._targets or name in self._registered:
+            return ""
+        for point in entry_points(group=f"jepawm.{self.kind}", name=name):
+            if point.dist is not None:
+                return f" of the package {point.dist.name!r}"
+        return ""
 
     def _checked(self, name: str, found: object) -> object:
         self._check(name, found)
@@ -176,6 +198,42 @@ class Registry:
                 f"{self.title} {name!r} is not usable: {lack}; docs/extending.md says what a "
                 f"{self.title} is"
             )
+
+
+class others_code:  # noqa: N801 (read as a word: `with others_code(...)`)
+    """Turn whatever other people's code raises inside the block into a message that names it."""
+
+    def __init__(self, what: str, *, own: bool = False) -> None:
+        """Take what runs, in words; code of this library (`own`) has faults and no excuse."""
+        self._what, self._own = what, own
+
+    def __enter__(self) -> None:
+        """Do nothing."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Name the code that raised."""
+        if (
+            self._own
+            or isinstance(error, UserError)
+            or not isinstance(error, Exception | SystemExit)
+        ):
+            return
+        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        last = extract_tb(trace)[-1]
+        raise UserError(
+            f"{self._what} does not work here ({plain_text(reason)}, in line {last.lineno} of "
+            f"{last.filename}); repair, update or uninstall it"
+        ) from error
+
+
+def _target_of(point: EntryPoint) -> str:
+    """Return `module:attribute` of an entry point, which may be followed by extras."""
+    return point.value.partition("[")[0].replace(" ", "")
 
 
 def configuration(*methods: str) -> Rule:
@@ -246,7 +304,11 @@ def _is_named(module: str) -> bool:
     """Return whether the user named this package, or installed a plug-in that is part of it."""
     points = entry_points()
     groups = [group for group in points.groups if group.startswith("jepawm.")]
-    plugins = {point.module for group in groups for point in points.select(group=group)}
+    plugins = {
+        _target_of(point).partition(":")[0]
+        for group in groups
+        for point in points.select(group=group)
+    }
     packages = {named.partition(".")[0] for named in _NAMED | plugins} - {"jepawm"}
     return module.partition(".")[0] in packages
 

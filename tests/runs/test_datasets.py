@@ -21,7 +21,7 @@ from jepawm.experiment import DataConfig, Experiment
 from jepawm.models.encoders import EncoderConfig
 from jepawm.models.frozen.encoder import FrozenEncoderConfig
 from jepawm.runs import collect_run
-from jepawm.runs.datasets import CollectedStore, find_or_collect, store_path
+from jepawm.runs.datasets import CollectedStore, find_or_collect, store_path, use_recordings
 from jepawm.runs.train import TrainedRun, train_run
 from jepawm.training.losses import LossConfig
 
@@ -49,6 +49,26 @@ def test_all_that_decides_the_content_is_in_the_name(tmp_path: Path):
     changes += [{"policy": RandomWall(near_door=0.1)}, {"policy": RandomPointMaze()}]
     names = {store_path("wall", replace(DATA, **change), data_root=tmp_path) for change in changes}
     assert len(names | {store_path("wall", DATA, data_root=tmp_path)}) == 7
+
+
+def test_what_is_there_is_opened_without_a_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The data root may be one to read only."""
+    source = tmp_path / "source"
+    source.mkdir()
+    frames, actions = np.zeros((9, 8, 8, 3), np.uint8), np.zeros((9, 2), np.float32)
+    np.savez(source / "episode.npz", frames=frames, actions=actions)
+    experiment = Experiment(env="recordings", data=DataConfig(image_size=8))
+    chosen = use_recordings(experiment, source, data_root=tmp_path)
+    collect_run("wall", data=DATA, out=None, data_root=tmp_path, processes=1)
+
+    def read_only(path: Path) -> None:
+        raise PermissionError(path)
+
+    monkeypatch.setattr("jepawm.runs.datasets.alone", read_only)
+    assert use_recordings(experiment, source, data_root=tmp_path) == chosen
+    assert len(find_or_collect("wall", DATA, data_root=tmp_path)) == 3
+    with pytest.raises(UserError, match="exists already"):
+        collect_run("wall", data=DATA, out=None, data_root=tmp_path, processes=1)
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Evaluation and planning of a tiny run, end to end."""
 
+import errno
 import json
 import shutil
 from dataclasses import replace
@@ -19,6 +20,7 @@ from jepawm.envs.wall.policy import RandomWall
 from jepawm.errors import UserError
 from jepawm.evaluation.result_files import read_results
 from jepawm.experiment import Experiment
+from jepawm.files import taken
 from jepawm.hub.load import load
 from jepawm.planning.gradient import Adam
 from jepawm.planning.presets import find_preset
@@ -27,6 +29,7 @@ from jepawm.protocol import Protocol, hash_tasks, task_seed
 from jepawm.report import write_report
 from jepawm.runs import TaskRules, default_planner, evaluate_run, plan_run, preset_planner
 from jepawm.runs.evaluate import default_folder, find_tasks, gflop_per_plan, unused_folder
+from jepawm.runs.run_folder import EVALUATION
 from jepawm.types import Task
 
 KEYS = {
@@ -143,6 +146,51 @@ def test_a_preset_knows_the_blocks_of_the_run(tiny_run: Path):
         preset_planner(str(tiny_run), "quick")
 
 
+def test_copies_of_the_training_are_replaced_by_overwrite_alone(run_copy: Path, tmp_path: Path):
+    out, rules = tmp_path / "out", TaskRules(num_tasks=1)
+    evaluate_tiny(run_copy, rules=rules, out=out)
+    files = ("experiment.json", "metrics.jsonl", "results.json", "rollouts.npz")
+    assert sorted(path.name for path in out.iterdir()) == sorted(files)
+    (out / "experiment.json").write_text("")  # as a full disk left it in earlier versions
+    (out / "results.json").unlink()
+    evaluate_tiny(run_copy, rules=rules, out=out)
+    assert (out / "experiment.json").read_text() == ""
+    evaluate_tiny(run_copy, rules=rules, out=out, overwrite=True)
+    for name in files[:2]:
+        assert (out / name).read_bytes() == (run_copy / name).read_bytes()
+
+
+def test_the_training_of_another_run_is_never_replaced(run_copy: Path, tmp_path: Path):
+    other = Path(shutil.copytree(run_copy, tmp_path / "other"))
+    (other / "metrics.jsonl").write_text("")
+    evaluate_tiny(run_copy, rules=TaskRules(num_tasks=1), out=other, overwrite=True)
+    assert (other / "metrics.jsonl").read_text() == ""
+
+
+def test_a_full_disk_keeps_the_old_results_whole(run_copy: Path, monkeypatch: pytest.MonkeyPatch):
+    rules = TaskRules(num_tasks=1)
+    evaluate_tiny(run_copy, rules=rules)
+    before = {path.name: path.read_bytes() for path in run_copy.glob("r*.*")}
+    flushed: list[int] = []
+
+    def full(file: int) -> None:
+        flushed.append(file)
+        if len(flushed) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("jepawm.files.os.fsync", full)
+    with pytest.raises(UserError, match="cannot write results"):
+        evaluate_tiny(run_copy, rules=replace(rules, seed=6), overwrite=True)
+    assert {path.name: path.read_bytes() for path in run_copy.glob("r*.*")} == before
+
+
+def test_two_evaluations_into_one_folder(run_copy: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("jepawm.files._PATIENCE_SECONDS", 0.1)
+    with taken(run_copy, by=EVALUATION):
+        with pytest.raises(UserError, match="another evaluation is writing into"):
+            evaluate_tiny(run_copy)
+
+
 def test_results_are_not_overwritten_unasked(run_copy: Path):
     (run_copy / "results.json").write_text("precious")
     with pytest.raises(UserError, match=r"already holds results\.json"):
@@ -207,8 +255,8 @@ def test_results_go_into_the_run_or_a_new_folder(
     monkeypatch.chdir(tmp_path)
     assert default_folder(str(tiny_run), "paper") == tiny_run
     assert default_folder("wall", "mpc") == Path("runs/eval-wall-mpc")
-    for taken in ("runs/eval-wall-mpc", "runs/eval-wall-mpc-2"):
-        Path(taken).mkdir(parents=True)
+    for used in ("runs/eval-wall-mpc", "runs/eval-wall-mpc-2"):
+        Path(used).mkdir(parents=True)
     assert default_folder("wall", "mpc") == Path("runs/eval-wall-mpc-3")
     assert unused_folder(Path("new")) == Path("new")
 

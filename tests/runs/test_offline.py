@@ -33,13 +33,15 @@ from jepawm.runs.train import train_run
 RULES = OfflineRules(num_clips=8, horizon=2)
 
 
-def write_recordings(folder: Path, *, actions_of=None) -> Path:
+def write_recordings(folder: Path, *, actions_of=None, still: bool = False) -> Path:
     """Write six episodes of an arm whose poses are seen as a bright column."""
     folder.mkdir()
     generator = np.random.default_rng(0)
     for episode in range(6):
         poses = generator.normal(0, 0.02, (50, 7)).cumsum(0).astype(np.float32)
         poses[:, 6] = np.abs(poses[:, 6]).clip(0, 1)
+        if still:
+            poses[:] = 0.25
         frames = np.zeros((50, 16, 16, 3), np.uint8)
         frames[np.arange(50), :, (8 + 20 * poses[:, 0]).astype(int).clip(0, 15)] = 255
         actions = pose_differences(poses.astype(np.float64)) if actions_of is None else actions_of
@@ -112,6 +114,21 @@ def test_from_recordings_to_figures(robot: Experiment, tmp_path: Path):
     assert set(val.episodes) <= {0, 1, 2, 3}
     others = evaluate(run, data=write_recordings(tmp_path / "new"), out=tmp_path / "others")
     assert others.episodes == (0, 1, 2, 3, 4, 5)
+
+
+def test_recordings_in_which_nothing_varies(
+    robot: Experiment, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    source = write_recordings(tmp_path / "arm", actions_of=np.full((49, 7), 3.0), still=True)
+    run = train(robot, source, tmp_path)
+    evaluate(run)
+    text = (run / "offline.json").read_text()
+    written = json.loads(text)
+    assert "NaN" not in text
+    assert written["actions"]["model"]["l1"] is None
+    assert written["actions"]["model"]["l1_ci95"] == [None, None]
+    assert [step["ratio"] for step in written["prediction"]["proprio"]] == [None] * 6
+    assert "nothing varies in these recordings in" in caplog.text
 
 
 def test_held_out_episodes_count_nowhere(robot: Experiment, tmp_path: Path):

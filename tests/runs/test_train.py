@@ -14,10 +14,11 @@ from jepawm.compute import matmul_peak
 from jepawm.data.writer import EpisodeWriter
 from jepawm.errors import UserError
 from jepawm.experiment import Experiment, experiment_from_json
+from jepawm.files import taken
 from jepawm.hub.load import load
 from jepawm.metrics_log import METRICS, find_metric, read_metrics
 from jepawm.runs.datasets import find_or_collect
-from jepawm.runs.run_folder import export_run
+from jepawm.runs.run_folder import TRAINING, export_run
 from jepawm.runs.train import train_run
 from jepawm.training.train import LoopHooks
 
@@ -178,6 +179,23 @@ def test_resuming_before_anything_was_saved_starts_at_step_0(
         out.mkdir()
         (out / leftover).write_text("{")
     assert train_tiny(out, resume=True).steps == 12
+
+
+def test_a_folder_that_another_training_holds_is_refused(
+    train_tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Also while data are collected, when nothing but `experiment.json` is there yet."""
+    monkeypatch.setattr("jepawm.files._PATIENCE_SECONDS", 0.1)
+    out = tmp_path / "run"
+    with taken(out, by=TRAINING):
+        for resume in (False, True):
+            with pytest.raises(UserError, match="another training is writing into"):
+                train_tiny(out, resume=resume)
+        (out / "experiment.json.partial-01234567").touch()  # and what a kill left is no obstacle
+    assert train_tiny(out).steps == 12
+    assert {path.name for path in out.iterdir()} == {
+        *("checkpoint", "experiment.json", "metrics.jsonl")
+    }
 
 
 def test_a_folder_that_holds_files_is_refused(train_tiny, tiny_run: Path, tmp_path: Path):

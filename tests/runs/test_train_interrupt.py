@@ -15,6 +15,7 @@ import torch
 from jepawm.checkpoint import load_checkpoint, read_record
 from jepawm.cli import main
 from jepawm.errors import UserError
+from jepawm.launch import STOP_SIGNALS
 from jepawm.runs.train import StopRequest
 
 RUN = [sys.executable, "-c", "from jepawm.cli import main; raise SystemExit(main())"]
@@ -132,12 +133,46 @@ def interrupted(*numbers: signal.Signals, error: Exception | None = None) -> Non
             raise error
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_a_stop_is_noted_and_signals_are_given_back(number: signal.Signals):
     before = signal.getsignal(number)
     with pytest.raises(UserError, match="continue with: the command"):
         interrupted(number)
     assert signal.getsignal(number) is before
+
+
+def test_what_was_ignored_stays_ignored():
+    """As `nohup` asks for."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopRequest("the command") as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert not stop()
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_terminal_that_closes_loses_no_step(
+    uninterrupted: Path, tmp_path: Path, project_root: Path
+):
+    """The process hangs up, and nothing can be written to its terminal any more."""
+    pty = pytest.importorskip("pty")
+    out = tmp_path / "run"
+    argv = options(out, uninterrupted.parent / "data", num_steps=100_000)
+    path = os.pathsep.join([str(project_root / "src"), os.environ.get("PYTHONPATH", "")])
+    process_id, terminal = pty.fork()
+    if process_id == 0:  # the child, whose terminal it is
+        os.environ |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": path, "TERM": "xterm"}
+        os.execv(RUN[0], [*RUN, *argv])
+    metrics = out / "metrics.jsonl"
+    while not (metrics.exists() and metrics.read_bytes().count(b"\n") >= 3):
+        os.read(terminal, 2**16)
+    os.close(terminal)
+    _, status = os.waitpid(process_id, 0)
+    rows = metrics.read_text().splitlines()
+    assert os.waitstatus_to_exitcode(status) == 2
+    assert read_record(out / "checkpoint").step == len(rows) >= 3
 
 
 def test_a_second_ctrl_c_interrupts_at_once():

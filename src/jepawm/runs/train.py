@@ -1,5 +1,6 @@
 """`jepawm train`: data, model, loop, checkpoints, an orderly stop, and the figures at the end."""
 
+import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -239,6 +240,7 @@ class StopRequest:
         self._resume_command = resume_command
         self._requested = False  # set by the handler alone: a signal may come at any moment
         self._before: dict[int, Any] = {}
+        self._terminals: list[int] = []
 
     def __call__(self) -> bool:
         """Return whether a stop was asked for in any process; all must ask."""
@@ -246,6 +248,7 @@ class StopRequest:
 
     def __enter__(self) -> "StopRequest":
         """Take over the signals."""
+        self._terminals = [stream for stream in (1, 2) if os.isatty(stream)]
         for number in STOP_SIGNALS:
             if signal.getsignal(number) != signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._note)
@@ -268,4 +271,7 @@ class StopRequest:
     def _note(self, number: int, _frame: FrameType | None) -> None:
         if self._requested and number == signal.SIGINT and count_processes() == 1:
             raise KeyboardInterrupt
+        for stream in self._terminals:
+            if not os.isatty(stream):  # closed: what is still said there would be an error
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
         self._requested = True

@@ -1,5 +1,6 @@
 """Foreign formats: one module each, behind one registry."""
 
+import logging
 import math
 from pathlib import Path
 from typing import cast
@@ -7,7 +8,7 @@ from typing import cast
 from jepawm.border import foreign
 from jepawm.data.recording import Format, ReadOptions, Source
 from jepawm.errors import UserError
-from jepawm.registry import Registry, value
+from jepawm.registry import Registry, others_code, value
 
 FORMATS = Registry(
     "data_format",
@@ -28,6 +29,7 @@ FORMATS = Registry(
     rule=value("summary", "recognises", "open"),
 )
 """Every format by name."""
+_LOG = logging.getLogger(__name__)
 
 
 def open_source(path: Path, *, name: str | None, options: ReadOptions) -> Source:
@@ -48,14 +50,29 @@ def get_format(name: str) -> Format:
 
 
 def recognise(path: Path) -> str:
-    """Return the name of the format that `path` has."""
-    names = []
+    """Return the name of the format that `path` has; formats of others that fail are left out."""
+    found, known = [], {}
     for name in FORMATS.names():
+        try:
+            known[name] = get_format(name)
+            if _recognises(known[name], name, path):
+                found.append(name)
+        except UserError as error:
+            if FORMATS.is_built_in(name):
+                raise
+            known.pop(name, None)
+            _LOG.warning("left out: %s", error)
+    if len(found) == 1:
+        return found[0]
+    listed = ", ".join(f"{name} ({known[name].summary})" for name in found or known)
+    what = "fits several formats" if found else "is of no known format"
+    raise UserError(f"{path} {what}; name one by --format: {listed}")
+
+
+def _recognises(one: Format, name: str, path: Path) -> bool:
+    built_in = FORMATS.is_built_in(name)
+    with others_code(f"data format {name!r}", own=built_in):
+        if not built_in:
+            return one.recognises(path)
         with foreign(path, f"{name} data set"):
-            if get_format(name).recognises(path):
-                names.append(name)
-    if len(names) == 1:
-        return names[0]
-    known = ", ".join(f"{name} ({get_format(name).summary})" for name in names or FORMATS.names())
-    what = "fits several formats" if names else "is of no known format"
-    raise UserError(f"{path} {what}; name one by --format: {known}")
+            return one.recognises(path)
