@@ -16,6 +16,7 @@ from jepawm.errors import UserError
         ("max_memory_bytes", 0),
         ("chunk_tokens", 0),
         ("num_threads", -1),
+        ("num_threads", 10**12),
     ],
 )
 def test_what_makes_no_sense_is_refused(field, value):

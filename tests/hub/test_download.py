@@ -145,6 +145,17 @@ def test_checksums_of_git_count_and_others_are_reported(hub: Hub, caplog):
     hub.etag = '"v1-7"'
     get()
     assert "no checksum of model.pth.tar" in caplog.text
+    assert f"Its SHA-256 is {SHA256}" in caplog.text
+
+
+def test_later_damage_is_noticed_though_the_server_gave_no_checksum(hub: Hub):
+    hub.etag = '"v1-7"'
+    path = get()
+    damaged = bytearray(path.read_bytes())
+    damaged[1000] ^= 1
+    path.write_bytes(bytes(damaged))
+    with pytest.raises(UserError, match="wrong checksum"):
+        get()
 
 
 def test_the_cache_of_huggingface_hub_is_used(hub: Hub, tmp_path: Path, monkeypatch):

@@ -112,3 +112,12 @@ def test_weights_are_finite_floating_point_numbers(tmp_path: Path):
         require_numbers({"a": torch.arange(3)}, path=tmp_path)
     with pytest.raises(UserError, match="NaN or infinite weights in a"):
         require_numbers({"a": torch.tensor([torch.nan])}, path=tmp_path)
+
+
+def test_an_archive_without_checksums_is_read(tmp_path: Path):
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save(WEIGHTS, tmp_path / "w.pth")
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert equal(read_weight_file(tmp_path / "w.pth"), WEIGHTS)

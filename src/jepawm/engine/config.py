@@ -7,6 +7,7 @@ from jepawm.errors import UserError
 
 Precision = Literal["float32", "bfloat16x3", "tf32", "bfloat16"]
 CompileMode = Literal["off", "default", "reduce-overhead", "max-autotune"]
+_MOST_THREADS = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,10 @@ class EngineConfig:
         for name, least in (("max_memory_bytes", 1), ("chunk_tokens", 1), ("num_threads", 0)):
             if getattr(self, name) < least:
                 raise UserError(f"engine.{name} = {getattr(self, name)}; give at least {least}")
+        if self.num_threads > _MOST_THREADS:
+            raise UserError(
+                f"engine.num_threads = {self.num_threads}; give at most {_MOST_THREADS}, or 0"
+            )
         if self.precision == "bfloat16x3" and self.compile != "off":
             raise UserError(
                 f"engine.compile = {self.compile} does not know the kernels of engine.precision = "

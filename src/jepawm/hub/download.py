@@ -1,5 +1,8 @@
 """Fetch files from the Hugging Face hub: resumed where they were cut, checked, kept for offline.
 
+What is checked is that a file is whole: its checksum comes from the server that sent it. Archives of
+torch carry checksums of their own, which are compared when they are read.
+
 `$HF_ENDPOINT`, `$HF_TOKEN`, `$HF_HUB_OFFLINE` and `$HF_HOME` count as in huggingface_hub, and a
 file that it has in its cache is taken from there. Ours are stored below the data root, in `weights`.
 """
@@ -11,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 from jepawm.errors import UserError, missing_extra
-from jepawm.files import data_root
+from jepawm.files import data_root, write_whole
 
 _log = logging.getLogger(__name__)
 
@@ -60,8 +63,8 @@ def _download(url: str, path: Path, *, by_hand: str) -> None:
     advice = f"fetch {path.name} by hand from {url} where there is a network, and {by_hand}"
     if is_offline_mode():
         raise UserError(f"no {path.name} in the cache, and HF_HUB_OFFLINE is set; {advice}")
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         metadata = get_hf_file_metadata(url)
         headers = build_hf_headers()
         if urlparse(metadata.location).netloc != urlparse(url).netloc:
@@ -84,7 +87,10 @@ def _download(url: str, path: Path, *, by_hand: str) -> None:
             f"{advice}"
         ) from error
     _check(part, etag)
-    _etag_file(path).write_text(etag, encoding="utf-8")
+    if not _SHA256.fullmatch(etag) and not _GIT.fullmatch(etag):
+        etag = _digest(part, "sha256")  # of what came: later damage is noticed
+        _log.warning("Its SHA-256 is %s; compare it with one from another source.", etag)
+    write_whole(_etag_file(path), etag)
     part.replace(path)
 
 

@@ -160,7 +160,8 @@ def _commit() -> str | None:
 def _git(*arguments: str) -> str | None:
     try:
         done = subprocess.run(
-            ["git", *arguments],
+            # The settings of the repository around this package may name a program to start.
+            ["git", "-c", "core.fsmonitor=false", *arguments],
             cwd=Path(__file__).parent,
             capture_output=True,
             text=True,
