@@ -57,7 +57,7 @@ def test_check_lists_every_problem_and_ends_with_2(clips: Path, capsys):
     np.savez(clips / "2.npz", frames=frames, actions=np.full((5, 2), np.inf))
     code, text, _ = run(capsys, "check", str(clips), "--min-frames", "6")
     assert code == 2
-    for part in ("1.npz is truncated", "actions is NaN or infinite at step 0", "fewer than the 6"):
+    for part in ("1.npz is damaged", "actions is NaN or infinite at step 0", "fewer than the 6"):
         assert part in text
     assert "bad episodes  2" in text
 
@@ -99,3 +99,13 @@ def test_altered_store_is_found(clips: Path, tmp_path: Path, capsys):
     (store / "actions.npy").write_bytes(data)
     code, _, error = run(capsys, "check", str(store))
     assert (code, "actions.npy was altered" in error) == (2, True)
+
+
+def test_foreign_texts_move_no_cursor(clips: Path, tmp_path: Path, capsys):
+    """The name of a folder stands for all texts of others: cameras, tasks, columns."""
+    hostile = clips.rename(tmp_path / "a\x1b[2J\rb\u202e")
+    np.savez(hostile / "9.npz", frames=np.zeros((3, 4, 4, 3), np.uint8), actions=np.zeros((9, 2)))
+    for verb in ("inspect", "check"):
+        _, text, _ = run(capsys, verb, str(hostile))
+        assert r"a\x1b[2J\rb\u202e" in text
+        assert text.replace("\n", "").isprintable()

@@ -10,7 +10,7 @@ import tyro
 from jepawm.cli.choices import DeviceName, choose_device, new_part
 from jepawm.cli.output import Result, render_fields, to_json
 from jepawm.cli.parsing import Command, Outcome, parse, take_option, wants_help
-from jepawm.errors import UserError
+from jepawm.errors import UserError, plain_text
 from jepawm.models import ENCODERS
 from jepawm.recipes import RECIPES
 
@@ -248,7 +248,7 @@ def _outcome(found: Result, *, exit_code: int = 0) -> Outcome:
     lines = [render_fields(plain)]
     for key, texts in lists.items():
         if isinstance(texts, list) and texts:
-            lines += [f"{key}:", *(f"  {text}" for text in texts)]
+            lines += [f"{key}:", *(f"  {plain_text(str(text))}" for text in texts)]
     return Outcome(result=result, text="\n".join(lines), exit_code=exit_code)
 
 

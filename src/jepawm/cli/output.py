@@ -7,6 +7,8 @@ from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jepawm.errors import plain_text
+
 if TYPE_CHECKING:  # at run time results are there only after torch
     from jepawm.evaluation.offline import OfflineResults
     from jepawm.evaluation.results import Results
@@ -101,7 +103,7 @@ def _text(value: object) -> str:
         return json.dumps(plain(value))
     if isinstance(value, list | tuple):
         return ", ".join(_text(item) for item in value)
-    return str(value)
+    return plain_text(str(value))
 
 
 def _percent(rate: float) -> str:

@@ -14,6 +14,7 @@ from jepawm.registry import Registry, function
 
 Images = Literal["video", "png"]
 """How frames are written: `video` (h264, loses a little) or `png` (exact, larger)."""
+_SLOWEST, _FASTEST = 0.01, 10_000.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +84,11 @@ def stored_episodes(store: EpisodeStore) -> Iterator[StoredEpisode]:
 
 def export_rate(store: EpisodeStore, options: ExportOptions) -> float:
     """Return the frames per second to write."""
-    fps = options.fps or store.manifest.fps
+    fps = store.manifest.fps if options.fps is None else options.fps
     if fps is None:
         raise UserError(f"{store.path} does not know its frames per second; give --fps")
+    if not _SLOWEST <= fps <= _FASTEST:
+        raise UserError(
+            f"{fps:g} frames per second cannot be written; give --fps, {_SLOWEST:g} to {_FASTEST:g}"
+        )
     return fps

@@ -157,6 +157,11 @@ def read_any(places: Iterable[Place], read: Callable[[Place], Found]) -> Found |
     return None
 
 
+def refuse(error: UserError) -> Recording:
+    """Stand for an episode that is known to be bad before it is read."""
+    raise error
+
+
 def refuse_keys(options: ReadOptions, *keys: str) -> None:
     """Refuse options of a format whose columns are what they are."""
     for key in keys:

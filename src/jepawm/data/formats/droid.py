@@ -9,6 +9,7 @@ A source is a folder with such folders below it, or the reference's list of them
 whose lines begin with the folder. Actions are differences of poses (`poses.py`).
 """
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -27,7 +28,9 @@ from jepawm.data.recording import (
     choose_camera,
     pose_differences,
     read_any,
+    refuse,
     refuse_keys,
+    require_own,
 )
 from jepawm.data.video import read_video, video_rate, video_times
 from jepawm.errors import UserError, plain_text
@@ -41,10 +44,14 @@ _TASK = "current_task"
 def open_droid(path: Path, options: ReadOptions) -> Source:
     """Open a folder of episodes, or a list of their folders."""
     refuse_keys(options, "action_key", "proprio_key")
-    root, folders = folder_of(path), _folders(path)
+    root, places = folder_of(path), _folders(path)
+    folders = [place for place in places if isinstance(place, Path)]
+    refused = [place for place in places if isinstance(place, UserError)]
     if not folders:
-        raise UserError(f"{path} holds no folder with {_TABLE}; check the path")
-    cameras = sorted(_cameras(read_any(folders, _metadata) or _metadata(folders[0])))
+        nothing = UserError(f"{path} holds no folder with {_TABLE}; check the path")
+        raise next(iter(refused), nothing)
+    describe = partial(_metadata, root=root)
+    cameras = sorted(_cameras(read_any(folders, describe) or describe(folders[0])))
     camera = choose_camera(options.camera, cameras, where=folders[0])
     return Source(
         format="droid",
@@ -56,10 +63,12 @@ def open_droid(path: Path, options: ReadOptions) -> Source:
         episodes=[
             Episode(
                 name=f"episode {index}",
-                file=folder,
-                read=partial(_read, folder, camera, root=root),
+                file=place if isinstance(place, Path) else path,
+                read=partial(_read, place, camera, root=root)
+                if isinstance(place, Path)
+                else partial(refuse, place),
             )
-            for index, folder in enumerate(folders)
+            for index, place in enumerate(places)
         ],
         files=[file for folder in folders for file in all_files(folder)],
     )
@@ -67,7 +76,7 @@ def open_droid(path: Path, options: ReadOptions) -> Source:
 
 def _recognises(path: Path) -> bool:
     if path.is_file():
-        return path.suffix == ".csv" and all((one / _TABLE).is_file() for one in _folders(path)[:1])
+        return path.suffix == ".csv" and _holds_table(_folders(path))
     return next(path.rglob(_TABLE), None) is not None
 
 
@@ -99,7 +108,7 @@ def _read(folder: Path, camera: str, *, root: Path) -> Recording:
         num_frames=len(poses),
         actions=pose_differences(poses),
         proprio=poses,
-        task=optional_entry(_metadata(folder), _TASK, str, where=folder) or "",
+        task=optional_entry(_metadata(folder, root=root), _TASK, str, where=folder) or "",
         video=video,
         frames=partial(read_video, video, name=str(video)),
         count_frames=lambda: len(video_times(video, name=str(video))[0]),
@@ -107,27 +116,35 @@ def _read(folder: Path, camera: str, *, root: Path) -> Recording:
     )
 
 
-def _folders(path: Path) -> list[Path]:
+def _folders(path: Path) -> list[Path | UserError]:
+    """List the folders of all episodes, and what is wrong with those that a list may not name."""
     if path.is_dir():
-        return sorted(file.parent for file in path.rglob(_TABLE))
-    lines = read_text(path, what="list of folders").splitlines()
-    return [
-        inside(path.parent, _below(path.parent, line.split()[0]), field=f"line {row}", file=path)
-        for row, line in enumerate(lines, start=1)
-        if line.strip()
-    ]
+        return [*sorted(file.parent for file in path.rglob(_TABLE))]
+    root, found = folder_of(path), list[Path | UserError]()
+    for row, line in enumerate(read_text(path, what="list of folders").splitlines(), start=1):
+        name = next(iter(line.split()), None)
+        if name is None:
+            continue
+        if Path(name).is_relative_to(root):
+            name = str(Path(name).relative_to(root))
+        try:
+            found.append(inside(root, name, field=f"line {row}", file=path))
+        except UserError as error:
+            found.append(error)
+    return found
 
 
-def _below(folder: Path, name: str) -> str:
-    """Return a whole path as one from the folder that holds it; others as they are."""
-    whole = folder.absolute()
-    return str(Path(name).relative_to(whole)) if Path(name).is_relative_to(whole) else name
+def _holds_table(places: Sequence[Path | UserError]) -> bool:
+    """Return whether the first folder of a list is that of an episode."""
+    first = next(iter(places), None)
+    return isinstance(first, UserError) or (first is not None and (first / _TABLE).is_file())
 
 
-def _metadata(folder: Path) -> dict[str, object]:
+def _metadata(folder: Path, *, root: Path) -> dict[str, object]:
     files = sorted(folder.glob("*.json"))
     if not files:
         raise UserError(f"{folder} holds no *.json that names its cameras; copy it again")
+    require_own(root, files[0])
     content = read_json(files[0], what="description of an episode")
     return expect(content, dict, where=files[0], field="the content")
 
@@ -142,7 +159,7 @@ def _rate(folder: Path, *, camera: str, root: Path) -> float:
 
 
 def _video(folder: Path, camera: str, *, root: Path) -> Path:
-    metadata = _metadata(folder)
+    metadata = _metadata(folder, root=root)
     key = camera + _SUFFIX
     if key not in metadata:
         known = plain_text(", ".join(sorted(_cameras(metadata))))

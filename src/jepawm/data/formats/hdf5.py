@@ -17,6 +17,7 @@ from jaxtyping import Shaped, UInt8
 
 from jepawm.border import foreign, inside, require_claim, require_regular
 from jepawm.data.jpeg_frames import decode_picture
+from jepawm.data.recording import require_own
 from jepawm.data.video import require_size
 from jepawm.errors import UserError, missing_extra, plain_text
 
@@ -51,7 +52,7 @@ def opened(file: Path, *, root: Path, depth: int = 0) -> "Iterator[Group]":
         import h5py
     except ImportError as error:
         raise missing_extra("HDF5", error, package="h5py", extra="data") from error
-    require_regular(file, "copy it again, or leave the episode out")
+    require_own(root, file)
     with foreign(file, "HDF5 file"), h5py.File(file, "r") as content:
         yield Group(node=content, file=file, root=root, depth=depth)
 
@@ -320,5 +321,5 @@ def hdf5_files(path: Path) -> list[Path]:
 
 
 def folder_of(path: Path) -> Path:
-    """Return the folder of the data set that a path names: itself, or that of the file."""
-    return path if path.is_dir() else path.parent
+    """Return the folder of the data set that a path names: itself, or where the file really is."""
+    return path if path.is_dir() else path.resolve().parent

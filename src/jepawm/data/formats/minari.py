@@ -25,6 +25,7 @@ from jepawm.data.recording import (
     all_files,
     choose_camera,
     read_any,
+    require_own,
 )
 from jepawm.errors import UserError, plain_text
 from jepawm.strict_json import expect, optional_entry, read_json
@@ -35,7 +36,7 @@ _OBSERVATIONS = "observations"
 def open_minari(path: Path, options: ReadOptions) -> Source:
     """Open the folder of a data set (the one that holds `data/`)."""
     file = path / "data" / "main_data.hdf5"
-    metadata = _metadata(path / "data" / "metadata.json")
+    metadata = _metadata(path)
     kept = metadata.get("data_format", "hdf5")
     if kept != "hdf5":
         raise UserError(f"{path} is kept as {kept!r}; save it with data_format='hdf5' by Minari")
@@ -129,5 +130,7 @@ def _number(name: str) -> int:
     return int(digits[-1]) if digits else 0
 
 
-def _metadata(file: Path) -> dict[str, object]:
+def _metadata(path: Path) -> dict[str, object]:
+    file = path / "data" / "metadata.json"
+    require_own(path, file)
     return expect(read_json(file, what="metadata"), dict, where=file, field="the content")

@@ -16,6 +16,7 @@ from jepawm.data.exporting import EXPORTERS, ExportOptions, export_store
 from jepawm.data.formats import open_source
 from jepawm.data.formats.lerobot import write
 from jepawm.data.importing import ImportOptions, check_source, import_source
+from jepawm.data.manifest import ImportedFrom
 from jepawm.data.recording import ReadOptions
 from jepawm.data.writer import EpisodeWriter
 from jepawm.errors import UserError
@@ -135,3 +136,25 @@ def test_unknown_rate_format_and_taken_folder(store: EpisodeStore, tmp_path: Pat
             options=ExportOptions(),
         )
     assert not list(tmp_path.glob("out*"))
+
+
+@pytest.mark.parametrize("fps", [0.0, -3.0, float("nan"), float("inf"), 1e-9, 1e9])
+def test_rates_that_no_video_has(store: EpisodeStore, tmp_path: Path, fps: float):
+    for name in ("lerobot", "lerobot-v2.1"):
+        with pytest.raises(UserError, match=r"frames per second cannot be written; give --fps"):
+            export_store(store, tmp_path / "out", format_name=name, options=ExportOptions(fps=fps))
+    assert not list(tmp_path.glob("out*"))
+
+
+@pytest.mark.parametrize("camera", ["a\0b", "a\x1b[2J", "x" * 300])
+def test_a_camera_that_names_no_folder(tmp_path: Path, camera: str):
+    source = ImportedFrom(format="minari", name="a", sha256="0" * 64, camera=camera)
+    path = tmp_path / "store"
+    with EpisodeWriter(
+        path, environment="a", image_size=SIDE, settings={}, fps=10.0, source=source
+    ) as writer:
+        writer.append(np.zeros((2, 3, SIDE, SIDE), np.uint8), np.ones((1, 1), np.float32))
+    with pytest.raises(UserError, match="cannot name a folder of videos; rename it"):
+        export_store(
+            open_store(path), tmp_path / "out", format_name="lerobot", options=ExportOptions()
+        )

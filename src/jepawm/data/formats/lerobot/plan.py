@@ -12,9 +12,11 @@ from jepawm.data.episodes import EpisodeStore
 from jepawm.data.exporting import ExportOptions, StoredEpisode, export_rate, stored_episodes
 from jepawm.data.jpeg_frames import encode_png
 from jepawm.data.video import VideoWriter
+from jepawm.errors import UserError, show
 
 EPISODES_PER_CHUNK = 1000
 """Episodes or files in a folder."""
+_LONGEST_NAME = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +93,11 @@ def plan_export(store: EpisodeStore, options: ExportOptions) -> LeRobotPlan:
     """Decide what an export writes."""
     source = store.manifest.source
     camera = "camera" if source is None else source.camera.split(".")[-1].split("/")[-1]
+    if not camera.isprintable() or len(camera.encode()) > _LONGEST_NAME:
+        raise UserError(
+            f"{store.path}: the camera {show(camera)} cannot name a folder of videos; rename it in "
+            "the recordings and import them again"
+        )
     return LeRobotPlan(
         store=store,
         fps=export_rate(store, options),

@@ -37,6 +37,7 @@ from jepawm.data.recording import (
     all_files,
     choose_camera,
     matrix,
+    refuse,
 )
 from jepawm.data.video import pick_times, read_video, video_times
 from jepawm.errors import UserError
@@ -68,7 +69,7 @@ def open_lerobot(path: Path, options: ReadOptions) -> Source:
             Episode(
                 name=f"row {entry.index} of {entry.file.name}",
                 file=entry.file,
-                read=partial(_refuse, entry),
+                read=partial(refuse, entry.error),
             )
             if isinstance(entry, GarbledEntry)
             else Episode(
@@ -122,10 +123,6 @@ def _choose_keys(info: Info, options: ReadOptions) -> _Keys:
     state = _STATE if _STATE in numbers else None
     camera = choose_camera(options.camera, info.cameras, where=info.path)
     return _Keys(camera=camera, actions=actions, proprio=tuple(proprio), state=state)
-
-
-def _refuse(entry: GarbledEntry) -> Recording:
-    raise entry.error
 
 
 def _read(info: Info, entry: EpisodeEntry, *, keys: _Keys, times: _TimesOf) -> Recording:
