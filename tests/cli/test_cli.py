@@ -174,11 +174,11 @@ def test_check_golden_tells_by_its_exit_code_whether_all_hold(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     (tmp_path / "unknown_kind.npz").write_bytes(b"broken")
-    assert main(["check", "golden", str(tmp_path)]) == 1
+    assert main(["check", "golden", str(tmp_path)]) == 2
     text = capsys.readouterr().out
     assert "unknown_kind" in text
     assert "0 passed, 1 failed, 0 cannot run yet" in text
-    assert main(["check", "golden", str(tmp_path), "--json"]) == 1
+    assert main(["check", "golden", str(tmp_path), "--json"]) == 2
     result = json.loads(capsys.readouterr().out)
     assert result["counts"] == {"passed": 0, "failed": 1, "cannot run yet": 0}
     assert result["cases"][0]["verdict"] == "fail"

@@ -54,6 +54,7 @@ def test_passes_within_and_fails_beyond_the_files_own_tolerance(tmp_path: Path):
     assert results[1].worst is not None
     assert results[1].worst.excess == pytest.approx(2.0)
     assert not runner.all_passed(results)
+    assert runner.any_differs(results)
 
 
 def test_unknown_kind_cannot_run_and_spoils_the_exit(tmp_path: Path):
@@ -81,6 +82,8 @@ def test_kind_is_found_by_file_name_then_by_case_entry_longest_first(tmp_path: P
         ({"x": [1.0], "y": [2.0], "tolerance": None}, "no tolerance"),
         ({"x": [1.0], "y": [2.0], "tolerance": {"atol": "wide"}}, "tolerance 'atol'"),
         ({"x": [1.0], "y": [2.0], "hyper": 3}, "no object 'hyper'"),
+        ({"x": [1.0], "y": [2.0], "tolerance": {"atol": float("inf")}}, "Infinity"),
+        ({"x": [1.0], "y": [2.0], "hyper": {"factor": 10**60}}, "digits"),
     ],
 )
 def test_a_bad_case_fails_with_a_reason_and_the_run_goes_on(
@@ -98,12 +101,31 @@ def test_unreadable_file_fails_its_row(tmp_path: Path, content: bytes):
     (tmp_path / "double_broken.npz").write_bytes(content)
     result = only(tmp_path)
     assert result.verdict == "fail"
-    assert "not a readable .npz" in result.message
+    assert "double_broken.npz is damaged or no npz file" in result.message
+    assert not runner.any_differs([result])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        np.array("[" * 100_000),
+        np.array([["{}", "{}"]]),
+        np.array(3.0),
+        np.array(b"{}"),
+        np.array(""),
+    ],
+    ids=["deep", "several", "number", "bytes", "empty"],
+)
+def test_settings_that_are_no_text_of_json(tmp_path: Path, text: np.ndarray):
+    np.savez(tmp_path / "double_a.npz", meta_json=text, x=np.zeros(1))
+    result = only(tmp_path)
+    assert result.verdict == "fail"
+    assert "double_a.npz: meta_json" in result.message
 
 
 def test_pickled_arrays_are_refused(tmp_path: Path):
     np.savez(tmp_path / "double_pickle.npz", x=np.array([{}], dtype=object), allow_pickle=True)
-    assert "not a readable .npz" in only(tmp_path).message
+    assert "holds Python objects" in only(tmp_path).message
 
 
 def test_a_check_that_compares_nothing_fails(tmp_path: Path):

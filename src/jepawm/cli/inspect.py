@@ -3,12 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from jepawm.cli.output import render_fields, to_json
 from jepawm.cli.parsing import Command, Outcome, parse
+
+if TYPE_CHECKING:  # at run time results are there only after torch
+    from jepawm.golden.runner import CaseResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,9 +128,20 @@ class CheckOptions:
     """Print the result as one JSON object."""
 
 
+def _golden_exit_code(results: "Sequence[CaseResult]") -> int:
+    from jepawm.golden import runner
+
+    if runner.all_passed(results):
+        return 0
+    return 1 if runner.any_differs(results) else 2
+
+
 def prepare_check(argv: list[str]) -> Command:
     """Parse `jepawm check golden DIR`."""
-    text = "Reproduce numbers of the reference implementation; exit code 0 only if all hold."
+    text = (
+        "Reproduce numbers of the reference implementation; exit code 0 only if all hold, 1 if any "
+        "differ, 2 if there are cases that cannot be compared."
+    )
     options, _ = parse(CheckOptions, argv, verb="check", description=text, parts={})
 
     def run() -> Outcome:
@@ -137,7 +151,7 @@ def prepare_check(argv: list[str]) -> Command:
         return Outcome(
             result=to_json(runner.summarize(results)),
             text=runner.render(results),
-            exit_code=0 if runner.all_passed(results) else 1,
+            exit_code=_golden_exit_code(results),
         )
 
     return Command(run=run, as_json=options.json)

@@ -4,8 +4,6 @@ A file is an `.npz` that loads without pickling; its array `meta_json` holds the
 (`hyper`), the `tolerance` and notes, every other array is an input or an expected output.
 """
 
-import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -13,6 +11,10 @@ from typing import TypeVar
 import numpy as np
 import torch
 from torch import Tensor
+
+from jepawm.border import load_npz
+from jepawm.errors import UserError, show
+from jepawm.strict_json import parse_json
 
 Kind = TypeVar("Kind", bool, int, float, str, list, dict)
 
@@ -62,7 +64,7 @@ class GoldenCase:
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise GoldenError(f"{self.name}: hyper {key!r} = {value!r} is not {kind.__name__}")
+            raise GoldenError(f"{self.name}: hyper {key!r} = {show(value)} is not {kind.__name__}")
         return value
 
     def optional(self, key: str, kind: type[Kind]) -> Kind | None:
@@ -98,16 +100,18 @@ def load_case(path: Path) -> GoldenCase:
         GoldenError: if it is not a golden file; the message says why.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files}
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise GoldenError(f"{path.name} is not a readable .npz file ({error})") from error
+        arrays = load_npz(path)
+    except UserError as error:
+        raise GoldenError(str(error)) from error
     if "meta_json" not in arrays:
         raise GoldenError(f"{path.name} has no array 'meta_json'")
+    text = arrays.pop("meta_json")
+    if text.size != 1 or text.dtype.kind != "U":
+        raise GoldenError(f"{path.name}: meta_json is {text.dtype} {text.shape}, not a text")
     try:
-        meta = json.loads(str(arrays.pop("meta_json")))
-    except json.JSONDecodeError as error:
-        raise GoldenError(f"{path.name}: meta_json is no JSON ({error})") from error
+        meta = parse_json(str(text.item()), where=f"{path.name}: meta_json")
+    except UserError as error:
+        raise GoldenError(str(error)) from error
     if not isinstance(meta, dict) or not isinstance(meta.get("hyper"), dict):
         raise GoldenError(f"{path.name}: meta_json has no object 'hyper'")
     return GoldenCase(
@@ -192,6 +196,8 @@ def _tolerance(meta: dict[str, object], name: str) -> dict[str, float]:
     numbers: dict[str, float] = {}
     for key, value in tolerance.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-            raise GoldenError(f"{name}: tolerance {key!r} = {value!r} is not a number of 0 or more")
+            raise GoldenError(
+                f"{name}: tolerance {key!r} = {show(value)} is not a number of 0 or more"
+            )
         numbers[str(key)] = float(value)
     return numbers

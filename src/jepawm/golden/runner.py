@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
-from jepawm.errors import UserError
+from jepawm.errors import UserError, plain_text
 from jepawm.golden.case import Comparison, GoldenCase, GoldenError, load_case
 
 Check = Callable[[GoldenCase], Sequence[Comparison]]
@@ -39,9 +39,11 @@ _CASE_ERRORS = (
     GoldenError,
     UserError,
     ArithmeticError,
+    AssertionError,
     AttributeError,
     ImportError,
     LookupError,
+    MemoryError,
     OSError,
     RuntimeError,
     TypeError,
@@ -105,7 +107,8 @@ def run(folder: Path) -> list[CaseResult]:
     paths = sorted(folder.rglob("*.npz"))
     if not paths:
         raise UserError(f"{folder} holds no .npz file; give the folder of the golden files")
-    return [run_file(path, name=str(path.relative_to(folder).with_suffix(""))) for path in paths]
+    names = [plain_text(str(path.relative_to(folder).with_suffix(""))) for path in paths]
+    return [run_file(path, name=name) for path, name in zip(paths, names, strict=True)]
 
 
 def run_file(path: Path, *, name: str) -> CaseResult:
@@ -154,6 +157,11 @@ def all_passed(results: Sequence[CaseResult]) -> bool:
     return all(result.verdict == "pass" for result in results)
 
 
+def any_differs(results: Sequence[CaseResult]) -> bool:
+    """Return whether a case was compared and did not pass: a fault of this program, or of the file."""
+    return any(result.verdict == "fail" and result.comparisons for result in results)
+
+
 def _load_check(target: str) -> Check:
     module, function = target.split(":")
     return getattr(import_module(module), function)
@@ -182,7 +190,7 @@ def render(results: Sequence[CaseResult]) -> str:
             row += f"{largest:>9.2g}  {result.worst.excess:>8.2g}  {result.tolerance}"
         lines.append(row.rstrip())
         if result.message:
-            lines.append(f"    {result.message}")
+            lines.append(f"    {plain_text(result.message)}")
     lines.append(", ".join(f"{count} {name}" for name, count in count_verdicts(results).items()))
     return "\n".join(lines)
 

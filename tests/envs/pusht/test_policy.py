@@ -149,8 +149,38 @@ def test_bad_files_are_named(tmp_path: Path):
         with pytest.raises(UserError, match=rf"{name}\.npz"):
             read_demonstrations(tmp_path / f"{name}.npz")
     (tmp_path / "e.npz").write_bytes(path.read_bytes()[:300])
-    with pytest.raises(UserError, match="not a file of Push-T demonstrations"):
+    with pytest.raises(UserError, match=r"e\.npz is damaged or no npz file"):
         read_demonstrations(tmp_path / "e.npz")
+    np.save(tmp_path / "f.npy", np.zeros(3))
+    (tmp_path / "f.npy").rename(tmp_path / "f.npz")
+    with pytest.raises(UserError, match=r"f\.npz is one array"):
+        read_demonstrations(tmp_path / "f.npz")
+
+
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [
+        ("episode_ends", np.array(3)),
+        ("episode_ends", np.array([])),
+        ("episode_ends", np.array([3.0])),
+        ("episode_ends", np.array([-3])),
+        ("episode_ends", np.array([[3]])),
+        ("episode_ends", np.array(["3"])),
+        ("action", np.zeros((3, 2), complex)),
+        ("action", np.full((3, 2), 1e30)),
+        ("action", np.zeros((3, 2), str)),
+        ("state", np.zeros(15)),
+        ("state", np.full((3, 5), -np.inf)),
+    ],
+    ids=str,
+)
+def test_arrays_that_are_no_demonstrations(tmp_path: Path, name: str, rows: np.ndarray):
+    good = {"action": np.zeros((3, 2)), "state": np.zeros((3, 5)), "episode_ends": np.array([3])}
+    np.savez(tmp_path / "a.npz", **good)
+    read_demonstrations(tmp_path / "a.npz")
+    np.savez(tmp_path / "a.npz", **(good | {name: rows}))
+    with pytest.raises(UserError, match=rf"a\.npz: {name} .*the file is damaged"):
+        read_demonstrations(tmp_path / "a.npz")
 
 
 def test_the_published_demonstrations_replay():

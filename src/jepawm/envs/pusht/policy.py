@@ -6,7 +6,6 @@ and pushes the block a little differently each time.
 """
 
 import hashlib
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,6 +13,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
+from jepawm.border import load_npz
 from jepawm.envs.persistence import persistent
 from jepawm.envs.pusht.dynamics import PushTWorld
 from jepawm.envs.pusht.tasks import replay_pusht_tasks, solved
@@ -22,6 +22,8 @@ from jepawm.files import expand_user
 from jepawm.types import Script, Task
 
 _COLUMNS = {"action": 2, "state": 5}
+_FAR_AWAY = 1e4
+"""Pixels; the table has 512."""
 _ACTION_SCALE = 100.0  # pixels per unit of action
 _BLOCK_REACH = (60.0, 452.0)  # where starts keep the block's place, in pixels
 _AGENT_REACH = (10.0, 502.0)  # where moved scenes keep the places asked for, in pixels
@@ -213,26 +215,28 @@ def read_demonstrations(
     path: Path,
 ) -> tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, "n 5"], np.ndarray]:
     """Read places asked for `[n, 2]`, states `[n, 5]` and ends `[demos]` (exclusive), float64."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: np.asarray(file[name]) for name in (*_COLUMNS, "episode_ends")}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise UserError(
-            f"{path} is not a file of Push-T demonstrations ({error}); it needs the arrays action, "
-            "state and episode_ends"
-        ) from error
+    arrays = load_npz(path, (*_COLUMNS, "episode_ends"))
     ends = arrays["episode_ends"]
+    if ends.ndim != 1 or len(ends) == 0 or ends.dtype.kind not in "iu":
+        raise UserError(
+            f"{path}: episode_ends is {ends.dtype} {ends.shape}, not a list of whole numbers; the "
+            "file is damaged"
+        )
+    ends = ends.astype(np.int64)
+    if (np.diff(ends, prepend=0) < 1).any():
+        raise UserError(f"{path}: episode_ends does not rise; the file is damaged")
     for name, width in _COLUMNS.items():
         rows = arrays[name]
-        if rows.ndim != 2 or rows.shape != (int(ends[-1]) if ends.size else 0, width):
+        if rows.shape != (int(ends[-1]), width) or rows.dtype.kind not in "iuf":
             raise UserError(
-                f"{path}: {name} has shape {rows.shape}, but its episodes end at {ends[-1:]} and a "
-                f"row has {width} numbers; the file is damaged"
+                f"{path}: {name} is {rows.dtype} {rows.shape}, but its episodes end at {ends[-1]} "
+                f"and a row has {width} numbers; the file is damaged"
             )
-        if not np.isfinite(rows).all():
-            raise UserError(f"{path}: {name} holds NaN or infinite values; the file is damaged")
-    if ends.ndim != 1 or (np.diff(ends, prepend=0) < 1).any():
-        raise UserError(f"{path}: episode_ends does not rise; the file is damaged")
+        if not np.isfinite(rows).all() or (np.abs(rows) > _FAR_AWAY).any():
+            raise UserError(
+                f"{path}: {name} holds NaN, infinite values or places far off the table; the file "
+                "is damaged"
+            )
     return arrays["action"].astype(np.float64), arrays["state"].astype(np.float64), ends
 
 
