@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 
 from jepawm.data.episodes import EpisodeStore, open_store
 from jepawm.errors import UserError
+from jepawm.files import content_hash
 
 FILES = ["actions.npy", "index.parquet", "pixels.npy", "proprio.npy", "state.npy"]
 
@@ -167,8 +169,94 @@ def test_other_shape_or_pickle_is_refused(store_path: Path, monkeypatch: pytest.
         open_store(store_path)
     np.save(store_path / "actions.npy", np.array([{}]), allow_pickle=True)
     _rewrite(store_path, "actions.npy", monkeypatch)
-    with pytest.raises(UserError, match="altered"):
+    with pytest.raises(UserError, match="damaged or no array of a store"):
         open_store(store_path)
+
+
+def reseal(folder: Path, **changes: object) -> None:
+    """Change a manifest as someone would who makes a store to harm its reader."""
+    content = json.loads((folder / "manifest.json").read_text()) | changes
+    del content["sha256"]
+    content["sha256"] = content_hash(content)
+    (folder / "manifest.json").write_text(json.dumps(content))
+
+
+DIGEST = {"num_bytes": 3, "sha256": "x"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"files": {"../secret": DIGEST}},
+        {"files": {"/etc/hostname": DIGEST}},
+        {"files": {"link": DIGEST}},
+        {"files": {"pipe": DIGEST}},
+        {"files": {"pixels.npy": 3}},
+        {"files": {"pixels.npy": {"num_bytes": "3", "sha256": "x"}}},
+        {"files": ["pixels.npy"]},
+        {"statistics": None},
+        {"statistics": {"action_mean": 3}},
+        {
+            "statistics": {
+                "action_mean": [0.0, "x"],
+                "action_std": [1.0, 1.0],
+                "proprio_mean": None,
+                "proprio_std": None,
+            }
+        },
+        {"num_frames": -1},
+        {"num_frames": 10**30},
+        {"num_frames": "19"},
+        {"image_size": 0},
+        {"image_size": 2.5},
+        {"action_dim": 10**12},
+        {"proprio_dim": 0},
+        {"state_dim": [2]},
+        {"environment": None},
+        {"pixel_encoding": 3},
+        {"settings": []},
+        {"seed": "7"},
+        {"fps": -3},
+        {"fps": "fast"},
+        {"source": "there"},
+        {"source": {"format": 1, "name": "", "sha256": "", "camera": ""}},
+    ],
+    ids=str,
+)
+def test_a_manifest_of_other_values_is_refused(
+    store_path: Path, changes: dict[str, object], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("JEPAWM_DATA", str(store_path.parent / "elsewhere"))
+    (store_path.parent / "secret").write_text("abc")
+    (store_path / "link").symlink_to("../secret")
+    os.mkfifo(store_path / "pipe")
+    reseal(store_path)
+    open_store(store_path)
+    reseal(store_path, **changes)
+    with pytest.raises(UserError, match=str(store_path)):
+        open_store(store_path)
+
+
+def test_a_rate_of_0_of_the_first_versions_is_none(store_path: Path):
+    reseal(store_path, fps=0.0)
+    assert open_store(store_path).manifest.fps is None
+
+
+def test_an_index_of_other_types_is_refused(store_path: Path, monkeypatch: pytest.MonkeyPatch):
+    file = store_path / "index.parquet"
+    table = pq.read_table(file)
+    for name, column in (
+        ("start", pa.array(["0", "6", "15"])),
+        ("num_frames", pa.array([6, None, 4])),
+        ("num_frames", pa.array([6.0, 9.0, 4.0])),
+        ("task", pa.array([1, 2, 3])),
+        ("task", pa.array(["a", None, "b"])),
+    ):
+        kept = table.drop_columns([name]) if name in table.column_names else table
+        pq.write_table(kept.append_column(name, column), file)
+        _rewrite(store_path, file.name, monkeypatch)
+        with pytest.raises(UserError, match=f"{name} is no column of"):
+            open_store(store_path)
 
 
 def test_index_must_agree(store_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -1,6 +1,7 @@
 """The cache of tokens: what is in it, and which are refused."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,16 @@ import torch
 from torch import Tensor
 
 from jepawm.data import features as module
-from jepawm.data.features import FeatureStore, compute_features, open_features
+from jepawm.data.features import (
+    FeatureStore,
+    compute_features,
+    open_features,
+    read_feature_manifest,
+    write_feature_manifest,
+)
 from jepawm.data.windows import Windows
 from jepawm.errors import UserError
+from jepawm.files import content_hash
 from jepawm.types import EncodedObservation
 
 IDENTITY = {"name": "means", "sha256": "1"}
@@ -99,6 +107,60 @@ def test_unfinished_work_of_another_encoder_or_store_is_refused(store, make_stor
     tokens.write_bytes(tokens.read_bytes()[:150])
     with pytest.raises(UserError, match="lost rows"):
         compute(store, path)
+
+
+def test_damaged_unfinished_work_is_not_sealed(store, tmp_path: Path):
+    path = tmp_path / "cache"
+    with pytest.raises(KeyboardInterrupt):
+        compute(store, path, encoder=Means(12))
+    tokens = tmp_path / "cache.partial" / "tokens.npy"
+    good = tokens.read_bytes()
+    tokens.write_bytes(good[:140] + b"????" + good[144:])
+    with pytest.raises(UserError, match=r"tokens\.npy was altered while the cache was unfinished"):
+        compute(store, path)
+    tokens.unlink()
+    tokens.mkdir()
+    with pytest.raises(UserError, match=r"tokens\.npy is a folder"):
+        compute(store, path)
+    tokens.rmdir()
+    tokens.write_bytes(good)
+    assert np.array_equal(compute(store, path).array, compute(store, tmp_path / "whole").array)
+
+
+def test_unfinished_work_of_older_versions_begins_anew(store, tmp_path: Path):
+    path = tmp_path / "cache"
+    with pytest.raises(KeyboardInterrupt):
+        compute(store, path, encoder=Means(12))
+    folder = tmp_path / "cache.partial"
+    write_feature_manifest(folder, replace(read_feature_manifest(folder), done_sha256=None))
+    rest = Means()
+    cache = compute(store, path, encoder=rest)
+    assert 100 - rest.frames_left == 19
+    assert "done_sha256" not in (path / "features.json").read_text()
+    cache.verify()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"num_frames": "19"},
+        {"num_tokens": 0},
+        {"dim": -3},
+        {"num_done": 10**9},
+        {"tokens": 3},
+        {"tokens": {"num_bytes": None, "sha256": ""}},
+        {"encoder": "means"},
+        {"store": None},
+    ],
+    ids=str,
+)
+def test_a_manifest_of_other_values_is_refused(store, tmp_path: Path, changes: dict[str, object]):
+    record = compute(store, tmp_path / "cache").path / "features.json"
+    content = json.loads(record.read_text()) | changes
+    del content["sha256"]
+    record.write_text(json.dumps(content | {"sha256": content_hash(content)}))
+    with pytest.raises(UserError, match=r"features\.json"):
+        open_features(tmp_path / "cache")
 
 
 def test_damage_is_told(store, tmp_path: Path):

@@ -21,9 +21,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from jaxtyping import Float, Int64, UInt8
 
+from jepawm.border import foreign, require_regular
 from jepawm.data.jpeg_frames import JpegFrames
 from jepawm.data.manifest import (
     Manifest,
@@ -34,6 +34,7 @@ from jepawm.data.manifest import (
     column_statistics,
     read_manifest,
 )
+from jepawm.data.recording import read_parquet
 from jepawm.errors import UserError
 from jepawm.files import content_hash, partial_folders
 from jepawm.normalizer import Normalizer
@@ -166,14 +167,15 @@ def _read_index(
     path: Path, manifest: Manifest
 ) -> tuple[Mapping[str, Int64[np.ndarray, " E"]], tuple[str, ...]]:
     file = path / INDEX_NAME
-    try:
-        table = pq.read_table(file)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(f"{file} cannot be read ({error}); collect the store anew") from error
+    table = read_parquet(file)
     missing = sorted(set(INDEX_COLUMNS) - set(table.column_names))
     if missing:
         raise UserError(f"{file} lacks the columns {missing}; collect the store anew")
-    index = {name: np.asarray(table[name], dtype=np.int64) for name in INDEX_COLUMNS}
+    index = {}
+    for name in INDEX_COLUMNS:
+        if not pa.types.is_integer(table[name].type) or table[name].null_count:
+            raise UserError(f"{file}: {name} is no column of whole numbers; collect the store anew")
+        index[name] = np.asarray(table[name], dtype=np.int64)
     lengths, num_actions = index["num_frames"], index["num_actions"]
     padding = lengths - num_actions
     agrees = (
@@ -181,13 +183,18 @@ def _read_index(
         and int(lengths.sum()) == manifest.num_frames
         and int(num_actions.sum()) == manifest.num_actions
         and bool(((padding == 0) | (padding == 1)).all())
+        and int(num_actions.min(initial=1)) > 0
         and np.array_equal(index["start"], np.cumsum(lengths) - lengths)
     )
     if not agrees:
         raise UserError(f"{file} disagrees with the manifest; collect the store anew")
-    if TASK_COLUMN in table.column_names:
-        return index, tuple(table[TASK_COLUMN].to_pylist())
-    return index, ("",) * len(lengths)
+    if TASK_COLUMN not in table.column_names:
+        return index, ("",) * len(lengths)
+    texts = table[TASK_COLUMN]
+    if not pa.types.is_string(texts.type) or texts.null_count:
+        raise UserError(f"{file}: {TASK_COLUMN} is no column of texts; collect the store anew")
+    with foreign(file, "index"):
+        return index, tuple(texts.to_pylist())
 
 
 def _read_pixels(path: Path, manifest: Manifest) -> np.ndarray | JpegFrames:
@@ -200,6 +207,8 @@ def _read_pixels(path: Path, manifest: Manifest) -> np.ndarray | JpegFrames:
             "use a newer jepawm"
         )
     sizes = _read_array(path, "pixel_sizes", (num_frames,), "<i8")
+    if int(sizes.min(initial=1)) < 1:
+        raise UserError(f"{path / 'pixel_sizes.npy'} holds a picture of no bytes; copy it again")
     pictures = _read_array(path, "pixels", (int(sizes.sum()),), "|u1")
     return JpegFrames(
         file=path / "pixels.npy", pictures=pictures, sizes=np.array(sizes), image_size=size
@@ -208,12 +217,9 @@ def _read_pixels(path: Path, manifest: Manifest) -> np.ndarray | JpegFrames:
 
 def _read_array(path: Path, name: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
     file = path / f"{name}.npy"
-    if not file.is_file():
-        raise UserError(f"{file} is missing; copy the store again or collect it anew")
-    try:
-        array = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise UserError(f"{file} is altered ({error}); collect the store anew") from error
+    require_regular(file, "copy the store again or collect it anew")
+    with foreign(file, "array of a store"):
+        array = np.lib.format.open_memmap(file, mode="r")
     if array.shape != shape or array.dtype.str != dtype:
         raise UserError(
             f"{file} holds {array.dtype} {array.shape}, the manifest says {np.dtype(dtype)} "

@@ -7,12 +7,13 @@ Row i belongs to frame i, so one cache serves windows of any length and frameski
 computed the folder is called `<path>.partial`; a computation that was stopped continues there.
 """
 
+import hashlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Protocol, cast, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from jepawm.border import foreign, require_regular
 from jepawm.contracts import Encoder
 from jepawm.data.episodes import EpisodeStore
 from jepawm.data.manifest import (
@@ -30,10 +32,11 @@ from jepawm.data.manifest import (
     check_opened,
     check_size,
     digest_file,
+    read_digest,
     read_sealed,
     sealed_text,
 )
-from jepawm.data.writer import ArrayFile
+from jepawm.data.writer import HEADER_BYTES, ArrayFile
 from jepawm.errors import UserError
 from jepawm.files import (
     partial_path,
@@ -43,6 +46,7 @@ from jepawm.files import (
     telling_full_disk,
     write_whole,
 )
+from jepawm.strict_json import entry, optional_entry
 
 FEATURES_NAME = "features.json"
 TOKEN_DTYPE = "<f2"
@@ -70,6 +74,8 @@ class FeatureManifest:
     """Frames encoded so far; all of them once the cache is complete."""
     tokens: FileDigest | None
     """Size and hash of `tokens.npy`; None while it is written."""
+    done_sha256: str | None = None
+    """SHA-256 of the rows that are done; None once the cache is complete."""
 
     @property
     def bytes_per_frame(self) -> int:
@@ -78,7 +84,10 @@ class FeatureManifest:
 
     def to_text(self) -> str:
         """Return the JSON text, closed by the hash of its own content."""
-        return sealed_text(asdict(self), kind=_kind())
+        content = asdict(self)
+        if self.done_sha256 is None:
+            del content["done_sha256"]
+        return sealed_text(content, kind=_kind())
 
 
 def _kind() -> SealedKind:
@@ -87,16 +96,32 @@ def _kind() -> SealedKind:
         version=1,
         folder="a feature cache",
         names=frozenset(field.name for field in fields(FeatureManifest)),
+        later=frozenset({"done_sha256"}),
         remedy=REMEDY,
     )
 
 
 def read_feature_manifest(folder: Path) -> FeatureManifest:
     """Read and check `features.json` of a cache, complete or unfinished."""
-    content = cast(dict, read_sealed(folder / FEATURES_NAME, kind=_kind()))
-    if content["tokens"] is not None:
-        content["tokens"] = FileDigest(**content["tokens"])
-    return FeatureManifest(**content)
+    path = folder / FEATURES_NAME
+    content = read_sealed(path, kind=_kind())
+    at = {"where": path, "remedy": REMEDY}
+    tokens = optional_entry(content, "tokens", dict, **at)
+    manifest = FeatureManifest(
+        encoder=entry(content, "encoder", dict, **at),
+        store=entry(content, "store", str, **at),
+        frames_sha256=entry(content, "frames_sha256", str, **at),
+        num_frames=entry(content, "num_frames", int, **at),
+        num_tokens=entry(content, "num_tokens", int, **at),
+        dim=entry(content, "dim", int, **at),
+        num_done=entry(content, "num_done", int, **at),
+        tokens=None if tokens is None else read_digest(tokens, path, remedy=REMEDY),
+        done_sha256=optional_entry(content, "done_sha256", str, **at),
+    )
+    sizes = (manifest.num_frames, manifest.num_tokens, manifest.dim)
+    if min(sizes) < 1 or not 0 <= manifest.num_done <= manifest.num_frames:
+        raise UserError(f"{path} was altered: {sizes} is no shape of tokens; {REMEDY}")
+    return manifest
 
 
 def write_feature_manifest(folder: Path, manifest: FeatureManifest) -> None:
@@ -107,6 +132,7 @@ def write_feature_manifest(folder: Path, manifest: FeatureManifest) -> None:
 _TOKENS_NAME = "tokens.npy"
 _BATCH = 32
 """Frames encoded at a time."""
+_PIECE = 2**24
 _FLUSH_EVERY = 256
 """Frames between two notes of the progress of the computation; a multiple of the batch."""
 _LOG = logging.getLogger(__name__)
@@ -171,10 +197,8 @@ def open_features(path: Path) -> FeatureStore:
     if manifest.tokens is None:
         raise UserError(f"{path} is an unfinished feature cache; {REMEDY}")
     check_opened(file, manifest.tokens)
-    try:
-        array = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise UserError(f"{file} is altered ({error}); {REMEDY}") from error
+    with foreign(file, "array of features"):
+        array = np.lib.format.open_memmap(file, mode="r")
     shape = (manifest.num_frames, manifest.num_tokens, manifest.dim)
     if array.shape != shape or array.dtype.str != TOKEN_DTYPE:
         raise UserError(
@@ -218,7 +242,14 @@ def compute_features(
     )
     folder = partial_path(path)
     if (folder / FEATURES_NAME).exists():
-        manifest = _found_unfinished(folder, store=store, require_same=require_same)
+        found = _found_unfinished(folder, store=store, require_same=require_same)
+        if (found.num_frames, found.num_tokens, found.dim) != (
+            manifest.num_frames,
+            manifest.num_tokens,
+            manifest.dim,
+        ):
+            raise UserError(f"{folder} holds tokens of another shape; {REMEDY}")
+        manifest = found
         _LOG.warning("continuing %s: %d frames are there", folder, manifest.num_done)
     missing = manifest.bytes_per_frame * (manifest.num_frames - manifest.num_done)
     require_free_bytes(path, num_bytes=missing)
@@ -236,7 +267,8 @@ def compute_features(
             write_feature_manifest(folder, part)
         digest = digest_file(folder / _TOKENS_NAME)
         write_feature_manifest(
-            folder, replace(manifest, num_done=manifest.num_frames, tokens=digest)
+            folder,
+            replace(manifest, num_done=manifest.num_frames, tokens=digest, done_sha256=None),
         )
         publish_folder(folder, path)
     return open_features(path)
@@ -258,6 +290,7 @@ def _encode_all(
 ) -> Iterator[FeatureManifest]:
     """Append the tokens that are missing; gives the manifest whenever a piece is on the disk."""
     done = manifest.num_done
+    rows_hash = _hash_of_done(folder, manifest)
     file = ArrayFile(
         folder / _TOKENS_NAME,
         row_shape=(manifest.num_tokens, manifest.dim),
@@ -275,9 +308,28 @@ def _encode_all(
                     "train without a feature cache (data.feature_cache None)"
                 )
             file.append(tokens.numpy())
+            rows_hash.update(tokens.numpy().tobytes())
             if file.num_rows % _FLUSH_EVERY == 0 or file.num_rows == manifest.num_frames:
                 file.flush()
-                yield replace(manifest, num_done=file.num_rows)
+                yield replace(manifest, num_done=file.num_rows, done_sha256=rows_hash.hexdigest())
+
+
+def _hash_of_done(folder: Path, manifest: FeatureManifest) -> "hashlib._Hash":
+    """Hash the rows that are there, and compare them with what was noted of them."""
+    found = hashlib.sha256()
+    file = folder / _TOKENS_NAME
+    if manifest.num_done == 0:
+        return found
+    require_regular(file, REMEDY)
+    left = manifest.num_done * manifest.bytes_per_frame
+    with file.open("rb") as stream:
+        stream.seek(HEADER_BYTES)
+        while left and (piece := stream.read(min(left, _PIECE))):
+            found.update(piece)
+            left -= len(piece)
+    if left == 0 and found.hexdigest() != manifest.done_sha256:
+        raise UserError(f"{file} was altered while the cache was unfinished; {REMEDY}")
+    return found
 
 
 def _found_unfinished(
@@ -285,6 +337,11 @@ def _found_unfinished(
 ) -> FeatureManifest:
     """Return the progress of an unfinished cache of the same encoder and frames."""
     manifest = read_feature_manifest(folder)
+    if manifest.num_done and manifest.done_sha256 is None:
+        _LOG.warning(
+            "%s was begun by an older version, which noted no hash; it begins anew", folder
+        )
+        manifest = replace(manifest, num_done=0)
     require_same(manifest.encoder, f"the unfinished feature cache {folder}")
     _require_same_frames(folder, manifest, frames_hash(store), store=store.path)
     return manifest

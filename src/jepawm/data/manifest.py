@@ -12,12 +12,15 @@ from typing import cast
 import numpy as np
 from jaxtyping import Float
 
-from jepawm.errors import UserError
+from jepawm.border import inside
+from jepawm.errors import UserError, show
 from jepawm.files import content_hash, hash_file
+from jepawm.strict_json import entry, expect, optional_entry, read_json
 
 MANIFEST_NAME = "manifest.json"
 _REMEDY = "copy the store again or collect it anew"
 _HASHED_WHEN_OPENED = 2 * 2**30
+_MOST = 2**48
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,24 +121,30 @@ class SealedKind:
 
 def sealed_text(content: Mapping[str, object], *, kind: SealedKind) -> str:
     """Return the JSON text of a file, closed by the hash of its own content."""
-    sealed = {"format": kind.format, "version": kind.version, **content}
+    sealed = cast(dict, _whole({"format": kind.format, "version": kind.version, **content}))
     sealed["sha256"] = content_hash(sealed)
     return json.dumps(sealed, indent=2, allow_nan=False) + "\n"
+
+
+def _whole(value: object) -> object:
+    """Return JSON values whose texts can be read again: half a character becomes its code."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, Mapping):
+        return {_whole(key): _whole(item) for key, item in value.items()}
+    return [_whole(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def read_sealed(path: Path, *, kind: SealedKind) -> dict[str, object]:
     """Read a sealed file and check it; returns its fields without format, version and hash."""
     if not path.is_file():
         raise UserError(f"{path.parent} is not {kind.folder}: it has no {path.name}")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path} is truncated or altered ({error}); {kind.remedy}") from error
+    content = read_json(path, what="manifest", remedy=kind.remedy)
     if not isinstance(content, dict) or content.get("format") != kind.format:
         raise UserError(f"{path} is not the manifest of {kind.folder}; check the folder")
     if content.get("version") != kind.version:
         raise UserError(
-            f"{path} has format version {content.get('version')!r}, this jepawm reads "
+            f"{path} has format version {show(content.get('version'))}, this jepawm reads "
             f"{kind.version}; use the jepawm that wrote it, or {kind.remedy}"
         )
     expected = content.pop("sha256", None)
@@ -159,12 +168,103 @@ def _kind() -> SealedKind:
 
 def read_manifest(folder: Path) -> Manifest:
     """Read and check `manifest.json` of a store."""
-    content = cast(dict, read_sealed(folder / MANIFEST_NAME, kind=_kind()))
-    content["statistics"] = Statistics(**content["statistics"])
-    if content.get("source") is not None:
-        content["source"] = ImportedFrom(**content["source"])
-    content["files"] = {name: FileDigest(**digest) for name, digest in content["files"].items()}
-    return Manifest(**content)
+    path = folder / MANIFEST_NAME
+    content = read_sealed(path, kind=_kind())
+    at = {"where": path, "remedy": _REMEDY}
+    action_dim = _count(content, "action_dim", path)
+    proprio_dim = _optional_count(content, "proprio_dim", path)
+    return Manifest(
+        environment=entry(content, "environment", str, **at),
+        num_episodes=_count(content, "num_episodes", path),
+        num_frames=_count(content, "num_frames", path),
+        num_actions=_count(content, "num_actions", path),
+        image_size=_count(content, "image_size", path),
+        pixel_encoding=entry(content, "pixel_encoding", str, **at),
+        action_dim=action_dim,
+        proprio_dim=proprio_dim,
+        state_dim=_optional_count(content, "state_dim", path),
+        statistics=_statistics(
+            entry(content, "statistics", dict, **at),
+            path,
+            action_dim=action_dim,
+            proprio_dim=proprio_dim,
+        ),
+        seed=optional_entry(content, "seed", int, **at),
+        settings=entry(content, "settings", dict, **at),
+        files=_digests(entry(content, "files", dict, **at), folder),
+        fps=_rate(content, path),
+        source=_source(optional_entry(content, "source", dict, **at), path),
+    )
+
+
+def _count(content: Mapping[str, object], name: str, path: Path) -> int:
+    count = entry(content, name, int, where=path, remedy=_REMEDY)
+    if not 0 < count < _MOST:
+        raise UserError(f"{path}: {name} is {count}; {_REMEDY}")
+    return count
+
+
+def _optional_count(content: Mapping[str, object], name: str, path: Path) -> int | None:
+    return None if content.get(name) is None else _count(content, name, path)
+
+
+def _rate(content: Mapping[str, object], path: Path) -> float | None:
+    fps = optional_entry(content, "fps", float, where=path, remedy=_REMEDY)
+    if fps is not None and fps < 0:
+        raise UserError(f"{path}: fps is {fps:g}, no rate; {_REMEDY}")
+    return fps or None  # the first versions wrote 0 where a video does not say
+
+
+def _statistics(
+    content: Mapping[str, object], path: Path, *, action_dim: int, proprio_dim: int | None
+) -> Statistics:
+    widths = {"action_mean": action_dim, "action_std": action_dim}
+    widths |= (
+        {} if proprio_dim is None else {"proprio_mean": proprio_dim, "proprio_std": proprio_dim}
+    )
+    columns = {name: _numbers(content, name, path, width=width) for name, width in widths.items()}
+    return Statistics(
+        action_mean=columns["action_mean"],
+        action_std=columns["action_std"],
+        proprio_mean=columns.get("proprio_mean"),
+        proprio_std=columns.get("proprio_std"),
+    )
+
+
+def _numbers(content: Mapping[str, object], name: str, path: Path, *, width: int) -> list[float]:
+    rows = entry(content, name, list, where=path, remedy=_REMEDY)
+    numbers = [expect(one, float, where=path, field=name, remedy=_REMEDY) for one in rows]
+    if len(numbers) != width or (name.endswith("_std") and min(numbers, default=0) < 0):
+        raise UserError(f"{path}: {name} is not {width} numbers, 0 or more for _std; {_REMEDY}")
+    return numbers
+
+
+def _source(content: Mapping[str, object] | None, path: Path) -> ImportedFrom | None:
+    if content is None:
+        return None
+    names = [field.name for field in fields(ImportedFrom)]
+    texts = {name: entry(content, name, str, where=path, remedy=_REMEDY) for name in names}
+    return ImportedFrom(**texts)
+
+
+def _digests(content: Mapping[str, object], folder: Path) -> dict[str, FileDigest]:
+    """Check names and digests of files; a name leads nowhere else."""
+    path = folder / MANIFEST_NAME
+    digests = {}
+    for name, value in content.items():
+        inside(folder, name, field="files", file=path)
+        digests[name] = read_digest(
+            expect(value, dict, where=path, field=name, remedy=_REMEDY), path, remedy=_REMEDY
+        )
+    return digests
+
+
+def read_digest(content: Mapping[str, object], path: Path, *, remedy: str) -> FileDigest:
+    """Read size and hash of a file, as another file says them."""
+    return FileDigest(
+        num_bytes=entry(content, "num_bytes", int, where=path, remedy=remedy),
+        sha256=entry(content, "sha256", str, where=path, remedy=remedy),
+    )
 
 
 def digest_file(path: Path) -> FileDigest:

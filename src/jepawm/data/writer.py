@@ -43,7 +43,8 @@ _DTYPES = {
     "proprio": "<f4",
     "state": "<f8",
 }
-_HEADER_BYTES = 128
+HEADER_BYTES = 128
+"""Bytes before the first row of an array on the disk."""
 _RAW_UP_TO = 128
 """Largest frames, in pixels a side, that are stored raw unless it is said otherwise."""
 
@@ -284,7 +285,7 @@ class ArrayFile:
         how = os.O_CREAT | os.O_EXCL if keep_rows is None else 0
         self._descriptor = os.open(path, os.O_WRONLY | how | _binary(), 0o644)
         if keep_rows is not None:
-            size = _HEADER_BYTES + keep_rows * math.prod(row_shape) * self.dtype.itemsize
+            size = HEADER_BYTES + keep_rows * math.prod(row_shape) * self.dtype.itemsize
             if os.fstat(self._descriptor).st_size < size:
                 self.discard()
                 raise UserError(
@@ -325,7 +326,7 @@ class ArrayFile:
     def _header(self) -> bytes:
         shape = (self.num_rows, *self.row_shape)
         text = f"{{'descr': {self.dtype.str!r}, 'fortran_order': False, 'shape': {shape!r}, }}"
-        body = text.ljust(_HEADER_BYTES - 11) + "\n"
+        body = text.ljust(HEADER_BYTES - 11) + "\n"
         return b"\x93NUMPY\x01\x00" + len(body).to_bytes(2, "little") + body.encode("ascii")
 
     def _write(self, data: memoryview) -> None:
