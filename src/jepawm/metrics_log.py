@@ -19,8 +19,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from jepawm.errors import UserError
+from jepawm.border import foreign, require_regular
+from jepawm.errors import UserError, show
 from jepawm.files import write_whole
+from jepawm.strict_json import parse_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -332,12 +334,9 @@ def _duration(seconds: float) -> str:
 
 def _whole_lines(path: Path) -> list[str]:
     """Return the lines that end in a newline; the rest is what a killed process left."""
-    try:
+    require_regular(path, "`jepawm train RECIPE --out RUN` writes it")
+    with foreign(path, "log of metrics"):
         text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise UserError(
-            f"cannot read {path}: {error.strerror}; `jepawm train RECIPE --out RUN` writes it"
-        ) from error
     return text.split("\n")[:-1]
 
 
@@ -347,15 +346,14 @@ def _rewrite(path: Path, lines: list[str]) -> None:
 
 
 def _parse(line: str, where: str) -> dict[str, int | float]:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{where}: not JSON ({error.msg}); delete this line") from error
+    row = parse_json(line, where=where, remedy="delete this line")
     if not isinstance(row, dict) or type(row.get("step")) is not int:
         raise UserError(f'{where}: no object with a whole number "step"; delete this line')
     numbers: dict[str, int | float] = {}
     for key, value in row.items():
         if isinstance(value, bool) or not isinstance(value, int | float | None):
-            raise UserError(f"{where}: {key!r} is {value!r}, not a number; delete this line")
+            raise UserError(
+                f"{where}: {show(key)} is {show(value)}, not a number; delete this line"
+            )
         numbers[key] = math.nan if value is None else value
     return numbers

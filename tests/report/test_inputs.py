@@ -13,7 +13,7 @@ NUM_TASKS = 3
         ("experiment.json", "{", "truncated or altered"),
         ("experiment.json", "[]", "not an object"),
         ("results.json", "{}", "env"),
-        ("metrics.jsonl", "what\n", "not JSON"),
+        ("metrics.jsonl", "what\n", "truncated or altered"),
         ("rollouts.npz", "not a zip", "damaged or no npz file"),
         ("experiment.json", '{"recipe": "\\ud800"}', "surrogates not allowed"),
         ("experiment.json", "[" * 100_000, "nested too deep"),

@@ -71,6 +71,25 @@ def test_what_is_there_is_opened_without_a_lock(tmp_path: Path, monkeypatch: pyt
         collect_run("wall", data=DATA, out=None, data_root=tmp_path, processes=1)
 
 
+def test_recordings_that_changed_are_imported_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    source = tmp_path / "source"
+    source.mkdir()
+    experiment = Experiment(env="recordings", data=DataConfig(image_size=8))
+
+    def first_action(value: float) -> float:
+        frames, actions = np.zeros((9, 8, 8, 3), np.uint8), np.full((9, 2), value, np.float32)
+        np.savez(source / "episode.npz", frames=frames, actions=actions)
+        chosen = use_recordings(experiment, source, data_root=tmp_path)
+        return float(find_or_collect(chosen.env, chosen.data, data_root=tmp_path).actions[0, 0])
+
+    for value in (1.0, 2.0, 3.0, 2.0, 1.0):  # files of the same names and sizes
+        assert first_action(value) == value
+    assert len(list(tmp_path.glob("source-8px-*"))) == 3
+    monkeypatch.setattr("jepawm.runs.datasets._HASHED_ALWAYS", 0)
+    assert first_action(4.0) == 4.0
+    assert first_action(1.0) == 1.0
+
+
 @pytest.mark.slow
 def test_a_killed_collection_of_two_processes_goes_on(tmp_path: Path, project_root: Path):
     path = os.pathsep.join([str(project_root / "src"), os.environ.get("PYTHONPATH", "")])

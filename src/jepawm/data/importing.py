@@ -73,6 +73,8 @@ def import_source(
             f"--image-size {options.image_size}: frames need a side of at least 1 pixel"
         )
     step = frame_step(source.fps, requirements.fps)
+    with foreign(source.path, f"{source.format} data set"):  # its files may go while we look
+        origin = imported_from(source)
     problems: list[Problem] = []
     num_skipped = 0
     writer = EpisodeWriter(
@@ -82,7 +84,7 @@ def import_source(
         settings={**asdict(options), **asdict(requirements), **asdict(read_options)},
         pixels=options.pixels,
         fps=None if source.fps is None else source.fps / step,
-        source=imported_from(source),
+        source=origin,
     )
     with writer:
         for examined in track(
@@ -171,6 +173,6 @@ def imported_from(source: Source) -> ImportedFrom:
     return ImportedFrom(
         format=source.format,
         name=plain_text(source.path.resolve().name),
-        sha256=hashlib.sha256("".join(lines).encode()).hexdigest(),
+        sha256=hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest(),
         camera=plain_text(source.camera),
     )

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import torch
 
+from jepawm.border import foreign
 from jepawm.collection import collect, new_policy
 from jepawm.contracts import BuildsEncoder
 from jepawm.data.checking import Requirements
 from jepawm.data.episodes import EpisodeStore, open_store
 from jepawm.data.features import FeatureStore, compute_features, open_features
 from jepawm.data.formats import open_source
-from jepawm.data.importing import ImportOptions, import_source
+from jepawm.data.importing import ImportOptions, import_source, imported_from
 from jepawm.data.manifest import MANIFEST_NAME, content_hash
 from jepawm.data.recording import ReadOptions, Source
 from jepawm.envs import POLICIES, RECORDINGS
@@ -29,6 +30,9 @@ from jepawm.processes import from_first, together
 
 AUTO = "auto"
 """The value of `data.feature_cache` that puts the cache next to the store."""
+_HASHED_ALWAYS = 2 * 2**30
+"""Bytes of recordings that are compared with their import each time (about 1 s per GB)."""
+_LONGEST_NAME = 200
 _LOG = logging.getLogger(__name__)
 _NO_RECORDINGS = (
     "this recipe trains on your recordings: name them by --data, a LeRobot data set, a store or "
@@ -154,9 +158,16 @@ def use_recordings(experiment: Experiment, path: Path, *, data_root: Path) -> Ex
 
 def _find_or_import(path: Path, data: DataConfig, *, data_root: Path) -> EpisodeStore:
     source = open_source(path, name=None, options=ReadOptions())
-    out = data_root / f"{path.resolve().name}-{data.image_size}px-{_fingerprint(source)}"
-    if out.exists():  # no lock: the data root may be one to read only
-        return open_store(out)
+    stem = f"{path.resolve().name[:_LONGEST_NAME]}-{data.image_size}px"
+    with foreign(path, f"{source.format} data set"):
+        out = data_root / f"{stem}-{_fingerprint(source)}"
+        store = open_store(out) if out.exists() else None
+        if store is not None and not _is_import_of(source, store):
+            _LOG.info("%s has changed since it was imported into %s", path, out)
+            out = data_root / f"{stem}-{imported_from(source).sha256[:8]}"
+            store = open_store(out) if out.exists() else None
+    if store is not None:  # no lock: the data root may be one to read only
+        return store
     with alone(out):
         if out.exists():  # while this process waited
             return open_store(out)
@@ -178,7 +189,23 @@ def _fingerprint(source: Source) -> str:
         f"{Path(os.path.relpath(file, root)).as_posix()} {file.stat().st_size}\n"
         for file in source.files
     )
-    return hashlib.sha256("".join(lines).encode()).hexdigest()[:8]
+    return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()[:8]
+
+
+def _is_import_of(source: Source, store: EpisodeStore) -> bool:
+    """Return whether a store was imported from files of the present content.
+
+    Above 2 GiB the files are hashed only if the disk says that one changed after the import.
+    """
+    imported = store.manifest.source
+    stats = [file.stat() for file in source.files]
+    if imported is None or (
+        sum(one.st_size for one in stats) > _HASHED_ALWAYS
+        and max(max(one.st_mtime_ns, one.st_ctime_ns) for one in stats)
+        < (store.path / MANIFEST_NAME).stat().st_mtime_ns
+    ):
+        return True
+    return imported.sha256 == imported_from(source).sha256
 
 
 def find_or_compute_features(

@@ -1,6 +1,5 @@
 """`jepawm import`: checkpoints of other projects become checkpoints of this library."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from jepawm.hub.decoders import import_decoder
 from jepawm.hub.imports import Imported, import_dino_wm, import_jepa_wms, import_vjepa2_ac
 from jepawm.hub.released import DECODERS, RELEASED
 from jepawm.normalizer import Normalizer
+from jepawm.strict_json import read_json
 
 Project = Literal["jepa-wms", "dino-wm", "vjepa2-ac"]
 
@@ -122,10 +122,7 @@ def _details(imported: Imported) -> ImportedModel:
 
 
 def _statistics(path: Path, *, like: Normalizer) -> Normalizer:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"cannot read --statistics {path} ({error}); give a JSON file") from error
+    data = read_json(path, what="file of statistics", remedy="give a JSON file to --statistics")
     if not isinstance(data, dict):
         raise UserError(
             f"--statistics {path} holds no JSON object with action_mean, action_std, ..."
