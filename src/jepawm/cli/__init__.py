@@ -17,10 +17,26 @@ from jepawm.cli.inspect import prepare_check, prepare_list, prepare_report
 from jepawm.cli.output import print_json
 from jepawm.cli.parsing import Command
 from jepawm.cli.train import prepare_collect, prepare_import, prepare_train
-from jepawm.errors import UserError
+from jepawm.errors import UserError, plain_text
 from jepawm.launch import follow_launcher, read_launch, run_processes
 
-_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
+_CHECK, _CHOOSE = "check the path", "choose another folder (--out, --data-root)"
+_REMEDIES: Mapping[int, str] = {
+    errno.ENOSPC: f"free some space or {_CHOOSE}",
+    errno.EDQUOT: f"free some space or {_CHOOSE}",
+    errno.EFBIG: f"raise `ulimit -f`, or {_CHOOSE}",
+    errno.EACCES: f"ask for the right to use it, or {_CHOOSE}",
+    errno.EPERM: f"ask for the right to use it, or {_CHOOSE}",
+    errno.EROFS: _CHOOSE,
+    errno.ENOENT: f"{_CHECK}; files that were there may have been removed meanwhile",
+    errno.ENAMETOOLONG: "give a shorter path",
+    errno.ELOOP: "its links lead in a circle; give the path that is meant",
+    errno.EMFILE: "raise `ulimit -n`",
+    errno.EIO: "its disk fails; copy what is on it to another",
+}
+"""What to do about an error of the operating system, by its number."""
+_SHOWN = 300
+"""Characters of a path that messages show."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     follow_launcher()
     try:
         words = list(sys.argv[1:] if argv is None else argv)
+        _check_words(words)
         _look_here(words)
         code = _dispatch(words)
         sys.stdout.flush()
@@ -69,17 +86,43 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        if error.errno not in _DISK_ERRORS:
+        if error.errno is None:  # no answer of the operating system, but a fault of a library
             raise
-        return _complain(f"{error}; free some space or choose another folder (--out, --data-root)")
+        return _complain(_refusal(error))
     return code
+
+
+def _refusal(error: OSError) -> str:
+    """Say which path the operating system refuses, why, and what to do."""
+    named = [
+        os.fsdecode(one)
+        for one in (error.filename, error.filename2)
+        if isinstance(one, str | bytes)
+    ]
+    paths = " and ".join(plain_text(one[:_SHOWN]) for one in named)
+    reason = plain_text(error.strerror or type(error).__name__)
+    remedy = _REMEDIES.get(error.errno or 0, f"{_CHECK}, or {_CHOOSE}")
+    return f"{paths}: {reason}; {remedy}" if paths else f"{reason}; {remedy}"
+
+
+def _check_words(words: Sequence[str]) -> None:
+    """Refuse what can be neither a path nor a text: it would fail somewhere after all the work."""
+    for word in words:
+        if not word or (word.startswith("--") and word.endswith("=")):
+            name = plain_text(word[:-1]) or "an argument"
+            raise UserError(f"{name} is empty; give a value, or leave it out")
+        if "\0" in word:
+            raise UserError(f"{plain_text(word)} holds a null character; leave it out")
+        if any("\ud800" <= one <= "\udfff" for one in word):
+            raise UserError(
+                f"{plain_text(word)} is no UTF-8 text; rename the file or folder (as by `mv`)"
+            )
 
 
 def _look_here(argv: Sequence[str]) -> None:
     """Let `my_module:MyPlanner` be found in this folder; last, so that it hides nothing."""
-    here = str(Path.cwd())
     named = any(":" in word or word == "--trust" for word in argv)
-    if named and here not in sys.path:
+    if named and (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)
 
 

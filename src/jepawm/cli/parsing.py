@@ -1,7 +1,9 @@
 """Parse a command line in stages: names of parts first, then the fields of the parts they name."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, make_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, make_dataclass, replace
+from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 import tyro
@@ -64,7 +66,26 @@ def parse(
         description=description,
         config=(tyro.conf.AvoidSubcommands,),
     )
-    return parsed.options, {name: getattr(parsed, name or "root") for name in parts}
+    chosen = {name: getattr(parsed, name or "root") for name in parts}
+    return _with_names(parsed.options), chosen
+
+
+def _with_names(options: Options) -> Options:
+    """Return options whose folders have names of their own: `.` and `..` are written out.
+
+    What is written beside a folder first is called after it.
+    """
+    changed: dict[str, object] = {}
+    for one in fields(options):  # pyright: ignore[reportArgumentType]
+        value = getattr(options, one.name)
+        if not isinstance(value, Path) and (one.name != "source" or not isinstance(value, str)):
+            continue
+        if Path(value).name in ("", ".."):
+            path = Path(os.path.abspath(value))  # noqa: PTH100 - no links are followed
+            if not path.name and one.name == "out":
+                raise UserError(f"--out {path} is the root of the disk; give a folder below it")
+            changed[one.name] = type(value)(path)
+    return replace(options, **changed) if changed else options  # pyright: ignore[reportArgumentType]
 
 
 def take_option(name: str, argv: Sequence[str]) -> tuple[str | None, list[str]]:
