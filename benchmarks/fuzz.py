@@ -16,6 +16,7 @@ import json
 import multiprocessing
 import re
 import shutil
+import stat
 import sys
 import tempfile
 import time
@@ -180,8 +181,13 @@ def _keep(outcome: Outcome, folder: Path, keep: Path) -> None:
 
 
 def _irregular(folder: str, names: list[str]) -> list[str]:
-    paths = {name: Path(folder) / name for name in names}
-    return [n for n, path in paths.items() if not (path.is_file() or path.is_dir())]
+    """Name what cannot be copied: links are kept as links."""
+    return [
+        name
+        for name in names
+        if stat.S_IFMT((Path(folder) / name).lstat().st_mode)
+        not in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK)
+    ]
 
 
 def _summarize(outcomes: Sequence[Outcome], *, seconds: float) -> None:

@@ -17,7 +17,7 @@ from jepawm.cli import main
 
 TRAIN = (
     "train wall --device cpu --optim.num-steps 1 --optim.batch-size 4 --optim.warmup-steps 1 "
-    "--loop.log-every 1 --loop.validate-every 1 --data.num-episodes 12 --data.episode-steps 20 "
+    "--loop.log-every 1 --loop.validate-every 1 --data.num-episodes 12 --data.episode-steps 40 "
     "--data.image-size 16 --encoder.image-size 16 --encoder.dim 8 --predictor.depth 1 "
     "--predictor.num-heads 2 --predictor.visual-dim 16 --planner.num-samples 4 "
     "--planner.num-elites 2 --planner.num-iterations 1 --processes 1"
@@ -288,10 +288,11 @@ def valid(
     recordings.mkdir()
     golden.mkdir()
     for episode in range(3):
+        generator = np.random.default_rng(episode)
         np.savez(
             recordings / f"{episode}.npz",
-            frames=np.full((21, 16, 16, 3), episode, np.uint8),
-            actions=np.random.default_rng(episode).normal(size=(21, 2)).astype(np.float32),
+            frames=generator.integers(256, size=(41, 16, 16, 3), dtype=np.uint8),
+            actions=generator.normal(size=(41, 2)).astype(np.float32),
             fps=np.array(10),
         )
     cases = project_root / "tests" / "golden" / "cases"
