@@ -1,0 +1,62 @@
+"""Every case of ../shared/faults, where it lies beside the repository, ends as its README says."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FAULTS = ROOT.parent / "shared" / "faults"
+CASES = sorted(file.parent.name for file in FAULTS.glob("*/run.sh"))
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not CASES, reason="there is no ../shared/faults"),
+]
+TAKEN = {
+    "broken_plugin_breaks_import",
+    "report_metrics_1e308",
+    "report_results_scale_1e308",
+    "report_rollouts_cost_1e308",
+}
+"""Cases whose command does its work all the same."""
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Path:
+    """Return the path of a `jepawm` of this source, with a `python` beside it."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name, words in (("jepawm", "-m jepawm"), ("python", "")):
+        script = folder / name
+        path = f'"{ROOT / "src"}${{PYTHONPATH:+:$PYTHONPATH}}"'
+        script.write_text(
+            f'#!/bin/bash\nexport PYTHONPATH={path}\nexec "{sys.executable}" {words} "$@"\n'
+        )
+        script.chmod(0o755)
+    return folder / "jepawm"
+
+
+@pytest.mark.parametrize("case", CASES or ["none"])
+def test_case_ends_as_it_should(case: str, tmp_path: Path, command: Path):
+    for name in (case, "_secret"):
+        shutil.copytree(FAULTS / name, tmp_path / name)
+    subprocess.run(["chmod", "-R", "u+w", str(tmp_path)], check=True)  # the cases are read-only
+    done = subprocess.run(
+        ["bash", str(tmp_path / case / "run.sh")],
+        env={"JEPAWM": str(command), "PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(tmp_path)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=600,
+        check=False,
+    )
+    said = done.stdout + done.stderr
+    assert "fault of the program" not in said
+    assert "Traceback" not in said
+    assert not re.search(r"\brc=(1|124|137)\b", said), said
+    codes = {int(code) for code in re.findall(r"exit code (\d+)", done.stdout)}
+    assert codes <= {0 if case in TAKEN else 2, *({1} if case.startswith("golden") else ())}, said
