@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from jepawm.errors import UserError
+from jepawm.errors import UserError, plain_text
 
 PARTIAL_MARK = ".partial-"
 """Part of the name of a folder that is being written."""
@@ -270,7 +270,9 @@ def data_root(path: Path | None) -> Path:
     if path is not None:
         return expand_user(path)
     configured = os.environ.get("JEPAWM_DATA", "")
-    return expand_user(Path(configured)) if configured else cache_folder() / "jepawm"
+    folder = expand_user(Path(configured)) if configured else cache_folder() / "jepawm"
+    require_utf8(str(folder))
+    return folder
 
 
 def cache_folder() -> Path:
@@ -311,6 +313,16 @@ def is_only_mine(path: Path) -> bool:
     found = path.lstat()
     is_link = stat.S_ISLNK(found.st_mode)
     return found.st_uid == os.getuid() and not is_link and not found.st_mode & stat.S_IWOTH
+
+
+def require_utf8(name: str) -> None:
+    """Refuse the name of a file or folder that is no text: libraries below take no other."""
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"{plain_text(name)} is no UTF-8 text; rename the file or folder"
+        ) from error
 
 
 def expand_user(path: Path) -> Path:

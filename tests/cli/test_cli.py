@@ -1,5 +1,6 @@
 """The command line: help, exit codes, messages and JSON."""
 
+import errno
 import json
 import os
 import subprocess
@@ -68,6 +69,13 @@ def test_help_does_not_wait_for_torch(argv: list[str]):
         (["eval", "wall", "--preset", "fats"], "unknown preset 'fats' (known: paper, fast,"),
         (["eval", "wall", "--preset", "fast", "--planner", "cem"], "give one of them"),
         (["check", "golden", "no/such/folder"], "no/such/folder is not a folder"),
+        (["report", ""], "an argument is empty"),
+        (["data", "inspect", "x", "--format="], "--format is empty"),
+        (["report", "a\0b"], "null character"),
+        (["report", "caf\udce9"], r"caf\udce9 is no UTF-8 text; rename"),
+        (["data", "import", "x", "--out", "/"], "--out / is the root of the disk"),
+        (["report", "n" * 300], "File name too long; give a shorter path"),
+        (["report", "\x1b[2Jx"], r"\x1b[2Jx is not a run directory"),
     ],
     ids=str,
 )
@@ -80,6 +88,37 @@ def test_what_the_user_can_mend_is_one_message_and_code_2(
     assert captured.err.startswith("jepawm: ")
     assert message in captured.err
     assert "Traceback" not in captured.err
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(errno.ELOOP, "Too many levels", "a"), "a: Too many levels; its links lead"),
+        (OSError(errno.ENOENT, "Gone", "a", None, "b"), "a and b: Gone; check the path"),
+        (OSError(errno.EACCES, "Denied", b"a"), "a: Denied; ask for the right to use it"),
+        (OSError(errno.ENOSPC, "Full"), "Full; free some space or choose another folder"),
+        (OSError(errno.ENXIO, "No device", "\x1b"), r"\x1b: No device; check the path, or choose"),
+    ],
+    ids=str,
+)
+def test_what_the_operating_system_refuses_has_a_remedy(
+    error: OSError, message: str, monkeypatch, capsys
+):
+    def refuse(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("jepawm.report.write_report", refuse)
+    assert main(["report", "run"]) == 2
+    assert f"jepawm: {message}" in capsys.readouterr().err
+
+
+def test_an_error_of_a_library_that_is_no_answer_of_the_system_is_a_fault(monkeypatch):
+    def fail(*_: object) -> None:
+        raise OSError("some library says this")
+
+    monkeypatch.setattr("jepawm.report.write_report", fail)
+    with pytest.raises(OSError, match="some library"):
+        main(["report", "run"])
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from jepawm.cli.output import print_json
 from jepawm.cli.parsing import Command
 from jepawm.cli.train import prepare_collect, prepare_import, prepare_train
 from jepawm.errors import UserError, plain_text
+from jepawm.files import require_utf8
 from jepawm.launch import follow_launcher, read_launch, run_processes
 
 _CHECK, _CHOOSE = "check the path", "choose another folder (--out, --data-root)"
@@ -89,6 +90,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.errno is None:  # no answer of the operating system, but a fault of a library
             raise
         return _complain(_refusal(error))
+    except UnicodeEncodeError as error:  # libraries below take names in UTF-8 only
+        return _complain(f"{error.object[:_SHOWN]} is no UTF-8 text; rename the file or folder")
     return code
 
 
@@ -105,6 +108,18 @@ def _refusal(error: OSError) -> str:
     return f"{paths}: {reason}; {remedy}" if paths else f"{reason}; {remedy}"
 
 
+class _HarmlessFormatter(logging.Formatter):
+    """Show the message alone, with nothing in it that moves a cursor."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return _harmless(super().format(record))
+
+
+def _harmless(text: str) -> str:
+    """Return lines for a terminal: whatever a foreign file says, it moves no cursor."""
+    return "\n".join(map(plain_text, text.split("\n")))
+
+
 def _check_words(words: Sequence[str]) -> None:
     """Refuse what can be neither a path nor a text: it would fail somewhere after all the work."""
     for word in words:
@@ -113,10 +128,7 @@ def _check_words(words: Sequence[str]) -> None:
             raise UserError(f"{name} is empty; give a value, or leave it out")
         if "\0" in word:
             raise UserError(f"{plain_text(word)} holds a null character; leave it out")
-        if any("\ud800" <= one <= "\udfff" for one in word):
-            raise UserError(
-                f"{plain_text(word)} is no UTF-8 text; rename the file or folder (as by `mv`)"
-            )
+        require_utf8(word)
 
 
 def _look_here(argv: Sequence[str]) -> None:
@@ -139,13 +151,15 @@ def _dispatch(argv: list[str]) -> int:
     launch = read_launch()
     if command.processes != 1 and launch.launcher == "none":
         return run_processes(command.processes, argv)
-    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    messages = logging.StreamHandler(sys.stderr)
+    messages.setFormatter(_HarmlessFormatter())
+    logging.basicConfig(handlers=[messages])
     logging.getLogger("jepawm").setLevel(logging.INFO if launch.rank == 0 else logging.CRITICAL)
     if launch.rank > 0:
         return command.run().exit_code
     if not command.as_json:
         outcome = command.run()
-        print(outcome.text)  # noqa: T201
+        print(_harmless(outcome.text))  # noqa: T201
     else:
         with contextlib.redirect_stdout(sys.stderr):  # stdout is for the one object
             outcome = command.run()
@@ -186,7 +200,7 @@ def _complain(message: str) -> int:
     except UserError:  # it is about the launcher's own variables
         rank = 0
     if rank == 0:
-        print(f"jepawm: {message}", file=sys.stderr)  # noqa: T201
+        print(f"jepawm: {_harmless(message)}", file=sys.stderr)  # noqa: T201
     return 2
 
 
