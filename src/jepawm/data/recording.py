@@ -20,8 +20,8 @@ from jepawm.errors import UserError, plain_text
 
 Place = TypeVar("Place")
 Found = TypeVar("Found")
-_ROWS, _BLOB_ROWS = 65_536, 64
-"""Rows of a table that are read at once: of numbers, and of what may be large."""
+_ROWS, _VECTOR_ROWS, _BLOB_ROWS = 65_536, 8_192, 64
+"""Rows of a table that are read at once: of numbers, of vectors, and of what may be large."""
 _SMALL_TABLE = 2**24
 _TABLE_RATIO = 1032.0
 """Times that a table in memory may be larger than its file, beyond `_SMALL_TABLE` bytes."""
@@ -314,7 +314,7 @@ def read_parquet(
         chosen = list(dict.fromkeys([*wanted, *(name for name in optional if name in there)]))
         read = list(dict.fromkeys([*chosen, *([only[0]] if only else [])]))
         schema, batches, num_bytes = content.schema_arrow, [], 0
-        rows = _BLOB_ROWS if any(_is_blob(schema.field(name).type) for name in read) else _ROWS
+        rows = min((_rows_at_once(schema.field(name).type) for name in read), default=_ROWS)
         groups = _groups_with(content, only)
         for batch in content.iter_batches(batch_size=rows, row_groups=groups, columns=read):
             part = pa.Table.from_batches([batch])
@@ -344,9 +344,12 @@ def _groups_with(content: pq.ParquetFile, only: tuple[str, int] | None) -> list[
     return found
 
 
-def _is_blob(kind: pa.DataType) -> bool:
-    """Return whether one value may be large: texts, pictures, and all that holds several."""
-    return not (pa.types.is_primitive(kind) or pa.types.is_null(kind))
+def _rows_at_once(kind: pa.DataType) -> int:
+    if pa.types.is_primitive(kind) or pa.types.is_null(kind):
+        return _ROWS
+    if is_list(kind) and pa.types.is_primitive(kind.value_type):
+        return _VECTOR_ROWS
+    return _BLOB_ROWS  # texts, pictures
 
 
 def require_columns(there: list[str], wanted: list[str], *, file: Path) -> None:

@@ -83,6 +83,15 @@ def test_damaged_files_are_named(written):
         file.write_bytes(content)
 
 
+@pytest.mark.parametrize("name", ["droid", "franka"], indirect=True)
+def test_a_damaged_first_file_leaves_the_format(written, name: str):
+    first = sorted(written.path.rglob("*.h5"))[0]
+    first.write_bytes(b"no such thing")
+    source = open_source(written.path, name=None, options=ReadOptions())
+    bad = [one.episode for one in check_source(source, Requirements()) if one.fatal]
+    assert (source.format, bad) == (name, ["episode 0"])
+
+
 def test_empty_folder_is_no_data_set(tmp_path: Path):
     with pytest.raises(UserError, match="is of no known format; name one by --format"):
         open_source(tmp_path, name=None, options=ReadOptions())

@@ -224,7 +224,8 @@ def _is(path: Path, *, name: str) -> bool:
     if not files:
         return False
     kind = partial(_kind, root=folder_of(path))
-    return (read_any(files, kind) or kind(files[0])) == name
+    found = read_any(files, kind)
+    return (kind(files[0]) if found is None else found) == name
 
 
 def _kind(file: Path, *, root: Path) -> str:

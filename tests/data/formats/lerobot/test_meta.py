@@ -1,6 +1,7 @@
 """What `meta/` of a LeRobot data set may not say."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -108,6 +109,21 @@ def test_links_that_lead_out(write, version: str):
     problems = check_source(_open(path), Requirements())
     assert problems
     assert all("lies outside of the data set" in problem.message for problem in problems)
+
+
+def test_links_of_a_hugging_face_cache(write, version: str, tmp_path: Path):
+    path = write(version)
+    cache = tmp_path / "datasets--who--what"
+    (cache / "blobs").mkdir(parents=True)
+    for number, file in enumerate(sorted(path.rglob("*.*"))):
+        if file.is_file():
+            link = cache / "snapshots" / "1a2b" / file.relative_to(path)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            file.rename(cache / "blobs" / str(number))
+            link.symlink_to(Path(os.path.relpath(cache / "blobs" / str(number), link.parent)))
+    source = _open(cache / "snapshots" / "1a2b")
+    assert check_source(source, Requirements()) == []
+    assert len(source.files) > NUM_EPISODES
 
 
 def test_one_garbled_row_leaves_the_others(write, version: str):
