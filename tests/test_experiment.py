@@ -1,8 +1,9 @@
 """The configuration of a run: checks across its parts, JSON and back."""
 
 import json
+import math
 import re
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 
 import pytest
 import torch
@@ -25,6 +26,7 @@ from jepawm.planning.hybrid import Hybrid
 from jepawm.planning.icem import ICEM
 from jepawm.planning.objectives import LatentDistance
 from jepawm.planning.random_shooting import RandomShooting
+from jepawm.recipes import RECIPES
 from jepawm.recipes.wall import WALL
 from jepawm.training.losses import LossConfig
 from jepawm.training.optim import OptimConfig
@@ -191,3 +193,68 @@ def test_a_retired_field_loads_where_it_had_no_effect(path: str):
             message = rf"here: {re.escape(path)} = 'another': this version has no such field"
             with pytest.raises(UserError, match=message):
                 experiment_from_json(data, source="here")
+
+
+def numeric_fields(part: object, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], type]:
+    """Return the type of every field that holds a number, or might (None), by its path."""
+    found: dict[tuple[str, ...], type] = {}
+    for one in fields(part):
+        value, here = getattr(part, one.name), (*path, one.name)
+        kind = float if "float" in str(one.type) else int if "int" in str(one.type) else None
+        if is_dataclass(value):
+            found |= numeric_fields(value, here)
+        elif kind is not None and isinstance(value, int | float | None):
+            found[here] = kind
+    return found
+
+
+def with_value(part, path: tuple[str, ...], value: float):
+    """Return a copy in which the field at `path` has another value."""
+    first, *rest = path
+    new = value if not rest else with_value(getattr(part, first), tuple(rest), value)
+    return replace(part, **{first: new})
+
+
+@pytest.mark.parametrize("recipe", ["wall", "pointmaze", "pusht", "metaworld_reach", "robot"])
+def test_no_number_of_an_experiment_may_be_none(recipe: str):
+    """NaN, infinity and numbers beyond any range are refused before data are collected."""
+    experiment = RECIPES.get(recipe)
+    assert isinstance(experiment, Experiment)
+    paths = numeric_fields(experiment)
+    assert len(paths) > 60
+    for path, kind in paths.items():
+        for value in (math.nan, math.inf, -math.inf) if kind is float else (2**80,):
+            with pytest.raises(UserError, match=path[-1]):
+                with_value(experiment, path, value)
+
+
+@pytest.mark.parametrize("recipe", ["wall", "pointmaze", "pusht", "metaworld_reach", "robot"])
+def test_no_number_of_an_experiment_is_negative(recipe: str):
+    experiment = RECIPES.get(recipe)
+    for path, kind in numeric_fields(experiment).items():
+        with pytest.raises(UserError, match=path[-1]):
+            with_value(experiment, path, kind(-1))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("optim.beta2", 1.0),
+        ("optim.beta2", 1.5),
+        ("predictor.dropout", 1.0),
+        ("predictor.action_dim", 0),
+        ("predictor.head_dim", 0),
+        ("proprio.dim", 0),
+        ("encoder.image_size", 0),
+        ("encoder.patch_size", 0),
+        ("data.image_size", 0),
+        ("data.frameskip", 0),
+        ("data.num_steps", 0),
+        ("data.train_fraction", 1.5),
+        ("agent.window", 0),
+        ("loss.rollout_window", 0),
+    ],
+)
+def test_numbers_outside_of_their_range(path: str, value: float):
+    with pytest.raises(UserError, match=path.rpartition(".")[2]):
+        with_value(RECIPES.get("wall"), tuple(path.split(".")), value)

@@ -90,6 +90,7 @@ def collect(
     ):
         if value < lowest:
             raise UserError(f"{field} = {value} is too small; it must be at least {lowest}")
+    require_free_bytes(path, num_bytes=2 * num_episodes * 3 * image_size**2)  # two frames of each
     script = policy.script(
         np.random.default_rng(seed),
         num_episodes=num_episodes,

@@ -1,7 +1,10 @@
 """The one exception that a user can cause and fix, and foreign texts in its message."""
 
+import math
 import reprlib
 import unicodedata
+from collections.abc import Iterable
+from dataclasses import fields, is_dataclass
 
 
 class UserError(Exception):
@@ -24,6 +27,43 @@ def missing_extra(what: str, error: Exception, *, package: str, extra: str) -> U
     absent = isinstance(error, ModuleNotFoundError) and error.name == package
     state = "is not installed" if absent else f"does not load ({error})"
     return UserError(f"{what} needs {package}, which {state}; run: pip install 'jepawm[{extra}]'")
+
+
+def require_range(
+    part: object,
+    names: Iterable[str],
+    *,
+    where: str,
+    least: float | int,
+    most: float | int = 10**12,
+) -> None:
+    """Check fields that must be finite numbers of a range, or None.
+
+    Args:
+        part: what has the fields.
+        names: their names.
+        where: how messages call the part.
+        least: smallest value.
+        most: largest value.
+    """
+    for name in names:
+        value = getattr(part, name)
+        if value is not None and not least <= value <= most:
+            raise UserError(f"{where}.{name} = {value}; give a number from {least} to {most}")
+
+
+def require_numbers(part: object, path: str) -> None:
+    """Refuse NaN, infinity and what is too large for exact JSON, in every part."""
+    if is_dataclass(part):
+        for one in fields(part):
+            require_numbers(getattr(part, one.name), f"{path}.{one.name}".strip("."))
+    elif isinstance(part, list | tuple):
+        for number, one in enumerate(part):
+            require_numbers(one, f"{path}[{number}]")
+    elif isinstance(part, float) and not math.isfinite(part):
+        raise UserError(f"{path} = {part}; give a finite number")
+    elif isinstance(part, int) and abs(part) >= 2**53:
+        raise UserError(f"{path} = {part}; give a whole number below 2**53")
 
 
 def plain_text(text: str) -> str:

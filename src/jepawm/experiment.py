@@ -15,7 +15,7 @@ from jepawm.contracts import BuildsEncoder, CollectionPolicy, Objective, Planner
 from jepawm.data.augmentation import AugmentationConfig
 from jepawm.envs import ENVIRONMENTS, POLICIES
 from jepawm.envs.wall.policy import RandomWall
-from jepawm.errors import UserError
+from jepawm.errors import UserError, require_numbers, require_range
 from jepawm.models import ENCODERS
 from jepawm.models.encoders import EncoderConfig
 from jepawm.models.frozen.encoder import (
@@ -45,6 +45,10 @@ RETIRED_FIELDS: Mapping[str, JsonValue] = {
     "planner.sampler.screen_steps": 0,
 }
 """Fields of earlier versions, and the value at which each had no effect: so they still load."""
+
+
+_LARGEST_SEED = 2**42 - 1
+"""Generators of the steps are seeded by two million times the seed, in 64 bits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +83,15 @@ class DataConfig:
     """How windows are varied in training."""
     policy: CollectionPolicy = RandomWall()
     """Where collected episodes start and what is done in them."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        counts = ("num_episodes", "episode_steps", "image_size", "frameskip", "num_steps")
+        require_range(self, counts, where="data", least=1)
+        require_range(self, ("seed", "split_seed"), where="data", least=0, most=2**32 - 1)
+        require_range(self, ("held_out",), where="data", least=0)
+        require_range(self, ("train_fraction",), where="data", least=0, most=1)
+        require_numbers(self, "data")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +132,11 @@ class Experiment:
     """Evaluation protocols of the environment."""
 
     def __post_init__(self) -> None:
-        """Check what spans several parts."""
+        """Check what spans several parts, and that every number is one."""
+        if not 0 <= self.seed <= _LARGEST_SEED:
+            raise UserError(f"seed = {self.seed}; give 0 to {_LARGEST_SEED}")
+        require_range(self.agent, ("window",), where="agent", least=1)
+        require_numbers(self, "")
         if self.agent.window > self.predictor.window:
             raise UserError(
                 f"agent.window = {self.agent.window} exceeds predictor.window = "

@@ -75,6 +75,8 @@ class Protocol:
         return -(-self.num_steps // self.num_action_steps)
 
 
+MOST_TASKS = 1_000_000
+"""Tasks of one evaluation at most."""
 PROTOCOLS = {
     "paper": Protocol(name="paper"),
     "mpc": Protocol(name="mpc", num_action_steps=1, max_env_steps=60, num_iterations=10),
@@ -84,8 +86,8 @@ PROTOCOLS = {
 
 def draw_tasks(env: Env, *, num_tasks: int, seed: int, split: Split) -> list[Task]:
     """Draw the tasks of a split; the same numbers give the same list."""
-    if num_tasks < 1:
-        raise UserError(f"number of episodes = {num_tasks}; give at least 1")
+    if not 1 <= num_tasks <= MOST_TASKS:
+        raise UserError(f"number of episodes = {num_tasks}; give at least 1, at most {MOST_TASKS}")
     return env.sample_tasks(task_seed(seed, split), num_tasks=num_tasks)
 
 
@@ -94,8 +96,8 @@ def task_seed(seed: int, split: Split) -> int:
 
     So no two seeds make the two splits coincide.
     """
-    if seed < 0:
-        raise UserError(f"seed = {seed}; give 0 or more")
+    if not 0 <= seed < 2**63:
+        raise UserError(f"seed = {seed}; give 0 or more, below 2**63")
     if split not in _SPLITS:
         raise UserError(f"unknown split {split!r}; choose val or test")
     word = int(np.random.SeedSequence([seed, _SPLITS[split]]).generate_state(1)[0])

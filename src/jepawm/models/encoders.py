@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from jepawm.errors import UserError
+from jepawm.errors import UserError, require_range
 from jepawm.models.blocks import Block
 from jepawm.models.positions import frame_grid_sincos
 from jepawm.processes import count_processes, sum_over_processes
@@ -46,6 +46,10 @@ class EncoderConfig:
         """Check sizes."""
         if self.dim < 1 or self.grid < 1:
             raise UserError(f"encoder.dim = {self.dim} and encoder.grid = {self.grid} must be >= 1")
+        sizes = ("dim", "grid", "image_size", "patch_size")
+        require_range(self, sizes, where="encoder", least=1, most=2**16)
+        if self.reduction not in (8, 16):
+            raise UserError(f"encoder.reduction = {self.reduction}; choose 8 or 16")
         if self.image_size % self.cell_size or (self.grid > 1 and self.num_cells % self.grid):
             raise UserError(
                 f"encoder.image_size = {self.image_size} gives "

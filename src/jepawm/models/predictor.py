@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from jepawm.errors import UserError
+from jepawm.errors import UserError, require_range
 from jepawm.models.blocks import Block
 from jepawm.models.conditioning import Conditioning, Layout
 from jepawm.models.positions import (
@@ -70,6 +70,12 @@ class PredictorConfig:
         for name in ("window", "depth", "num_heads"):
             if getattr(self, name) < 1:
                 raise UserError(f"predictor.{name} = {getattr(self, name)} must be at least 1")
+        widths = ("window", "depth", "num_heads", "visual_dim", "head_dim", "hidden_dim")
+        require_range(self, (*widths, "action_dim"), where="predictor", least=1, most=2**16)
+        scales = ("output_scale", "norm_eps", "init_scale")
+        require_range(self, scales, where="predictor", least=0)
+        if not 0.0 <= self.dropout < 1.0:
+            raise UserError(f"predictor.dropout = {self.dropout}; give 0 to below 1")
         if self.action_limit is not None and not self.action_limit > 0:
             raise UserError(
                 f"predictor.action_limit = {self.action_limit}; give more than 0, or None"

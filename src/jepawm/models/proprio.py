@@ -6,7 +6,7 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from jepawm.errors import UserError
+from jepawm.errors import UserError, require_range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,9 +21,10 @@ class ProprioConfig:
     """Normalised proprioception beyond this counts as this; None: no limit."""
 
     def __post_init__(self) -> None:
-        """Check the limit."""
+        """Check width and limit."""
         if self.limit is not None and not self.limit > 0:
             raise UserError(f"proprio.limit = {self.limit}; give more than 0, or None")
+        require_range(self, ("dim",), where="proprio", least=1, most=2**16)
 
 
 class ProprioEncoder(nn.Module):

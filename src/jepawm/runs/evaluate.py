@@ -24,7 +24,7 @@ from jepawm.files import data_root as default_data_root
 from jepawm.hub.load import LoadedModel, load, load_experiment
 from jepawm.planning.presets import find_preset
 from jepawm.processes import from_first, together
-from jepawm.protocol import Protocol, Split, draw_tasks, task_seed
+from jepawm.protocol import MOST_TASKS, Protocol, Split, draw_tasks, task_seed
 from jepawm.report import write_report
 from jepawm.report.animation import write_animation
 from jepawm.runs.run_folder import EVALUATION, first_takes, training_files
@@ -203,8 +203,8 @@ def find_tasks(
 ) -> list[Task]:
     """Draw tasks: from the experiment's recorded behaviour where it has any, else from `env`."""
     split, source = _split(rules.split), experiment.data.policy
-    if rules.num_tasks < 1:
-        raise UserError(f"--episodes {rules.num_tasks}; give at least 1")
+    if not 1 <= rules.num_tasks <= MOST_TASKS:
+        raise UserError(f"--episodes {rules.num_tasks}; give at least 1, at most {MOST_TASKS}")
     if not isinstance(source, TaskSource):
         return draw_tasks(env, num_tasks=rules.num_tasks, seed=rules.seed, split=split)
     return source.draw_tasks(

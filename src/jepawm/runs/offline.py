@@ -28,7 +28,7 @@ from jepawm.evaluation.result_files import write_json
 from jepawm.evaluation.results import describe, versions
 from jepawm.hub.load import LoadedModel, load
 from jepawm.normalizer import Normalizer
-from jepawm.protocol import Protocol
+from jepawm.protocol import MOST_TASKS, Protocol
 from jepawm.runs.datasets import store_path, use_recordings
 from jepawm.runs.evaluate import default_folder, with_precision
 from jepawm.runs.run_folder import EVALUATION, first_takes, training_files
@@ -51,6 +51,14 @@ class OfflineRules:
     """Seed of planner and random actions."""
     split: str = "test"
     """`test`: the held-out episodes of the training data; `val`: its validation episodes."""
+
+    def __post_init__(self) -> None:
+        """Check ranges; how many clips are enough depends on the recordings."""
+        for name, value in (("horizon", self.horizon), ("episodes", self.num_clips)):
+            if not 1 <= value <= MOST_TASKS:
+                raise UserError(f"--{name} {value}; give at least 1, at most {MOST_TASKS}")
+        if not 0 <= self.seed < 2**63:
+            raise UserError(f"--seed {self.seed}; give 0 or more, below 2**63")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from jepawm.errors import UserError
+from jepawm.errors import UserError, require_range
 from jepawm.models.heads import InverseDynamics
 from jepawm.models.world_model import JEPAWorldModel
 from jepawm.training.regularizers import sigreg, step_distance_loss, vicreg
@@ -71,6 +71,11 @@ class LossConfig:
         for name in ("proprio_weight", "step_distance_weight"):
             if not getattr(self, name) >= 0.0:
                 raise UserError(f"loss.{name} = {getattr(self, name)}; give 0 or more")
+        weights = ("proprio_weight", "regularizer_weight", "covariance_weight", "temporal_weight")
+        weights += ("inverse_dynamics_weight", "step_distance_weight")
+        require_range(self, weights, where="loss", least=0)
+        require_range(self, ("rollout_window",), where="loss", least=1)
+        require_range(self, ("num_directions",), where="loss", least=1, most=2**16)
 
 
 class Learner(nn.Module):

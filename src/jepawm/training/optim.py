@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from jepawm.errors import UserError
+from jepawm.errors import UserError, require_range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +62,11 @@ class OptimConfig:
             raise UserError(f"optim.num_epochs = {self.num_epochs} must be at least 1, or none")
         if self.encoder_steps is not None and self.encoder_steps < 1:
             raise UserError(f"optim.encoder_steps = {self.encoder_steps} must be at least 1")
+        steps = ("num_steps", "num_epochs", "batch_size", "warmup_steps", "anneal_steps")
+        rates = ("learning_rate", "initial_learning_rate", "weight_decay", "final_weight_decay")
+        require_range(self, (*steps, *rates, "clip_norm"), where="optim", least=0)
+        if not 0.0 <= self.beta2 < 1.0:
+            raise UserError(f"optim.beta2 = {self.beta2}; give 0 to below 1")
 
     def learning_rate_at(self, step: int) -> float:
         """Return the learning rate of step `step`, counted from 0."""

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from jepawm.envs.metaworld.env import metaworld_task
 from jepawm.envs.metaworld.simulator import ACTION_DIM, MetaworldSimulator
 from jepawm.envs.persistence import persistent
-from jepawm.errors import UserError
+from jepawm.errors import UserError, require_range
 from jepawm.types import Script, Task
 
 
@@ -31,6 +31,12 @@ class MetaworldExplorer:
     """Standard deviation of random actions, before they are clipped to -1 to 1."""
     persistence_high: float = 0.95
     """Highest correlation of the noise of neighbouring steps; each episode draws its own."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        parts = ("expert_fraction", "persistence_high")
+        require_range(self, parts, where="data.policy", least=0, most=1)
+        require_range(self, ("noise", "std"), where="data.policy", least=0)
 
     def script(
         self, generator: np.random.Generator, *, num_episodes: int, num_steps: int, data_root: Path

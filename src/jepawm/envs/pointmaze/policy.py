@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from jepawm.envs.persistence import persistent
 from jepawm.envs.pointmaze.tasks import start_goal
-from jepawm.errors import UserError
+from jepawm.errors import UserError, require_range
 from jepawm.types import Script, Task
 
 
@@ -28,6 +28,12 @@ class RandomPointMaze:
     """Lowest correlation of neighbouring actions; each episode draws its own."""
     persistence_high: float = 0.9
     """Highest correlation of neighbouring actions."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        persistence = ("persistence_low", "persistence_high")
+        require_range(self, persistence, where="data.policy", least=0, most=1)
+        require_range(self, ("std",), where="data.policy", least=0)
 
     def script(
         self, generator: np.random.Generator, *, num_episodes: int, num_steps: int, data_root: Path

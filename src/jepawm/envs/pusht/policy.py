@@ -17,7 +17,7 @@ from jepawm.border import load_npz
 from jepawm.envs.persistence import persistent
 from jepawm.envs.pusht.dynamics import PushTWorld
 from jepawm.envs.pusht.tasks import replay_pusht_tasks, solved
-from jepawm.errors import UserError
+from jepawm.errors import UserError, require_range
 from jepawm.files import expand_user
 from jepawm.types import Script, Task
 
@@ -58,6 +58,9 @@ class PushTReplays:
         """Check the part."""
         if not 0.0 <= self.moved <= 1.0:
             raise UserError(f"moved = {self.moved} is not part of the replays; give 0 to 1")
+        require_range(self, ("persistence_high",), where="data.policy", least=0, most=1)
+        sizes = ("num_held_out", "noise", "start_jitter", "angle_jitter")
+        require_range(self, sizes, where="data.policy", least=0)
 
     def script(
         self, generator: np.random.Generator, *, num_episodes: int, num_steps: int, data_root: Path

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from jepawm.envs.persistence import persistent
 from jepawm.envs.wall.dynamics import DEFAULT_GEOMETRY, WallGeometry
 from jepawm.envs.wall.tasks import DEFAULT_DOOR_Y, DEFAULT_WALL_X
+from jepawm.errors import require_range
 from jepawm.types import Script, Task
 
 _ACTION_STD = 0.75
@@ -31,6 +32,12 @@ class RandomWall:
     """Highest correlation of neighbouring actions."""
     near_door: float = 0.5
     """Part of the episodes that starts around the door."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        persistence = ("persistence_low", "persistence_high")
+        require_range(self, persistence, where="data.policy", least=0, most=1)
+        require_range(self, ("near_door",), where="data.policy", least=0, most=1)
 
     def script(
         self, generator: np.random.Generator, *, num_episodes: int, num_steps: int, data_root: Path
