@@ -1,13 +1,13 @@
 """Released decoders come in whole and paint as the golden ones do; other files are refused."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from jepawm.checkpoint import DecoderRecord, load_checkpoint, save_checkpoint
+from jepawm.checkpoint import Checkpoint, DecoderRecord, load_checkpoint, save_checkpoint
 from jepawm.cli import main
 from jepawm.errors import UserError
 from jepawm.hub import load, load_decoder
@@ -123,3 +123,14 @@ def test_decoders_and_world_models_are_told_apart(tmp_path: Path, tiny_run: Path
     arguments = ["import", "jepa-wms", str(path), "--model", "dinov2_vits_224"]
     assert main([*arguments, "--out", str(tmp_path / "a"), "--encoder-weights", "random"]) == 2
     assert "do not apply" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("config", [{"depth": 10**9}, {"width": 10**9}, {"depth": -1}])
+def test_a_record_of_another_decoder_takes_no_memory(tmp_path: Path, config: dict[str, int]):
+    released = shallow("dinov2_vits_224", width=64)
+    changed = replace(released, config=replace(released.config, **config))
+    tensors = {"a": torch.ones(1), "b": torch.ones(1)}
+    record = DecoderRecord(decoder=asdict(changed), imported={})
+    save_checkpoint(tmp_path / "decoder", Checkpoint(record=record, tensors=tensors))
+    with pytest.raises(UserError, match="do not fit 2 tensors|does not fit its|no decoder"):
+        load_decoder(tmp_path / "decoder")

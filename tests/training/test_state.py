@@ -78,3 +78,13 @@ def test_tensors_of_another_configuration_are_refused(make_state, tiny_experimen
     del tensors[name]
     with pytest.raises(UserError, match=f"the training state lacks {name}"):
         restore_training(make_state(tiny_experiment), tensors)
+
+
+def test_tensors_of_other_shapes_are_refused(make_state, tiny_experiment, windows):
+    state = make_state(tiny_experiment)
+    step(state, windows, 0)
+    tensors = training_tensors(state)
+    name = next(name for name in tensors if name.endswith("exp_avg_sq"))
+    for changed in ({name: tensors[name][:1]}, {"step": torch.ones(2)}):
+        with pytest.raises(UserError, match=f"has {next(iter(changed))} .*another configuration"):
+            restore_training(make_state(tiny_experiment), tensors | changed)

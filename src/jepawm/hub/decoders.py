@@ -1,10 +1,14 @@
 """Released decoders of images: import their files, keep them as checkpoints, load them."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
 from cattrs.errors import BaseValidationError, ForbiddenExtraKeysError
+from torch import Tensor
 
+from jepawm.border import foreign
 from jepawm.checkpoint import Checkpoint, DecoderRecord, find_checkpoint, load_checkpoint
 from jepawm.errors import UserError
 from jepawm.hub.reference import convert_decoder, flat_names, original_decoder_layout
@@ -19,8 +23,8 @@ from jepawm.models.weight_files import (
 )
 from jepawm.strict_json import problems, strict_converter
 
-_SIDE = 16
-"""Tokens per side that all released decoders read."""
+_SIDE, _LARGEST = 16, 4096
+"""Tokens per side that all released decoders read; most pixels per side that are painted."""
 
 
 def load_decoder(source: str | Path, *, device: str = "cpu") -> ImageDecoder:
@@ -39,6 +43,7 @@ def load_decoder(source: str | Path, *, device: str = "cpu") -> ImageDecoder:
         released = strict_converter().structure(checkpoint.record.decoder, ReleasedDecoder)
     except (BaseValidationError, ForbiddenExtraKeysError) as error:
         raise UserError(f"{source} is not a decoder of this version: {problems(error)}") from error
+    _require_weights(released, checkpoint.tensors, source=name)
     decoder = _build(released)
     load_weights(decoder, checkpoint.tensors, source=name)
     return decoder.eval().requires_grad_(requires_grad=False).to(device)
@@ -61,6 +66,22 @@ def import_decoder(path: Path, released: ReleasedDecoder) -> Checkpoint:
         record=DecoderRecord(decoder=asdict(released), imported={"file": path.name}),
         tensors={name: value.float() for name, value in convert_decoder(tensors).items()},
     )
+
+
+def _require_weights(
+    released: ReleasedDecoder, tensors: Mapping[str, Tensor], *, source: str
+) -> None:
+    """Compare stored weights with a configuration, before memory is taken for its decoder."""
+    if not 0 < released.config.depth <= len(tensors) or not 0 < released.image_size <= _LARGEST:
+        raise UserError(
+            f"{source}: decoder.config.depth = {released.config.depth} and decoder.image_size = "
+            f"{released.image_size} do not fit {len(tensors)} tensors; copy the checkpoint again"
+        )
+    with foreign(source, "decoder"), torch.device("meta"):
+        layout = {k: tuple(v.shape) for k, v in _build(released).state_dict().items()}
+    misfits = list_misfits(layout, tensors)
+    if misfits:
+        raise UserError(f"{source} does not fit its configuration: {shorten(misfits)}")
 
 
 def _build(released: ReleasedDecoder) -> ImageDecoder:

@@ -52,7 +52,8 @@ def restore_heads(learner: Learner, tensors: Mapping[str, Tensor]) -> None:
     """Put the training heads back, before the learner is sharded."""
     heads = learner.inverse_dynamics
     if heads is not None:
-        heads.load_state_dict({n: _take(tensors, _HEADS + n) for n in heads.state_dict()})
+        own = heads.state_dict()
+        heads.load_state_dict({n: _take(tensors, _HEADS + n, like=v) for n, v in own.items()})
 
 
 def restore_training(state: TrainState, tensors: Mapping[str, Tensor]) -> None:
@@ -66,8 +67,12 @@ def restore_training(state: TrainState, tensors: Mapping[str, Tensor]) -> None:
             kept = f"{_MOMENT}{name}."
             state.optimizer.state[parameter] = {
                 "step": _take(tensors, kept + "step").clone(),
-                "exp_avg": _placed_like(parameter, _take(tensors, kept + "exp_avg")),
-                "exp_avg_sq": _placed_like(parameter, _take(tensors, kept + "exp_avg_sq")),
+                "exp_avg": _placed_like(
+                    parameter, _take(tensors, kept + "exp_avg", like=parameter)
+                ),
+                "exp_avg_sq": _placed_like(
+                    parameter, _take(tensors, kept + "exp_avg_sq", like=parameter)
+                ),
             }
 
 
@@ -81,10 +86,14 @@ def _placed_like(parameter: Tensor, value: Tensor) -> Tensor:
     )
 
 
-def _take(tensors: Mapping[str, Tensor], name: str) -> Tensor:
+def _take(tensors: Mapping[str, Tensor], name: str, *, like: Tensor | None = None) -> Tensor:
+    """Return a tensor of the state: a number, or of the shape of `like`."""
+    advice = "it belongs to another configuration, resume with the configuration of the run"
     if name not in tensors:
+        raise UserError(f"the training state lacks {name}; {advice}")
+    found, shape = tensors[name], () if like is None else tuple(like.shape)
+    if tuple(found.shape) != shape:
         raise UserError(
-            f"the training state lacks {name}; it belongs to another configuration, resume with "
-            "the configuration of the run"
+            f"the training state has {name} {tuple(found.shape)}, not {shape}; {advice}"
         )
-    return tensors[name]
+    return found

@@ -331,3 +331,23 @@ def test_kernels_that_a_folder_names_are_not_fetched(tmp_path: Path):
     named = {"attn_implementation": "someone/kernels", "_attn_implementation": "someone/kernels"}
     path.write_text(json.dumps(json.loads(path.read_text()) | named))
     load_frozen_encoder(FrozenEncoderConfig(image_size=28, weights=str(tmp_path)), shape=TINY)
+
+
+@pytest.mark.parametrize(
+    "name", ["pos_embed", "blocks.0.attn.qkv.weight", "patch_embed.proj.weight", "cls_token"]
+)
+@pytest.mark.parametrize(
+    "odd", [torch.tensor(1.0), torch.ones(7), torch.zeros(0), torch.ones(1, 7)]
+)
+def test_tensors_of_odd_shapes_are_refused(tmp_path: Path, name: str, odd: torch.Tensor):
+    shape = (1, 17, 24)
+    weights = {
+        "pos_embed": torch.zeros(shape),
+        "cls_token": torch.zeros(1, 1, 24),
+        "patch_embed.proj.weight": torch.zeros(24, 3, 14, 14),
+        "blocks.0.attn.qkv.weight": torch.zeros(72, 24),
+    }
+    torch.save(weights | {name: odd}, tmp_path / "w.pth")
+    config = FrozenEncoderConfig(image_size=28, weights=str(tmp_path / "w.pth"))
+    with pytest.raises(UserError, match=r"w\.pth (is damaged or no weights|does not fit)"):
+        load_frozen_encoder(config, shape=TINY)

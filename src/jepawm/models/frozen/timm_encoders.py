@@ -7,6 +7,7 @@ from types import ModuleType
 import torch
 from torch import Tensor, nn
 
+from jepawm.border import foreign
 from jepawm.errors import UserError, missing_extra
 from jepawm.files import expand_user
 from jepawm.models.frozen.backbones import BackboneShape
@@ -65,7 +66,8 @@ def _read(config: TimmEncoderConfig, backbone: nn.Module) -> dict[str, Tensor]:
     home = import_module(type(backbone).__module__)
     convert = getattr(home, "checkpoint_filter_fn", None)  # renames, and resamples the table
     if convert is not None:
-        weights = convert(weights, backbone)
+        with foreign(config.weights, f"weights of {config.name}"):
+            weights = convert(weights, backbone)
     return {k: v for k, v in weights.items() if not k.startswith(("head.", "head_dist."))}
 
 

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from jepawm.border import foreign
 from jepawm.errors import UserError, show
 from jepawm.files import expand_user
 from jepawm.models.frozen.backbones import BackboneShape, FrozenFamily, require_transformers
@@ -107,16 +108,16 @@ def _published(
     source = expand_user(Path(config.weights))
     if config.weights == "hub" or source.is_dir():
         place = hub_name(config) if config.weights == "hub" else str(source)
-        return place, resampled(
-            _from_transformers(config, shape, place=place), side, resampling=resampling
-        )
+        weights = _from_transformers(config, shape, place=place)
+        with foreign(place, f"weights of {config.name}"):
+            return place, resampled(weights, side, resampling=resampling)
     if not source.is_file():
         raise UserError(
             f"encoder.weights: {source} is missing; give the path of {file_name(config)}"
         )
     public = strip_prefixes(read_weight_file(source, "encoder"), "module.", "backbone.")
-    weights = convert_encoder(config.family, public, side=side, resampling=resampling)
-    return str(source), weights
+    with foreign(source, f"weights of {config.name}"):
+        return str(source), convert_encoder(config.family, public, side=side, resampling=resampling)
 
 
 def _from_transformers(
