@@ -132,5 +132,5 @@ def test_a_record_of_another_decoder_takes_no_memory(tmp_path: Path, config: dic
     tensors = {"a": torch.ones(1), "b": torch.ones(1)}
     record = DecoderRecord(decoder=asdict(changed), imported={})
     save_checkpoint(tmp_path / "decoder", Checkpoint(record=record, tensors=tensors))
-    with pytest.raises(UserError, match="do not fit 2 tensors|does not fit its|no decoder"):
+    with pytest.raises(UserError, match=r"do not fit 2 tensors|does not fit its|no decoder"):
         load_decoder(tmp_path / "decoder")
