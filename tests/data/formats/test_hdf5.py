@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jepawm.data.formats.hdf5 import columns_of, joined, opened, read_frames
+from jepawm.data.jpeg_frames import encode_png
 from jepawm.errors import UserError
 
 SECRET = np.full((4, 3), 9.0, np.float32)
@@ -146,6 +147,31 @@ def test_sizes_are_compared_with_the_file(file: Path, root: Path):
     with pytest.raises(UserError, match="claims 10,800,000,000 bytes"):
         next(read_frames(file, "demo/z", root=root))
     assert rows(file, root, "w").shape == (100_000, 3)  # zeros are small
+
+
+@pytest.mark.parametrize("chunks", [None, (3,)])
+def test_sizes_of_pictures_are_compared_with_the_file(
+    file: Path, root: Path, chunks: tuple[int] | None
+):
+    picture = np.frombuffer(encode_png(np.full((16, 16, 3), 7, np.uint8)), np.uint8)
+    with h5py.File(file, "a") as content:
+        data = content.create_dataset("x", 5, dtype=h5py.vlen_dtype(np.uint8), chunks=chunks)
+        for index in range(5):
+            data[index] = picture
+    assert [int(frame.mean()) for frame in read_frames(file, "x", root=root)] == [7] * 5
+    size = len(picture).to_bytes(4, "little")
+    whole = bytearray(file.read_bytes())
+    places = [at for at in range(len(whole)) if whole[at : at + 4] == size]
+    entries = [
+        at
+        for at in places
+        if whole[int.from_bytes(whole[at + 4 : at + 12], "little") :][:4] == b"GCOL"
+    ]
+    assert len(entries) == 5
+    whole[entries[4] : entries[4] + 4] = b"\xff\xff\xff\xff"
+    file.write_bytes(whole)
+    with pytest.raises(UserError, match=r"a\.h5 claims 4,294,967,295 bytes for a picture of /x"):
+        next(read_frames(file, "x", root=root))
 
 
 def test_what_is_no_row_of_numbers(file: Path, root: Path):

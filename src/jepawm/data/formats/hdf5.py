@@ -288,10 +288,34 @@ def read_frames(
             height, width = data.shape[1:3]
             require_size(width, height, name=f"{path} of {file}")
             piece = min(_PIECE, max(1, _PIECE_BYTES // (3 * height * width)))
+        else:
+            _require_held(data, file)
         for first in range(0, len(data), piece):
             for row in data[first : first + piece]:
                 frame = decode_picture(bytes(row), name=str(file)) if row.ndim == 1 else row
                 yield np.ascontiguousarray(frame[::-1, ::-1]) if rotated else frame
+
+
+def _require_held(data: "h5py.Dataset", file: Path) -> None:
+    """Check the sizes of pictures: HDF5 takes memory for one before it looks whether it is there.
+
+    A picture is kept as its size, in the first four bytes of an entry, and where it is. The entries
+    of compressed and virtual data sets are not looked at.
+    """
+    size = data.id.get_type().get_size()
+    places = []
+    if data.id.get_offset() is not None:
+        places.append((data.id.get_offset(), len(data) * size))
+    elif data.chunks is not None and data.id.get_create_plist().get_nfilters() == 0:
+        data.id.chunk_iter(lambda chunk: places.append((chunk.byte_offset, chunk.size)))
+    with file.open("rb") as content:
+        for offset, num_bytes in places:
+            content.seek(offset)
+            entries = content.read(num_bytes)
+            whole = np.frombuffer(entries, np.uint8)[: len(entries) // size * size]
+            sizes = whole.reshape(-1, size)[:, :4].copy().view("<u4")
+            largest = int(sizes.max(initial=0))
+            require_claim(largest, file=file, what=f"a picture of {data.name}")
 
 
 def columns_of(group: Group, names: Sequence[str]) -> list[Shaped[np.ndarray, "n d"]]:
