@@ -23,6 +23,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 from fuzz_containers import mutate
@@ -37,7 +38,7 @@ SECONDS = 60
 """Seconds that the commands of one case may take together."""
 LARGEST_FILE = 2**30
 """Bytes of a file that a case may write."""
-FAULTS = ("fault", "hang", "signal", "memory", "outside", "silent")
+FAULTS = ("fault", "hang", "signal", "memory", "outside", "silent", "lost")
 """Outcomes that must not be."""
 _OUT_OF_MEMORY = ("Unable to allocate", "MemoryError", "bad_alloc", "Cannot allocate", "malloc of")
 _PROGRAMS = ("git",)
@@ -115,6 +116,8 @@ def run_case(
         outside = opened()
     found = done.result if isinstance(done.result, dict) else {}
     outcome, message = _classify(target, done, outside=outside, usual=usual)
+    if outcome == "refused" and "also as" not in label and _lost(target, file, done.result):
+        outcome = "lost"
     return Outcome(
         kind=target.kind,
         seed=seed,
@@ -160,6 +163,12 @@ def _mutate(target: Target, source: Path, secret: Path, seed: int) -> list[str]:
     files = sorted(path for path in found if path.is_file() and path.suffix != ".lock")
     path = generator.choice(files)
     return [str(path.relative_to(source)), mutate(path, ground)]
+
+
+def _lost(target: Target, file: str, found: object) -> bool:
+    """Return whether a bad episode ended the import of the others."""
+    alone = any(fnmatch(file, pattern) for pattern in target.single)
+    return alone and isinstance(found, dict) and found["codes"][-1] != 0
 
 
 def _classify(
@@ -221,7 +230,7 @@ def _read(target: Target, source: Path, out: Path, base: Path, plants: Path) -> 
     outside += [f"ran {file}" for file in executed]
     if not error and target.content is not None and codes[-1] == 0:
         content = CONTENTS[target.content](Left(source=source, out=out))
-    shown = text.getvalue()
+    shown = "\n".join(line for line in text.getvalue().splitlines() if "\u2501" not in line)
     return {
         "codes": codes,
         "error": error,

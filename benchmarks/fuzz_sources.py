@@ -59,6 +59,8 @@ class Target:
     """In every how many rounds it is read; what takes seconds is read less often."""
     files: tuple[str, ...] = ("**/*",)
     """Patterns of the files to change."""
+    single: tuple[str, ...] = ()
+    """Patterns of the files that hold one episode: the others have to come through."""
 
 
 def write_targets(base: Path) -> list[Target]:
@@ -67,6 +69,21 @@ def write_targets(base: Path) -> list[Target]:
     targets = [*_foreign(base), *_from_store(base), *_runs(base)]
     assert all(any(target.folder.rglob("*")) for target in targets)
     return targets
+
+
+_SINGLE = {
+    "droid": ("*.h5", "*.json", "*.mp4"),
+    "folder": ("*.mp4",),
+    "franka": ("*.h5",),
+    "npz": ("*.npz",),
+    "npz with everything": ("*.npz",),
+    "pictures": ("*.png", "*.csv"),
+    "pointmaze": ("obses/*",),
+    "pusht": ("*.mp4",),
+    "wall": ("obses/*",),
+    "lerobot-v2.1 video": ("data/*", "videos/*"),
+}
+"""Files that hold one episode, by kind."""
 
 
 def _data_set(kind: str, folder: Path) -> Target:
@@ -79,6 +96,7 @@ def _data_set(kind: str, folder: Path) -> Target:
             "data import {src} --out {out}/store --image-size 32 --skip-bad-episodes",
         ),
         content="episodes",
+        single=_SINGLE.get(kind, ()),
     )
 
 
