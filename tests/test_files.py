@@ -19,6 +19,7 @@ from jepawm.files import (
     is_only_mine,
     private_cache,
     remove_leftovers,
+    require_free,
     require_free_bytes,
     taken,
     telling_full_disk,
@@ -315,3 +316,13 @@ def test_no_home(monkeypatch: pytest.MonkeyPatch):
         cache_folder()
     with pytest.raises(UserError, match="no home folder of nobody-of-this-name here; write"):
         expand_user(Path("~nobody-of-this-name/x"))
+
+
+def test_where_nothing_can_be_is_said_before_the_work(tmp_path: Path):
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "file").write_text("")
+    for name in ("loop", "n" * 300, "file/below"):
+        with pytest.raises(OSError, match=name[:9]):
+            require_free(tmp_path / name)
+    (tmp_path / "empty").mkdir()
+    require_free(tmp_path / "empty")

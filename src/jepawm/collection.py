@@ -32,7 +32,7 @@ from jepawm.data.writer import EpisodeWriter
 from jepawm.envs import ENVIRONMENTS, POLICIES
 from jepawm.errors import UserError
 from jepawm.files import data_root as default_data_root
-from jepawm.files import partial_folders, require_free_bytes
+from jepawm.files import partial_folders, require_free, require_free_bytes
 from jepawm.launch import without_working_folder
 from jepawm.types import Script
 
@@ -148,8 +148,7 @@ def collect_script(
             f"the script has {len(script.tasks)} starts for {num_episodes} episodes, to be rolled "
             f"by {processes} processes; there must be one start for each, and at least one of all"
         )
-    if path.exists():
-        raise UserError(f"{path} exists already; choose another folder or delete it first")
+    require_free(path)
     image_size = build().reset(script.tasks[:1]).pixels.shape[-1]
     plain = json.loads(json.dumps(dict(settings)))
     origin = _Origin(environment=environment, image_size=image_size, settings=plain, seed=seed)

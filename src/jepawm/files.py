@@ -134,7 +134,9 @@ def remove_leftovers(path: Path) -> None:
 
 
 def require_free(path: Path) -> None:
-    """Refuse to write a folder where something is already."""
+    """Refuse to write a folder where something is already, or where nothing can be."""
+    with suppress(FileNotFoundError):
+        path.stat()  # says at once of a name that is too long, or of a loop of links
     if is_taken(path):
         raise UserError(f"{path} exists already; choose another folder or delete it first")
 
