@@ -250,3 +250,9 @@ def test_building_vjepa2_ac_for_eight_frames_stays_under_3_gb():
     parameters, kibibytes = map(int, done.stdout.split())
     assert parameters == 305_205_632
     assert kibibytes * 1024 < 3e9
+
+
+def test_a_code_of_actions_has_a_width_where_there_is_one():
+    assert PredictorConfig(action_dim=0).action_dim == 0  # as the released models have it
+    with pytest.raises(UserError, match=r"predictor\.action_dim = 0"):
+        PredictorConfig(conditioning="feature", action_dim=0)

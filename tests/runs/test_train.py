@@ -326,6 +326,28 @@ def test_a_run_goes_on_where_its_store_has_moved(
     assert train_tiny(stopped_run, resume=True, explicit=False).steps == 12
 
 
+def test_a_model_acts_in_pictures_of_the_size_of_its_store(
+    tiny_experiment: Experiment, wall_data_root: Path, tmp_path: Path
+):
+    """A store that is named may have frames of another size than `data.image_size` says."""
+    find_or_collect(tiny_experiment.env, tiny_experiment.data, data_root=wall_data_root)
+    store = str(wall_data_root / "wall-12x30-16px-seed0")
+    data = replace(tiny_experiment.data, store=store, image_size=32)
+    train_run(
+        replace(tiny_experiment, data=data),
+        out=tmp_path / "run",
+        data_root=tmp_path,
+        device="cpu",
+        resume=False,
+    )
+    loaded = load(tmp_path / "run")
+    assert loaded.image_size == 16
+    env, agent = loaded.make_env(), loaded.agent()
+    obs = env.reset(env.sample_tasks(0, num_tasks=1))
+    agent.reset(env.goal_observation())
+    assert agent.act(obs).shape == (1, 10)
+
+
 def test_a_run_of_an_earlier_version_goes_on(train_tiny, stopped_run: Path):
     path = stopped_run / "checkpoint" / "config.json"
     config = json.loads(path.read_text())

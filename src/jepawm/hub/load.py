@@ -51,6 +51,11 @@ class LoadedModel:
     probe: LinearProbe | None
     """Linear map from latents to simulator states; None if the data had none."""
 
+    @property
+    def image_size(self) -> int:
+        """Return the side in pixels of the frames that it learned from."""
+        return self.model.image_size or self.experiment.data.image_size
+
     def make_env(self) -> Env:
         """Build the environment that the model was trained for, with images of its size."""
         if self.experiment.env == RECORDINGS:
@@ -58,7 +63,7 @@ class LoadedModel:
                 f"{self.name} was trained on recordings, there is no environment to build; build "
                 "your own and act in it, or measure the model by `jepawm eval --offline`"
             )
-        return build_env(self.experiment.env, image_size=self.experiment.data.image_size)
+        return build_env(self.experiment.env, image_size=self.image_size)
 
     def agent(
         self,

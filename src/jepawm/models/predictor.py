@@ -71,7 +71,9 @@ class PredictorConfig:
             if getattr(self, name) < 1:
                 raise UserError(f"predictor.{name} = {getattr(self, name)} must be at least 1")
         widths = ("window", "depth", "num_heads", "visual_dim", "head_dim", "hidden_dim")
-        require_range(self, (*widths, "action_dim"), where="predictor", least=1, most=2**16)
+        require_range(self, widths, where="predictor", least=1, most=2**16)
+        least = int(self.conditioning == "feature")  # elsewhere there is no code of this width
+        require_range(self, ("action_dim",), where="predictor", least=least, most=2**16)
         scales = ("output_scale", "norm_eps", "init_scale")
         require_range(self, scales, where="predictor", least=0)
         if not 0.0 <= self.dropout < 1.0:

@@ -277,7 +277,7 @@ def _efficiency(loaded: LoadedModel, agent: PlanningAgent, results: Results) -> 
 
 def gflop_per_plan(loaded: LoadedModel, agent: PlanningAgent) -> float:
     """Count the GFLOP of one plan of full length, without the encoding of the observation."""
-    size = loaded.experiment.data.image_size
+    size = loaded.image_size
     mean = loaded.normalizer.proprio_mean
     obs = Observation(
         pixels=torch.zeros(1, 3, size, size, dtype=torch.uint8),

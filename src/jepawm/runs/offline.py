@@ -167,7 +167,8 @@ def _episodes(
     experiment = loaded.experiment
     trained = experiment.data
     if data is not None:
-        blank = replace(experiment, data=replace(trained, store=None))
+        new = replace(trained, store=None, image_size=loaded.image_size)
+        blank = replace(experiment, data=new)
         trained = use_recordings(blank, data, data_root=data_root).data
     path = store_path(experiment.env, trained, data_root=data_root)
     if not path.exists():
