@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from jepawm.border import foreign
-from jepawm.data.recording import Episode, Problem, Recording, Source
+from jepawm.data.recording import Episode, Problem, Recording, Source, is_rate
 from jepawm.data.resample import Combine, frame_step, require_frame, subsample
 from jepawm.errors import UserError, show
 
@@ -155,7 +155,7 @@ def _length_problems(recording: Recording, min_frames: int) -> Iterator[str]:
 
 
 def _rate_problems(fps: float | None, expected: float | None) -> Iterator[str]:
-    if fps is not None and not 0 < fps < math.inf:
+    if fps is not None and not is_rate(fps):
         yield f"{fps:g} frames per second is no rate; repair the recording, or leave the episode out"
     elif fps is not None and expected is not None and not math.isclose(fps, expected, rel_tol=0.01):
         yield (

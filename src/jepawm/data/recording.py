@@ -22,6 +22,8 @@ Place = TypeVar("Place")
 Found = TypeVar("Found")
 _ROWS, _VECTOR_ROWS, _BLOB_ROWS = 65_536, 8_192, 64
 """Rows of a table that are read at once: of numbers, of vectors, and of what may be large."""
+_SLOWEST, _FASTEST = 1e-6, 1e6
+"""Frames per second."""
 _SMALL_TABLE = 2**24
 _TABLE_RATIO = 1032.0
 """Times that a table in memory may be larger than its file, beyond `_SMALL_TABLE` bytes."""
@@ -162,6 +164,11 @@ def refuse(error: UserError) -> Recording:
     raise error
 
 
+def is_rate(fps: float) -> bool:
+    """Return whether something can have been recorded at so many frames per second."""
+    return _SLOWEST <= fps <= _FASTEST
+
+
 def refuse_keys(options: ReadOptions, *keys: str) -> None:
     """Refuse options of a format whose columns are what they are."""
     for key in keys:
@@ -172,9 +179,17 @@ def refuse_keys(options: ReadOptions, *keys: str) -> None:
 
 def all_files(folder: Path) -> list[Path]:
     """List all files below a folder, sorted, without links that lead out; a file is its own list."""
-    if folder.is_file():
-        return [folder]
-    return sorted(path for path in folder.rglob("*") if path.is_file() and _is_own(folder, path))
+    return [folder] if folder.is_file() else own_files(folder, sorted(folder.rglob("*")))
+
+
+def own_files(folder: Path, paths: Iterable[Path]) -> list[Path]:
+    """List the regular files among the paths that do not lead out of the folder."""
+    return [path for path in paths if _is_own(folder, path)]
+
+
+def files_named(folder: Path, name: str) -> list[Path]:
+    """List what has a name below a folder, sorted; links to nothing too, which reading refuses."""
+    return sorted(path for path in folder.rglob("*") if path.name == name)
 
 
 def require_own(root: Path, file: Path) -> None:
@@ -185,10 +200,10 @@ def require_own(root: Path, file: Path) -> None:
 
 
 def _is_own(root: Path, file: Path) -> bool:
-    if not file.is_symlink():
-        return True
     try:
-        require_inside(root, file)
+        require_regular(file)
+        if file.is_symlink():
+            require_inside(root, file)
     except UserError:
         return False  # reading it, if anything does, says so
     return True

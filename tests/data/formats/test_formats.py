@@ -84,12 +84,18 @@ def test_damaged_files_are_named(written):
 
 
 @pytest.mark.parametrize("name", ["droid", "franka"], indirect=True)
-def test_a_damaged_first_file_leaves_the_format(written, name: str):
+@pytest.mark.parametrize("as_link", [False, True])
+def test_a_damaged_first_file_leaves_the_format(written, name: str, as_link: bool):
     first = sorted(written.path.rglob("*.h5"))[0]
-    first.write_bytes(b"no such thing")
+    if as_link:
+        first.unlink()
+        first.symlink_to("absent")  # not left out without a word
+    else:
+        first.write_bytes(b"no such thing")
     source = open_source(written.path, name=None, options=ReadOptions())
     bad = [one.episode for one in check_source(source, Requirements()) if one.fatal]
     assert (source.format, bad) == (name, ["episode 0"])
+    assert all(file.is_file() for file in source.files)
 
 
 def test_empty_folder_is_no_data_set(tmp_path: Path):

@@ -47,6 +47,7 @@ def source(path: Path) -> Source:
             "control_freq is -20.0; write the frames per second",
         ),
         ({"env_kwargs": {"control_freq": 0}}, "control_freq is 0.0; write the frames per second"),
+        ({"env_kwargs": {"control_freq": 1e300}}, r"control_freq is 1e\+300; write the frames"),
         ({"env_kwargs": {"control_freq": True}}, "control_freq is True, not a finite number"),
         ({"env_name": ["Lift"]}, "env_name is \\['Lift'\\], not a text"),
     ],

@@ -1,12 +1,11 @@
 """Foreign formats: one module each, behind one registry."""
 
 import logging
-import math
 from pathlib import Path
 from typing import cast
 
 from jepawm.border import foreign
-from jepawm.data.recording import Format, ReadOptions, Source
+from jepawm.data.recording import Format, ReadOptions, Source, is_rate
 from jepawm.errors import UserError
 from jepawm.registry import Registry, others_code, value
 
@@ -39,7 +38,7 @@ def open_source(path: Path, *, name: str | None, options: ReadOptions) -> Source
     name = name or recognise(path)
     with foreign(path, f"{name} data set"):
         source = get_format(name).open(path, options)
-    if source.fps is not None and not 0 < source.fps < math.inf:
+    if source.fps is not None and not is_rate(source.fps):
         raise UserError(f"{path}: {source.fps:g} frames per second is no rate; repair its metadata")
     return source
 

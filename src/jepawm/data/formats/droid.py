@@ -26,6 +26,7 @@ from jepawm.data.recording import (
     Source,
     all_files,
     choose_camera,
+    files_named,
     pose_differences,
     read_any,
     refuse,
@@ -77,7 +78,7 @@ def open_droid(path: Path, options: ReadOptions) -> Source:
 def _recognises(path: Path) -> bool:
     if path.is_file():
         return path.suffix == ".csv" and _holds_table(_folders(path))
-    return next(path.rglob(_TABLE), None) is not None
+    return bool(files_named(path, _TABLE))
 
 
 FORMAT = Format(summary="raw DROID", recognises=_recognises, open=open_droid)
@@ -119,7 +120,7 @@ def _read(folder: Path, camera: str, *, root: Path) -> Recording:
 def _folders(path: Path) -> list[Path | UserError]:
     """List the folders of all episodes, and what is wrong with those that a list may not name."""
     if path.is_dir():
-        return [*sorted(file.parent for file in path.rglob(_TABLE))]
+        return [*sorted(file.parent for file in files_named(path, _TABLE))]
     root, found = folder_of(path), list[Path | UserError]()
     for row, line in enumerate(read_text(path, what="list of folders").splitlines(), start=1):
         name = next(iter(line.split()), None)

@@ -18,6 +18,8 @@ from jepawm.data.recording import (
     Recording,
     Source,
     choose_camera,
+    files_named,
+    own_files,
     pose_differences,
     read_any,
     refuse_keys,
@@ -51,7 +53,7 @@ def open_franka(path: Path, options: ReadOptions) -> Source:
             )
             for index, file in enumerate(files)
         ],
-        files=files,
+        files=own_files(root, files),
     )
 
 
@@ -89,4 +91,4 @@ def _cameras(file: Path, *, root: Path) -> list[str]:
 def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path] if path.name == _NAME else []
-    return sorted(path.rglob(_NAME))
+    return files_named(path, _NAME)

@@ -11,7 +11,6 @@ count; proprioception is position, Euler angles of the quaternion read as w, x, 
 of the gripper; cameras with "right" in their name are turned by 180°.
 """
 
-import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -38,6 +37,8 @@ from jepawm.data.recording import (
     Source,
     choose_camera,
     euler_angles,
+    is_rate,
+    own_files,
     quaternion_matrices,
     read_any,
 )
@@ -87,7 +88,7 @@ def _open(path: Path, options: ReadOptions, *, variant: _Variant) -> Source:
         cameras=cameras,
         camera=camera,
         episodes=episodes,
-        files=files,
+        files=own_files(root, files),
         columns=columns,
     )
 
@@ -141,7 +142,7 @@ def _arguments(file: Path, root: Path) -> _Arguments:
     given = expect(parse_json(text or "{}", where=where), dict, where=file, field="env_args")
     settings = expect(given.get("env_kwargs", {}), dict, where=where, field="env_kwargs")
     fps = optional_entry(settings, "control_freq", float, where=where)
-    if fps is not None and not 0 < fps < math.inf:
+    if fps is not None and not is_rate(fps):
         raise UserError(
             f"{where}: control_freq is {show(fps)}; write the frames per second, or leave it out"
         )

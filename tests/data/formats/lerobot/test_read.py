@@ -138,7 +138,7 @@ def test_damaged_meta(write, version: str):
     file.write_text(json.dumps(content | {"total_episodes": 7}))
     with pytest.raises(UserError, match=r"lists 3 episodes, info\.json says 7"):
         _open(path)
-    for fps in (0, -30):
+    for fps in (0, -30, 1e308, 5e-324):
         file.write_text(json.dumps(content | {"fps": fps}))
         with pytest.raises(UserError, match=r"info\.json: fps is .*; write the frames per second"):
             _open(path)

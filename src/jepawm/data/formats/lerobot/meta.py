@@ -10,7 +10,7 @@ from typing import TypeGuard
 import pyarrow as pa
 
 from jepawm.border import foreign, inside, require_inside, require_regular
-from jepawm.data.recording import read_parquet
+from jepawm.data.recording import is_rate, read_parquet
 from jepawm.errors import UserError, plain_text, show
 from jepawm.strict_json import entry, expect, optional_entry, parse_json, read_json, read_text
 
@@ -169,7 +169,7 @@ def read_info(path: Path) -> Info:
             f"{', '.join(VERSIONS)}"
         )
     fps = entry(content, "fps", float, where=file)
-    if fps <= 0:
+    if not is_rate(fps):
         raise UserError(f"{file}: fps is {fps:g}; write the frames per second")
     video_path = optional_entry(content, "video_path", str, where=file)
     features = entry(content, "features", dict, where=file)
