@@ -36,7 +36,7 @@ def test_demonstrations_with_the_sub_task_are_read(demos):
 
 
 def test_wrong_files_and_names_are_told(demos, tmp_path):
-    with pytest.raises(UserError, match="is not a file of RoboCasa demonstrations"):
+    with pytest.raises(UserError, match="is missing; give the path"):
         read_demonstrations(tmp_path / "missing.hdf5", subtask="reach")
     with h5py.File(tmp_path / "other.hdf5", "w") as file:
         file["data/demo_0/actions"] = np.zeros(3)
