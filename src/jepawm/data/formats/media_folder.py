@@ -56,6 +56,7 @@ def open_media_folder(path: Path, options: ReadOptions) -> Source:
     places = [name for name, file in tables.items() if _is_place(path, name, file=file)]
     cameras = next((found for name in places if (found := _cameras(path, name))), None)
     if cameras is None:
+        _require_place(path, first, file=tables[first])
         raise UserError(
             f"{path} holds no frames: there is no {first}.mp4 and no folder {first}/ of images, "
             "neither here nor in a folder below, nor those of another episode; add them"
