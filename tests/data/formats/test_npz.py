@@ -1,3 +1,4 @@
+import os
 import re
 from pathlib import Path
 
@@ -136,3 +137,12 @@ def test_franka_clip(shared_data: Path):
     problems = check_source(source, Requirements())
     assert [problem.fatal for problem in problems] == [False]
     assert "1 of 7 columns are constant" in problems[0].message  # the gripper
+
+
+def test_what_is_no_file_is_never_hashed(tmp_path: Path):
+    np.savez(tmp_path / "a.npz", **GOOD)
+    os.mkfifo(tmp_path / "b.npz")
+    (tmp_path / "c.npz").symlink_to("nothing")
+    source = open_source(tmp_path, name="npz", options=ReadOptions())
+    assert [file.name for file in source.files] == ["a.npz"]
+    assert len(source.episodes) == 3

@@ -26,6 +26,7 @@ from jepawm.data.recording import (
     check_parquet,
     choose_camera,
     is_list,
+    own_files,
     read_any,
     refuse_keys,
     require_columns,
@@ -57,7 +58,7 @@ def open_metaworld(path: Path, options: ReadOptions) -> Source:
         cameras=[_CAMERA],
         camera=camera,
         episodes=episodes,
-        files=files,
+        files=own_files(path, files),
         columns={field.name: str(field.type) for field in schema},
     )
 

@@ -24,6 +24,7 @@ from jepawm.data.recording import (
     Recording,
     Source,
     choose_camera,
+    own_files,
     read_any,
     require_own,
 )
@@ -57,7 +58,7 @@ def open_npz(path: Path, options: ReadOptions) -> Source:
             )
             for index, file in enumerate(files)
         ],
-        files=files,
+        files=own_files(path, files),
         columns={name: f"{rows.dtype} {list(rows.shape)}" for name, rows in first.items()},
     )
 
