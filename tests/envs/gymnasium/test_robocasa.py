@@ -40,7 +40,7 @@ def test_wrong_files_and_names_are_told(demos, tmp_path):
         read_demonstrations(tmp_path / "missing.hdf5", subtask="reach")
     with h5py.File(tmp_path / "other.hdf5", "w") as file:
         file["data/demo_0/actions"] = np.zeros(3)
-    with pytest.raises(UserError, match="needs data/\\*/states, meta_data_info"):
+    with pytest.raises(UserError, match="with data/\\*/states, meta_data_info"):
         read_demonstrations(tmp_path / "other.hdf5", subtask="reach")
     with pytest.raises(UserError, match=r"robocasa:reach names no file"):
         ENVIRONMENTS.get("robocasa:reach")
