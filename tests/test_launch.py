@@ -109,7 +109,7 @@ TINY = [
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch, project_root: Path) -> None:
     path = [str(project_root / "src"), os.environ.get("PYTHONPATH", "")]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, path)))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 

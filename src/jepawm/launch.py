@@ -101,7 +101,7 @@ def run_processes(count: int, argv: Sequence[str]) -> int:
             child.send_signal(number)
 
     before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-    heeded = [number for number in STOP_SIGNALS if before[number] != signal.SIG_IGN]  # not: nohup
+    heeded = heeded_signals()
     for number in heeded:
         signal.signal(number, hand_on)
     try:
@@ -114,6 +114,19 @@ def run_processes(count: int, argv: Sequence[str]) -> int:
             child.communicate()
         for number in heeded:
             signal.signal(number, before[number])
+
+
+def heeded_signals() -> list[signal.Signals]:
+    """Return what asks a run to stop: not SIGHUP where it is ignored, as `nohup` does.
+
+    SIGINT counts where it is ignored, too: shells ignore it for what a script starts by `&`, and who
+    sends it means it.
+    """
+    return [
+        number
+        for number in STOP_SIGNALS
+        if number.name != "SIGHUP" or signal.getsignal(number) != signal.SIG_IGN
+    ]
 
 
 @contextmanager

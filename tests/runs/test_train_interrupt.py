@@ -141,7 +141,17 @@ def test_a_stop_is_noted_and_signals_are_given_back(number: signal.Signals):
     assert signal.getsignal(number) is before
 
 
-def test_what_was_ignored_stays_ignored():
+def test_ctrl_c_is_heeded_where_a_script_started_the_run_in_the_background():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with pytest.raises(UserError, match="continue with: the command"):
+            interrupted(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_closed_terminal_is_ignored_where_it_was():
     """As `nohup` asks for."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:

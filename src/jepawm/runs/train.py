@@ -21,7 +21,7 @@ from jepawm.data.windows import Windows
 from jepawm.engine.process import tune_process
 from jepawm.errors import UserError
 from jepawm.experiment import Experiment
-from jepawm.launch import STOP_SIGNALS
+from jepawm.launch import heeded_signals
 from jepawm.metrics_log import MetricsLog, TrainingProgress
 from jepawm.processes import any_process, count_processes, from_first, is_first, together
 from jepawm.runs.datasets import find_or_collect, find_or_compute_features
@@ -231,8 +231,8 @@ class StopRequest:
     """Note SIGINT, SIGTERM and SIGHUP while active; a second SIGINT interrupts at once.
 
     All processes of a run stop after the same step. They do not heed a second SIGINT: a launcher
-    may hand on what the terminal has sent already. A signal that was ignored before, as `nohup`
-    does with SIGHUP, stays ignored.
+    may hand on what the terminal has sent already. SIGHUP stays ignored where it was, as `nohup`
+    asks for.
     """
 
     def __init__(self, resume_command: str) -> None:
@@ -249,9 +249,8 @@ class StopRequest:
     def __enter__(self) -> "StopRequest":
         """Take over the signals."""
         self._terminals = [stream for stream in (1, 2) if os.isatty(stream)]
-        for number in STOP_SIGNALS:
-            if signal.getsignal(number) != signal.SIG_IGN:
-                self._before[number] = signal.signal(number, self._note)
+        for number in heeded_signals():
+            self._before[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(
