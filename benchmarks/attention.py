@@ -14,7 +14,7 @@ from time import perf_counter
 
 import torch
 import torch.nn.functional as F
-from jepawm.models.attention import attend_frames, block_causal_mask
+from jepawm.models.blocks import attend_frames, block_causal_mask
 from torch import Tensor
 
 
