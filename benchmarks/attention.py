@@ -14,8 +14,9 @@ from time import perf_counter
 
 import torch
 import torch.nn.functional as F
-from jepawm.models.blocks import attend_frames, block_causal_mask
 from torch import Tensor
+
+from jepawm.models.blocks import attend_frames, block_causal_mask
 
 
 def main() -> None:

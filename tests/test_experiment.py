@@ -242,7 +242,7 @@ def test_no_number_of_an_experiment_is_negative(recipe: str):
         ("optim.beta2", 1.0),
         ("optim.beta2", 1.5),
         ("predictor.dropout", 1.0),
-        ("predictor.action_dim", 0),
+        ("predictor.action_dim", -1),
         ("predictor.head_dim", 0),
         ("proprio.dim", 0),
         ("encoder.image_size", 0),
