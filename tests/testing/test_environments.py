@@ -148,12 +148,13 @@ class OwnSimulator(WallBatch):
 
     def __init__(self, fault: str) -> None:
         super().__init__(16)
-        self.fault = fault
+        self.fault, self.resets = fault, 0
 
     def reset(self, tasks):
         obs = super().reset(tasks)
         if self.fault == "start":
-            self._positions = self._positions + np.random.default_rng().normal()
+            self.resets += 1
+            self._positions = self._positions + self.resets
         return obs
 
     def states(self):
