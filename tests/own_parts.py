@@ -11,12 +11,13 @@ import torch
 from torch import nn
 
 import jepawm
+from jepawm.contracts import Script
 from jepawm.data.exporting import ExportOptions, stored_episodes
 from jepawm.data.recording import Episode, Format, ReadOptions, Recording, Source
 from jepawm.training.losses import LossConfig
 from jepawm.training.optim import OptimConfig
 from jepawm.training.train import LoopConfig
-from jepawm.types import Plan, Script, Task
+from jepawm.types import Plan, Task
 
 
 class Net(nn.Module):

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from jepawm.build import build_world_model
 from jepawm.experiment import Experiment
 from jepawm.golden.case import GoldenCase
 from jepawm.golden.predictors import build_model
@@ -17,7 +18,7 @@ from jepawm.hub.imports import Imported, import_content
 from jepawm.hub.released import released_experiment, released_normalizer
 from jepawm.models.encoders import GivenTokens
 from jepawm.models.weight_files import load_weights, read_content
-from jepawm.models.world_model import JEPAWorldModel, build_world_model
+from jepawm.models.world_model import JEPAWorldModel
 from jepawm.types import Latent
 
 Shapes = dict[str, tuple[int, ...]]

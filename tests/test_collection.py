@@ -10,12 +10,13 @@ import pytest
 from rich.console import Console
 
 from jepawm.collection import collect, collect_script
+from jepawm.contracts import Script
 from jepawm.data.episodes import EpisodeStore
 from jepawm.data.writer import EpisodeWriter
 from jepawm.envs.wall.env import WallBatch
 from jepawm.envs.wall.policy import RandomWall
 from jepawm.errors import UserError
-from jepawm.types import Script, Task
+from jepawm.types import Task
 
 QUIET = Console(file=io.StringIO())
 

@@ -31,7 +31,7 @@ ACT, LOSS, WINDOW = "Observation → act → cost", "Recipe → loss", "LeRobot 
 MOST_FILES = {ACT: 9, LOSS: 14, WINDOW: 12}
 MOST_LINES = 800
 VOCABULARY = {path.name for path in SOURCE.glob("*.py")} - {"agent.py", "door.py", "experiment.py"}
-"""Files of the ground floor: words that every path uses."""
+"""Files of the ground floor: words that every path uses. A planning step lists even those that run."""
 
 
 def listed(name: str) -> list[str]:
@@ -89,9 +89,7 @@ def test_paths_are_short_and_connected(name: str):
         text = (SOURCE / file).read_text(encoding="utf-8")
         named = any(re.search(rf"\b{module_of(file)}\b", one) for one in before)
         names = any(re.search(rf"\b{module_of(one)} import", text) for one in files[:number])
-        contract = "from jepawm.contracts import"  # a planner and an agent meet by it alone
-        meets = contract in text and any(contract in one for one in before)
-        assert named or names or meets, f"{file}: nothing leads to it from the files before"
+        assert named or names, f"{file}: nothing leads to it from the files before"
         before.append(text)
 
 
@@ -111,7 +109,7 @@ def test_a_planning_step_runs_what_is_listed():
 
     env.goal_observation()
     ran = {file for file in files_that_run(step) if not file.startswith("envs/")}
-    assert ran - VOCABULARY <= {*listed(ACT), *listed(LOSS)}  # the network is on the second path
+    assert ran <= {*listed(ACT), *listed(LOSS)}  # the network is on the second path
     assert set(listed(ACT)) <= ran
 
 

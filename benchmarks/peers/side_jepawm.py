@@ -5,11 +5,12 @@ from job import GOAL, START, Job, StoredLatents, picture
 from torch import Tensor
 
 from jepawm.agent import AgentConfig, PlanningAgent
+from jepawm.build import build_world_model
 from jepawm.engine.config import EngineConfig
 from jepawm.engine.process import tune_process
 from jepawm.models.predictor import PredictorConfig
 from jepawm.models.proprio import ProprioConfig
-from jepawm.models.world_model import JEPAWorldModel, build_world_model
+from jepawm.models.world_model import JEPAWorldModel
 from jepawm.normalizer import Normalizer
 from jepawm.planning.cem import CEM
 from jepawm.planning.objectives import LatentDistance

@@ -7,7 +7,7 @@ if TYPE_CHECKING:  # for type checkers; at run time `__getattr__` imports on fir
     from jepawm.agent import AgentConfig, PlanningAgent
     from jepawm.api import register, train
     from jepawm.collection import collect
-    from jepawm.contracts import Env, Simulator
+    from jepawm.contracts import Env, Script, Simulator
     from jepawm.errors import UserError
     from jepawm.evaluation.evaluate import evaluate
     from jepawm.evaluation.results import Results
@@ -45,7 +45,7 @@ if TYPE_CHECKING:  # for type checkers; at run time `__getattr__` imports on fir
     from jepawm.recipes.pusht import PUSHT
     from jepawm.recipes.robot import ROBOT
     from jepawm.recipes.wall import WALL
-    from jepawm.types import Context, Latent, Observation, Plan, Script, Task, Trajectory
+    from jepawm.types import Context, Latent, Observation, Plan, Task, Trajectory
 
 __version__ = "0.2.0"
 
@@ -91,7 +91,7 @@ _HOMES = {
     "ROBOT": "jepawm.recipes.robot",
     "RandomShooting": "jepawm.planning.random_shooting",
     "Results": "jepawm.evaluation.results",
-    "Script": "jepawm.types",
+    "Script": "jepawm.contracts",
     "Simulator": "jepawm.contracts",
     "Task": "jepawm.types",
     "TimmEncoderConfig": "jepawm.models.frozen.encoder",

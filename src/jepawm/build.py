@@ -17,8 +17,11 @@ from jepawm.errors import UserError
 from jepawm.experiment import Experiment
 from jepawm.models.encoders import EncoderConfig, GivenTokens
 from jepawm.models.frozen.encoder import AnyFrozenConfig, FrozenEncoderConfig
+from jepawm.models.heads import StepDistanceHead
+from jepawm.models.predictor import Predictor, PredictorConfig
+from jepawm.models.proprio import ProprioConfig, ProprioEncoder
 from jepawm.models.weight_files import list_misfits, shorten
-from jepawm.models.world_model import JEPAWorldModel, build_world_model
+from jepawm.models.world_model import JEPAWorldModel
 from jepawm.normalizer import Normalizer
 
 _LARGEST_SIDE, _LARGEST_TABLES = 4096, 2**30
@@ -130,6 +133,48 @@ def build_windows(
         normalizer=build_normalizer(experiment, store),
     )
     return cut(episodes=parts[0]), cut(episodes=parts[1])
+
+
+def build_world_model(
+    encoder: Encoder,
+    predictor: PredictorConfig,
+    *,
+    proprio: ProprioConfig,
+    action_dim: int,
+    proprio_dim: int,
+    with_step_distance: bool = False,
+    image_size: int | None = None,
+) -> JEPAWorldModel:
+    """Build the predictor and the proprio encoder that fit an encoder, with random weights.
+
+    Args:
+        encoder: encoder of images, a module; learned or frozen.
+        predictor: predictor of latents.
+        proprio: how proprioception enters.
+        action_dim: width `A` of an action block (frameskip x environment action).
+        proprio_dim: width `P` of the proprioception; 0 if the environment has none.
+        with_step_distance: add a head that learns how many blocks separate two latents.
+        image_size: side in pixels of the frames that it learns from; None: not known.
+    """
+    if proprio.mode != "none" and proprio_dim == 0:
+        raise UserError(
+            f"proprio.mode = {proprio.mode!r} but the data has no proprioception; use none"
+        )
+    network = Predictor(
+        predictor, proprio, latent_dim=encoder.dim, grid=encoder.grid, action_dim=action_dim
+    )
+    code = proprio.dim if proprio.mode == "feature" else network.layout.width
+    proprio_encoder = None
+    if proprio.mode != "none":
+        proprio_encoder = ProprioEncoder(proprio_dim, code, limit=proprio.limit)
+    head = StepDistanceHead(latent_dim=encoder.dim) if with_step_distance else None
+    return JEPAWorldModel(
+        encoder,
+        network,
+        proprio_encoder=proprio_encoder,
+        step_distance=head,
+        image_size=image_size,
+    )
 
 
 def _around(

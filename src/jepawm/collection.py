@@ -25,7 +25,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from jepawm.contracts import CollectionPolicy, Env, Simulator
+from jepawm.contracts import CollectionPolicy, Env, Script, Simulator
 from jepawm.data.episodes import EpisodeStore, open_store
 from jepawm.data.manifest import MANIFEST_NAME, read_manifest
 from jepawm.data.writer import EpisodeWriter
@@ -34,7 +34,6 @@ from jepawm.errors import UserError
 from jepawm.files import data_root as default_data_root
 from jepawm.files import partial_folders, require_free, require_free_bytes
 from jepawm.launch import without_working_folder
-from jepawm.types import Script
 
 _PART_EPISODES = 128
 _PART_BYTES = 2**27

@@ -1,7 +1,7 @@
 """Contracts between the parts; any object that satisfies one can be plugged in."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import Field
+from dataclasses import Field, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from jepawm.types import Context, Latent, Observation, Plan, Script, Task
+from jepawm.types import Context, Latent, Observation, Plan, Task
 
 CostFn = Callable[[Float[Tensor, "B K H A"]], Float[Tensor, "B K"]]
 """Cost `[B, K]` of candidate action sequences `[B, K, H, A]`; lower is better."""
@@ -239,6 +239,27 @@ class TaskSource(Protocol):
         `data_root` is the folder of recordings; no recording serves two splits or training.
         """
         ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Script:
+    """What to do in each episode of a collection."""
+
+    tasks: list[Task]
+    """Start and layout of each episode `[E]`; goals play no part."""
+    commands: list[Float[np.ndarray, "_ a"]]
+    """Actions of each episode `[E][T, a]` in environment units, or what `feedback` turns into them."""
+    feedback: Callable[[Float[np.ndarray, "B S"], Float[np.ndarray, "B a"]], np.ndarray] | None = (
+        None
+    )
+    """Actions `[B, a]` of states `[B, S]` and commands `[B, a]`, a function of a module; None:
+    commands are actions."""
+    sources: dict[str, str] = field(default_factory=dict)
+    """Name and hash of the files that the script was made from, for the record."""
+
+    def __getitem__(self, episodes: slice) -> "Script":
+        """Return the script of some of the episodes."""
+        return replace(self, tasks=self.tasks[episodes], commands=self.commands[episodes])
 
 
 @runtime_checkable

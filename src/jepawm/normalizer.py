@@ -56,12 +56,10 @@ class Normalizer(TensorStruct):
             value = data.get(name)
             if name.startswith("proprio") and value is None:
                 continue
-            if not isinstance(value, list):
+            numbers = value if isinstance(value, list) else []
+            if not numbers or any(type(one) not in (int, float) for one in numbers):
                 raise UserError(f"{source}: normalizer.{name} is not a list of numbers")
-            numbers = [float(one) for one in value if type(one) in (int, float)]
-            if len(numbers) < len(value) or not numbers:
-                raise UserError(f"{source}: normalizer.{name} is not a list of numbers")
-            statistics[name] = numbers
+            statistics[name] = list(map(float, numbers))
         for kind in ("action", "proprio"):
             mean, std = statistics.get(f"{kind}_mean", []), statistics.get(f"{kind}_std", [])
             if len(mean) != len(std):
@@ -107,10 +105,7 @@ class Normalizer(TensorStruct):
     def to_json(self) -> dict[str, list[float] | None]:
         """Return the statistics as plain numbers."""
         return {
-            "action_mean": self.action_mean.tolist(),
-            "action_std": self.action_std.tolist(),
-            "proprio_mean": None if self.proprio_mean is None else self.proprio_mean.tolist(),
-            "proprio_std": None if self.proprio_std is None else self.proprio_std.tolist(),
+            name: None if value is None else value.tolist() for name, value in vars(self).items()
         }
 
     def _pieces(self, actions: Tensor) -> Tensor:

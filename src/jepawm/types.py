@@ -1,4 +1,4 @@
-"""The data that every part of the library speaks: tensor dataclasses, tasks and scripts.
+"""The data that every part of the library speaks: tensor dataclasses and tasks.
 
 Letters: `B` problems, `K` candidates, `T` time, `W` window, `H` horizon, `N` tokens, `D` latent
 width, `A` action block (frameskip x environment action), `P` proprio width, `*b` any batch shape.
@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TypeVar
 
-import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
@@ -147,24 +146,3 @@ class Task:
     """Simulator state at the goal; empty where there is none."""
     parameters: dict[str, float] = field(default_factory=dict)
     """Layout of the environment where it varies, for example the position of a door."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Script:
-    """What to do in each episode of a collection."""
-
-    tasks: list[Task]
-    """Start and layout of each episode `[E]`; goals play no part."""
-    commands: list[Float[np.ndarray, "_ a"]]
-    """Actions of each episode `[E][T, a]` in environment units, or what `feedback` turns into them."""
-    feedback: Callable[[Float[np.ndarray, "B S"], Float[np.ndarray, "B a"]], np.ndarray] | None = (
-        None
-    )
-    """Actions `[B, a]` of states `[B, S]` and commands `[B, a]`, a function of a module; None:
-    commands are actions."""
-    sources: dict[str, str] = field(default_factory=dict)
-    """Name and hash of the files that the script was made from, for the record."""
-
-    def __getitem__(self, episodes: slice) -> "Script":
-        """Return the script of some of the episodes."""
-        return replace(self, tasks=self.tasks[episodes], commands=self.commands[episodes])

@@ -3,11 +3,12 @@
 import pytest
 import torch
 
+from jepawm.build import build_world_model
 from jepawm.errors import UserError
 from jepawm.models.encoders import EncoderConfig, build_encoder
 from jepawm.models.predictor import PredictorConfig
 from jepawm.models.proprio import ProprioConfig
-from jepawm.models.world_model import JEPAWorldModel, build_world_model
+from jepawm.models.world_model import JEPAWorldModel
 from jepawm.types import Context, Latent, Observation
 
 ACTION, PROPRIO = 4, 2

@@ -42,7 +42,7 @@ def test_a_time_budget_is_shared_and_a_late_refiner_left_out(monkeypatch):
         now[0] += seconds
         return now[0]
 
-    for module in ("search", "hybrid"):
+    for module in ("search", "limits", "hybrid"):
         monkeypatch.setattr(f"jepawm.planning.{module}.perf_counter", tick)
     plan = _plan(replace(HYBRID, time_budget_s=0.04))
     assert now[0] < 0.05

@@ -187,7 +187,7 @@ def test_time_budget_ends_the_search(name, monkeypatch):
         now[0] += 0.001
         return now[0]
 
-    for module in ("search", "hybrid"):
+    for module in ("search", "limits", "hybrid"):
         monkeypatch.setattr(f"jepawm.planning.{module}.perf_counter", tick)
     fields = {"num_iterations": 30} if hasattr(PLANNED[name], "num_iterations") else {}
     plenty = _plan(replace(PLANNED[name], time_budget_s=1e6, **fields))

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from jepawm.errors import UserError
-from jepawm.planning.sampling import check_count, clamp, draw_noise, drop_unusable
+from jepawm.planning.limits import check_count
+from jepawm.planning.sampling import clamp, draw_noise, drop_unusable
 
 
 def test_infinite_and_nan_costs_rank_last():

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from jepawm.errors import UserError
-from jepawm.planning.search import FIRST_CHUNK, Limits, Search
+from jepawm.planning.limits import FIRST_CHUNK, Limits
+from jepawm.planning.search import Search
 
 INIT = torch.zeros(2, 1, 1)
 
@@ -61,7 +62,8 @@ class Clock:
 
     def __init__(self, monkeypatch, *, fixed: float, each: float) -> None:
         self.now, self.fixed, self.each, self.chunks = 0.0, fixed, each, []
-        monkeypatch.setattr("jepawm.planning.search.perf_counter", lambda: self.now)
+        for module in ("search", "limits"):
+            monkeypatch.setattr(f"jepawm.planning.{module}.perf_counter", lambda: self.now)
 
     def cost(self, actions):
         self.now += self.fixed + self.each * actions.shape[1]
@@ -126,7 +128,8 @@ def test_chunks_grow_with_what_a_larger_one_is_seen_to_cost(monkeypatch):
 def test_one_slow_gradient_does_not_end_a_descent(monkeypatch):
     """What is left of the time is compared with the fastest gradient so far, not with the last."""
     now, durations = 0.0, iter([1.0, 1.0, 7.0, 1.0, 1.0, 1.0, 1.0])
-    monkeypatch.setattr("jepawm.planning.search.perf_counter", lambda: now)
+    for module in ("search", "limits"):
+        monkeypatch.setattr(f"jepawm.planning.{module}.perf_counter", lambda: now)
 
     def cost(actions):
         nonlocal now

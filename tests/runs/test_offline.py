@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from jepawm.agent import PlanningAgent
-from jepawm.build import build_normalizer, build_windows
+from jepawm.build import build_normalizer, build_windows, build_world_model
 from jepawm.data.checking import Requirements
 from jepawm.data.formats import open_source
 from jepawm.data.importing import ImportOptions, import_source
@@ -20,7 +20,6 @@ from jepawm.evaluation.offline import action_errors, plan_clips
 from jepawm.experiment import Experiment
 from jepawm.hub.released import released_experiment
 from jepawm.models.encoders import EncoderConfig, build_encoder
-from jepawm.models.world_model import build_world_model
 from jepawm.planning.cem import CEM
 from jepawm.planning.gradient import GradientDescent
 from jepawm.planning.objectives import LatentDistance

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from jepawm.cli.choices import new_part
+from jepawm.contracts import Script
 from jepawm.data.formats.npz import FORMAT as NPZ
 from jepawm.data.recording import Episode, ReadOptions, Source
 from jepawm.envs import ENVIRONMENTS, POLICIES, build_env
@@ -23,7 +24,7 @@ from jepawm.testing import (
     check_env,
     check_simulator,
 )
-from jepawm.types import Observation, Script
+from jepawm.types import Observation
 
 
 def _env(name: str):

@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from jepawm.build import build_world_model
 from jepawm.errors import UserError
 from jepawm.models.encoders import EncoderConfig, build_encoder
 from jepawm.models.predictor import PredictorConfig
 from jepawm.models.proprio import ProprioConfig
-from jepawm.models.world_model import JEPAWorldModel, build_world_model
+from jepawm.models.world_model import JEPAWorldModel
 from jepawm.training.losses import LossConfig, draw_prefixes, latent_distance, prediction_loss
 from jepawm.training.regularizers import sigreg, step_distance_loss, vicreg
 from jepawm.types import Latent

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from jepawm.build import build_world_model
 from jepawm.golden.case import Comparison, GoldenCase, GoldenError, compare, exact
 from jepawm.hub.reference import (
     GROUPS,
@@ -22,7 +23,7 @@ from jepawm.models.encoders import GivenTokens
 from jepawm.models.positions import rotary_angles, rotate, rotation_by
 from jepawm.models.proprio import ProprioConfig
 from jepawm.models.weight_files import load_weights
-from jepawm.models.world_model import JEPAWorldModel, build_world_model
+from jepawm.models.world_model import JEPAWorldModel
 from jepawm.types import Context, Latent, concatenate
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from jepawm.build import with_encoder_weights
+from jepawm.build import build_world_model, with_encoder_weights
 from jepawm.checkpoint import Checkpoint, JsonValue, ModelRecord
 from jepawm.errors import UserError
 from jepawm.experiment import Experiment, experiment_to_json
@@ -36,7 +36,6 @@ from jepawm.models.weight_files import (
     require_numbers,
     shorten,
 )
-from jepawm.models.world_model import build_world_model
 from jepawm.normalizer import Normalizer
 
 _DROPPED = re.compile(

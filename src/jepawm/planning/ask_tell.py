@@ -14,8 +14,9 @@ from torch import Tensor
 
 from jepawm.contracts import Bounds, CostFn
 from jepawm.errors import missing_extra
-from jepawm.planning.sampling import check_count, check_positive, clamp
-from jepawm.planning.search import Limits, Search
+from jepawm.planning.limits import Limits, check_count, check_positive
+from jepawm.planning.sampling import clamp
+from jepawm.planning.search import Search
 from jepawm.types import Plan
 
 _FAR = 100.0

@@ -8,19 +8,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from jepawm.contracts import Bounds, CostFn
-from jepawm.planning.sampling import (
-    Gaussian,
+from jepawm.planning.limits import (
+    Limits,
     check_elites,
     check_not_negative,
     check_part,
     check_positive,
-    clamp,
-    draw_noise,
-    drop_unusable,
-    refit,
-    take,
 )
-from jepawm.planning.search import Limits, Search
+from jepawm.planning.sampling import Gaussian, clamp, draw_noise, drop_unusable, refit, take
+from jepawm.planning.search import Search
 from jepawm.types import Plan, TensorStruct
 
 

@@ -11,15 +11,15 @@ from torch import Tensor
 
 from jepawm.contracts import Bounds, CostFn
 from jepawm.errors import UserError
-from jepawm.planning.sampling import (
+from jepawm.planning.limits import (
+    Limits,
     check_count,
     check_not_negative,
     check_part,
     check_positive,
-    clamp,
-    draw_noise,
 )
-from jepawm.planning.search import Limits, Search
+from jepawm.planning.sampling import clamp, draw_noise
+from jepawm.planning.search import Search
 from jepawm.types import Plan
 
 Step = Callable[[Tensor, int], Tensor]

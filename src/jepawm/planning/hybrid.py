@@ -11,7 +11,7 @@ from torch import Tensor
 from jepawm.contracts import Bounds, CostFn
 from jepawm.planning.gradient import GradientDescent
 from jepawm.planning.icem import ICEM
-from jepawm.planning.search import Limits
+from jepawm.planning.limits import Limits
 from jepawm.types import Plan
 
 

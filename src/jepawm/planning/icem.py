@@ -9,19 +9,16 @@ from torch import Tensor
 
 from jepawm.contracts import Bounds, CostFn
 from jepawm.errors import UserError
-from jepawm.planning.sampling import (
-    Gaussian,
+from jepawm.planning.limits import (
+    Limits,
     check_count,
     check_elites,
     check_not_negative,
     check_part,
     check_positive,
-    clamp,
-    draw_noise,
-    refit,
-    take,
 )
-from jepawm.planning.search import Limits, Search
+from jepawm.planning.sampling import Gaussian, clamp, draw_noise, refit, take
+from jepawm.planning.search import Search
 from jepawm.types import Plan
 
 

@@ -8,14 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from jepawm.contracts import Bounds, CostFn
-from jepawm.planning.sampling import (
-    check_count,
-    check_not_negative,
-    check_positive,
-    clamp,
-    draw_noise,
-)
-from jepawm.planning.search import Limits, Search
+from jepawm.planning.limits import Limits, check_count, check_not_negative, check_positive
+from jepawm.planning.sampling import clamp, draw_noise
+from jepawm.planning.search import Search
 from jepawm.types import Plan
 
 

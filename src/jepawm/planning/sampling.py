@@ -1,4 +1,4 @@
-"""What planners share: checks, noise, bounds, costs without a number, the refit of a Gaussian."""
+"""What planners share: noise, bounds, costs without a number, the refit of a Gaussian."""
 
 from dataclasses import dataclass
 
@@ -27,44 +27,6 @@ def check_problem(init: Float[Tensor, "B H A"], bounds: Bounds | None) -> None:
             f"bounds of action dimension {worst}: low {float(low[worst])} is not below "
             f"high {float(high[worst])}; swap or correct them"
         )
-
-
-def check_count(name: str, value: int, *, least: int) -> None:
-    """Check a planner's count."""
-    if value < least:
-        raise UserError(f"planner.{name} = {value}; give at least {least}")
-
-
-def check_elites(num_elites: int, num_samples: int) -> None:
-    """Check that there are enough candidates for the elites, and enough elites for a variance."""
-    check_count("num_samples", num_samples, least=2)
-    check_count("num_elites", num_elites, least=2)
-    if num_elites > num_samples:
-        raise UserError(
-            f"planner.num_elites = {num_elites} is more than planner.num_samples = "
-            f"{num_samples}; take fewer elites or more samples"
-        )
-
-
-def check_positive(**fields: float) -> None:
-    """Check planner fields that must be finite numbers above 0."""
-    for name, value in fields.items():
-        if not 0.0 < value < float("inf"):
-            raise UserError(f"planner.{name} = {value}; give a number above 0")
-
-
-def check_not_negative(**fields: float) -> None:
-    """Check planner fields that must be finite numbers from 0 up."""
-    for name, value in fields.items():
-        if not 0.0 <= value < float("inf"):
-            raise UserError(f"planner.{name} = {value}; give 0 or more")
-
-
-def check_part(**fields: float) -> None:
-    """Check planner fields that must be 0 or more and below 1."""
-    for name, value in fields.items():
-        if not 0.0 <= value < 1.0:
-            raise UserError(f"planner.{name} = {value}; give 0 or more, below 1")
 
 
 def draw_noise(

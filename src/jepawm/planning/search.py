@@ -1,50 +1,21 @@
-"""One call of a planner: evaluate candidates, remember the best, drop the unusable, watch the clock."""
+"""One call of a planner: evaluate candidates, remember the best, drop the unusable."""
 
 import logging
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from time import perf_counter
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import pad
 
 from jepawm.contracts import Bounds, CostFn
 from jepawm.errors import UserError
-from jepawm.planning.sampling import check_count, check_positive, check_problem, drop_unusable
+from jepawm.planning.limits import Limits, TimeBudget
+from jepawm.planning.sampling import check_problem, drop_unusable
 from jepawm.types import Plan
 
 logger = logging.getLogger(__name__)
-
-FIRST_CHUNK = 1
-"""Candidates of each problem that are evaluated before anything is known about their speed."""
-GROWTH = 4
-"""A chunk is at most this many times as large as the largest one before."""
-RESERVE = 1.25
-"""A chunk is begun only if there is time for this many of the fastest one so far."""
-ENOUGH = 64
-"""Candidates that an iteration evaluates if the whole time allows it, however short its share is: a
-distribution that is fitted to fewer narrows around chance. There are fewer iterations then."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What ends a search."""
-
-    num_iterations: int
-    """Iterations at most."""
-    patience: int = 0
-    """Iterations without a lower cost in any problem that end the search; 0: never."""
-    time_budget_s: float | None = None
-    """Wall seconds after which the search returns what it has; None: no limit."""
-
-    def check(self) -> None:
-        """Refuse numbers that are out of range, by the names of a planner's fields."""
-        check_count("num_iterations", self.num_iterations, least=1)
-        check_count("patience", self.patience, least=0)
-        if self.time_budget_s is not None:
-            check_positive(time_budget_s=self.time_budget_s)
 
 
 class Search:
@@ -66,12 +37,11 @@ class Search:
             bounds: lowest and highest action.
             limits: what ends the search.
         """
-        self._start = perf_counter()
+        seconds = limits.time_budget_s
+        self._budget = None if seconds is None else TimeBudget(seconds, limits.num_iterations)
         check_problem(init, bounds)
         self._cost = cost
         self._limits = limits
-        self._chunks: list[tuple[int, float]] = []  # size and seconds of the chunks so far
-        self._least_seconds = 0.0  # of any chunk or gradient
         self._iteration = self._idle = self._num_dropped = self._num_evaluated = 0
         self._history: list[Tensor] = []
         self._lowest = torch.full_like(init[:, 0, 0], float("inf"))  # [B]
@@ -80,7 +50,7 @@ class Search:
     def iterations(self) -> Iterator[int]:
         """Count iterations until their number, the time or the patience runs out."""
         for iteration in range(self._limits.num_iterations):
-            out_of_time = self._left(1.0) < RESERVE * self._least_seconds
+            out_of_time = self._budget is not None and self._budget.is_used_up()
             if iteration and (out_of_time or 0 < self._limits.patience <= self._idle):
                 return
             self._iteration = iteration
@@ -92,16 +62,13 @@ class Search:
         Under a time budget an iteration ends with its share of the time: candidates that are left
         over get an infinite cost too.
         """
-        if self._limits.time_budget_s is None:
-            cost = self._chunk(samples)
+        num_samples = samples.shape[1]
+        if self._budget is None:
+            cost = self._drop(self._cost(samples))
         else:
-            parts: list[Tensor] = []
-            num_done, num_samples = 0, samples.shape[1]
-            while size := min(self._affordable(num_done), num_samples - num_done):
-                parts.append(self._chunk(samples[:, num_done : num_done + size]))
-                num_done += size
-            rest = samples.new_full((samples.shape[0], num_samples - num_done), float("inf"))
-            cost = torch.cat([*parts, rest], dim=1)
+            chunks = self._budget.chunks(num_samples, iteration=self._iteration)
+            cost = torch.cat([self._drop(self._cost(samples[:, chunk])) for chunk in chunks], 1)
+            cost = pad(cost, (0, num_samples - cost.shape[1]), value=float("inf"))
         self._record(samples, cost)
         return cost
 
@@ -125,7 +92,8 @@ class Search:
             (gradient,) = torch.autograd.grad(cost.sum(), actions)
         kept = self._drop(cost.detach())
         self._record(samples, kept)
-        self._note_seconds(began)
+        if self._budget is not None:
+            self._budget.note_seconds(began)
         usable = gradient.isfinite().all(-1).all(-1) & cost.detach().isfinite()  # [B, K]
         return torch.where(usable[:, :, None, None], gradient, 0.0), kept
 
@@ -180,56 +148,7 @@ class Search:
             num_dropped=self._num_dropped,
         )
 
-    def _chunk(self, samples: Tensor) -> Tensor:
-        began = perf_counter()
-        cost = self._drop(self._cost(samples))  # waits for an asynchronous device
-        self._chunks.append((samples.shape[1], self._note_seconds(began)))
-        return cost
-
-    def _note_seconds(self, began: float) -> float:
-        """Return the seconds since `began`, and keep the least of them."""
-        seconds = perf_counter() - began
-        self._least_seconds = min(self._least_seconds or seconds, seconds)
-        return seconds
-
     def _drop(self, cost: Tensor) -> Tensor:
         self._num_evaluated += cost.numel()
         self._num_dropped += int((~cost.isfinite()).sum())
         return drop_unusable(cost)
-
-    def _left(self, part: float) -> float:
-        """Return the seconds until `part` of the time budget is used up."""
-        if self._limits.time_budget_s is None:
-            return float("inf")
-        return self._start + part * self._limits.time_budget_s - perf_counter()
-
-    def _affordable(self, num_done: int) -> int:
-        """Return how many candidates come next in an iteration that has `num_done`; 0: no more.
-
-        The first chunk of an iteration is always evaluated.
-        """
-        if not self._chunks:
-            return FIRST_CHUNK
-        whole = self._left(1.0) / RESERVE
-        share = min(self._left((self._iteration + 1) / self._limits.num_iterations), whole)
-        size = max(self._size_within(share), min(self._size_within(whole), ENOUGH - num_done))
-        return max(size, FIRST_CHUNK if num_done == 0 else 0)
-
-    def _size_within(self, seconds: float) -> int:
-        """Return how many candidates there is time for, judged by the chunks so far."""
-        if seconds < self._least_seconds:
-            return 0
-        size, took = self._chunks[-1]
-        more = math.floor((seconds - took) / self._seconds_each())
-        return max(0, min(size + more, GROWTH * max(self._chunks)[0]))
-
-    def _seconds_each(self) -> float:
-        """Return what one more candidate in a chunk costs, judged by the smallest and largest chunk.
-
-        A chunk of 1 is slow for its size, and the first one slower than those that follow; so at
-        least a quarter of the largest chunk's time is taken to be the candidates' own.
-        """
-        (few, fast), (many, slow) = min(self._chunks), max(self._chunks)
-        if few == many:
-            return fast / few
-        return max((slow - fast) / (many - few), slow / (4 * many))

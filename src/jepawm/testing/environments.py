@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from jepawm.contracts import CollectionPolicy, Env, Simulator
+from jepawm.contracts import CollectionPolicy, Env, Script, Simulator
 from jepawm.data.recording import Format, ReadOptions, Recording
 from jepawm.testing.rules import (
     Require,
@@ -19,7 +19,7 @@ from jepawm.testing.rules import (
     rules,
     shape_of,
 )
-from jepawm.types import Observation, Script, Task
+from jepawm.types import Observation, Task
 
 _ENV_NAMES = ("action_dim", "proprio_dim")
 _SIMULATOR_NAMES = ("state_dim", "state_to_pixel", "states", "simulate", "goal_distance")

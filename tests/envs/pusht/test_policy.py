@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jepawm.contracts import Script
 from jepawm.envs.pusht.dynamics import PushTWorld
 from jepawm.envs.pusht.policy import (
     PushTReplays,
@@ -12,7 +13,6 @@ from jepawm.envs.pusht.policy import (
 )
 from jepawm.envs.pusht.tasks import solved
 from jepawm.errors import UserError
-from jepawm.types import Script
 
 LENGTHS = (12, 9, 15)
 EXACT = {"noise": 0.0, "start_jitter": 0.0, "angle_jitter": 0.0}

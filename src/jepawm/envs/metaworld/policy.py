@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from jepawm.contracts import Script
 from jepawm.envs.metaworld.env import metaworld_task
 from jepawm.envs.metaworld.simulator import ACTION_DIM, MetaworldSimulator
 from jepawm.envs.persistence import persistent
 from jepawm.errors import UserError, require_range
-from jepawm.types import Script, Task
+from jepawm.types import Task
 
 
 @dataclass(frozen=True, kw_only=True)

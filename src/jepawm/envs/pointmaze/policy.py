@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from jepawm.contracts import Script
 from jepawm.envs.persistence import persistent
 from jepawm.envs.pointmaze.tasks import start_goal
 from jepawm.errors import UserError, require_range
-from jepawm.types import Script, Task
+from jepawm.types import Task
 
 
 @dataclass(frozen=True, kw_only=True)

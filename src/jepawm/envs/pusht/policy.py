@@ -14,12 +14,13 @@ import numpy as np
 from jaxtyping import Float
 
 from jepawm.border import load_npz
+from jepawm.contracts import Script
 from jepawm.envs.persistence import persistent
 from jepawm.envs.pusht.dynamics import PushTWorld
 from jepawm.envs.pusht.tasks import replay_pusht_tasks, solved
 from jepawm.errors import UserError, require_range
 from jepawm.files import expand_user
-from jepawm.types import Script, Task
+from jepawm.types import Task
 
 _COLUMNS = {"action": 2, "state": 5}
 _FAR_AWAY = 1e4

@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from jepawm.contracts import Script
 from jepawm.envs.persistence import persistent
 from jepawm.envs.wall.dynamics import DEFAULT_GEOMETRY, WallGeometry
 from jepawm.envs.wall.tasks import DEFAULT_DOOR_Y, DEFAULT_WALL_X
 from jepawm.errors import require_range
-from jepawm.types import Script, Task
+from jepawm.types import Task
 
 _ACTION_STD = 0.75
 _MARGIN = 0.5  # pixels between a start and the limits of its room
