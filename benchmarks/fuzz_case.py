@@ -6,7 +6,6 @@ commands run in children that are forked for each case, so that a crash or a han
 
 import contextlib
 import ctypes
-import functools
 import importlib
 import io
 import json
@@ -83,8 +82,7 @@ class Places:
 def import_everything() -> None:
     """Import what commands would import, so that forked cases need not; nothing is computed.
 
-    What takes time and changes no outcome is left out: packages are searched for plug-ins once, and
-    files are not flushed to the disk.
+    What takes time and changes no outcome is left out: files are not flushed to the disk.
     """
     package = Path(jepawm.__file__).parent
     for path in sorted(package.rglob("*.py")):
@@ -93,7 +91,6 @@ def import_everything() -> None:
             with contextlib.suppress(ImportError):  # a part whose extra is not installed
                 importlib.import_module(name.removesuffix(".__init__"))
     importlib.import_module("transformers.models.dinov2.modeling_dinov2")
-    jepawm.registry.entry_points = functools.cache(jepawm.registry.entry_points)
     os.fsync = lambda _: None
 
 

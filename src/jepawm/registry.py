@@ -9,8 +9,10 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from pathlib import Path
 from traceback import extract_tb
 from types import TracebackType
 
@@ -146,7 +148,7 @@ class Registry:
         return name.rpartition(":")[0]
 
     def _all_targets(self) -> dict[str, object]:
-        points = entry_points(group=f"jepawm.{self.kind}")
+        points = _installed_points().select(group=f"jepawm.{self.kind}")
         plugins = {point.name: _target_of(point) for point in points}
         return plugins | self._registered | self._targets
 
@@ -182,7 +184,7 @@ class Registry:
         """Return which installed package brings a name, for messages; empty if none does."""
         if name in self._targets or name in self._registered:
             return ""
-        for point in entry_points(group=f"jepawm.{self.kind}", name=name):
+        for point in _installed_points().select(group=f"jepawm.{self.kind}", name=name):
             if point.dist is not None:
                 return f" of the package {point.dist.name!r}"
         return ""
@@ -229,6 +231,24 @@ class others_code:  # noqa: N801 (read as a word: `with others_code(...)`)
             f"{self._what} does not work here ({plain_text(reason)}, in line {last.lineno} of "
             f"{last.filename}); repair, update or uninstall it"
         ) from error
+
+
+def _installed_points() -> EntryPoints:
+    """Return the entry points of all installed packages, searched again only where folders changed."""
+    return _points_of(tuple((folder, _changed(folder)) for folder in sys.path))
+
+
+@lru_cache(maxsize=2)
+def _points_of(_folders: tuple[tuple[str, int], ...]) -> EntryPoints:
+    return entry_points()
+
+
+def _changed(folder: str) -> int:
+    """Return when a folder last gained or lost a file, in nanoseconds; 0 where there is none."""
+    try:
+        return Path(folder).stat().st_mtime_ns
+    except (OSError, ValueError):
+        return 0
 
 
 def _target_of(point: EntryPoint) -> str:
@@ -302,7 +322,7 @@ def _module_of(target: object) -> str:
 
 def _is_named(module: str) -> bool:
     """Return whether the user named this package, or installed a plug-in that is part of it."""
-    points = entry_points()
+    points = _installed_points()
     groups = [group for group in points.groups if group.startswith("jepawm.")]
     plugins = {
         _target_of(point).partition(":")[0]
