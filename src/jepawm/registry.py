@@ -11,7 +11,7 @@ from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from traceback import extract_tb
 from types import TracebackType
@@ -148,7 +148,8 @@ class Registry:
         return name.rpartition(":")[0]
 
     def _all_targets(self) -> dict[str, object]:
-        points = _installed_points().select(group=f"jepawm.{self.kind}")
+        group = f"jepawm.{self.kind}"
+        points = [point for point in _installed_points() if point.group == group]
         plugins = {point.name: _target_of(point) for point in points}
         return plugins | self._registered | self._targets
 
@@ -184,8 +185,11 @@ class Registry:
         """Return which installed package brings a name, for messages; empty if none does."""
         if name in self._targets or name in self._registered:
             return ""
-        for point in _installed_points().select(group=f"jepawm.{self.kind}", name=name):
-            if point.dist is not None:
+        for point in _installed_points():
+            if (point.group, point.name) == (
+                f"jepawm.{self.kind}",
+                name,
+            ) and point.dist is not None:
                 return f" of the package {point.dist.name!r}"
         return ""
 
@@ -233,14 +237,16 @@ class others_code:  # noqa: N801 (read as a word: `with others_code(...)`)
         ) from error
 
 
-def _installed_points() -> EntryPoints:
-    """Return the entry points of all installed packages, searched again only where folders changed."""
+def _installed_points() -> tuple[EntryPoint, ...]:
+    """Return the plug-ins of all installed packages, searched again only where folders changed."""
     return _points_of(tuple((folder, _changed(folder)) for folder in sys.path))
 
 
 @lru_cache(maxsize=2)
-def _points_of(_folders: tuple[tuple[str, int], ...]) -> EntryPoints:
-    return entry_points()
+def _points_of(_folders: tuple[tuple[str, int], ...]) -> tuple[EntryPoint, ...]:
+    points = entry_points()
+    groups = sorted(group for group in points.groups if group.startswith("jepawm."))
+    return tuple(point for group in groups for point in points.select(group=group))
 
 
 def _changed(folder: str) -> int:
@@ -322,13 +328,7 @@ def _module_of(target: object) -> str:
 
 def _is_named(module: str) -> bool:
     """Return whether the user named this package, or installed a plug-in that is part of it."""
-    points = _installed_points()
-    groups = [group for group in points.groups if group.startswith("jepawm.")]
-    plugins = {
-        _target_of(point).partition(":")[0]
-        for group in groups
-        for point in points.select(group=group)
-    }
+    plugins = {_target_of(point).partition(":")[0] for point in _installed_points()}
     packages = {named.partition(".")[0] for named in _NAMED | plugins} - {"jepawm"}
     return module.partition(".")[0] in packages
 
