@@ -5,6 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 DEMO := runs/demo
+WORKERS := -n logical --maxprocesses 4
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-all lint clean
@@ -19,11 +20,11 @@ demo: $(STAMP) ## Plan in Wall with the bundled checkpoint: 96 tasks, four rows,
 	$(BIN)/jepawm report $(DEMO)
 
 test: lint ## Lint and run every test that takes seconds.
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q $(WORKERS)
 
 test-all: lint ## Run the slow tests too, and the others as on other processors.
-	$(BIN)/python -m pytest -q -m "slow or not slow"
-	PYTHON=$(BIN)/python tests/every_cpu.sh
+	$(BIN)/python -m pytest -q $(WORKERS) -m "slow or not slow"
+	PYTHON=$(BIN)/python tests/every_cpu.sh $(WORKERS)
 
 lint: $(STAMP) ## Check style, types, the floors and the documentation site.
 	$(BIN)/ruff check .
