@@ -385,3 +385,12 @@ def is_list(kind: pa.DataType) -> bool:
     return (
         pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     )
+
+
+def require_rate(fps: float, *, where: object) -> float:
+    """Return frames per second at which something can have been recorded; others are refused."""
+    if not is_rate(fps):
+        raise UserError(
+            f"{where}: {fps:g} frames per second is no rate; repair it, or leave the episode out"
+        )
+    return fps

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int64, UInt8
 
 from jepawm.border import foreign, require_regular
+from jepawm.data.recording import require_rate
 from jepawm.errors import UserError, missing_extra, plain_text
 
 if TYPE_CHECKING:
@@ -47,10 +48,11 @@ def video_times(video: VideoFile, *, name: str) -> tuple[Int64[np.ndarray, " n"]
         return np.sort(np.array(times, dtype=np.int64)), Fraction(stream.time_base or 1)
 
 
-def video_rate(video: VideoFile, *, name: str) -> float:
-    """Return the frames per second that the video states."""
+def video_rate(video: VideoFile, *, name: str) -> float | None:
+    """Return the frames per second that the video states; None if it states none."""
     with _opened(video, name) as container:
-        return float(container.streams.video[0].average_rate or 0)
+        rate = container.streams.video[0].average_rate
+    return None if not rate else require_rate(float(rate), where=name)
 
 
 def read_video(

@@ -114,6 +114,17 @@ def test_a_rate_may_be_an_array_of_one_number(tmp_path: Path):
     assert source.fps == source.episodes[0].read().fps == 25.0
 
 
+@pytest.mark.parametrize("rate", [1e39, 1e-30])
+def test_an_impossible_rate_is_that_of_its_episode(tmp_path: Path, rate: float):
+    for name, fps in (("a", rate), ("b", 10.0), ("c", 10.0)):
+        np.savez(tmp_path / f"{name}.npz", **GOOD, fps=np.array(fps))
+    source = open_source(tmp_path, name=None, options=ReadOptions())
+    assert source.fps == 10.0
+    problems = [one for one in check_source(source, Requirements()) if one.fatal]
+    assert [one.episode for one in problems] == ["episode 0"]
+    assert "frames per second is no rate" in problems[0].message
+
+
 def test_what_has_no_frames_does_not_speak_for_the_others(tmp_path: Path):
     np.savez(tmp_path / "a.npz", labels=np.zeros(3))
     np.savez(tmp_path / "b.npz", **GOOD)

@@ -154,7 +154,7 @@ def _cameras(metadata: dict[str, object]) -> list[str]:
     return [name.removesuffix(_SUFFIX) for name in metadata if name.endswith(_SUFFIX)]
 
 
-def _rate(folder: Path, *, camera: str, root: Path) -> float:
+def _rate(folder: Path, *, camera: str, root: Path) -> float | None:
     video = _video(folder, camera, root=root)
     return video_rate(video, name=str(video))
 

@@ -252,7 +252,7 @@ def _read_images(
 
 def _rate(path: Path, video: Path) -> float | None:
     require_own(path, video)
-    return video_rate(video, name=str(video)) or None
+    return video_rate(video, name=str(video))
 
 
 def _count(video: Path) -> int:

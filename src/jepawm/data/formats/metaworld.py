@@ -179,7 +179,7 @@ def _read(
         task=values["task"] or "",
         frames=partial(read_video, content, name=name),
         count_frames=lambda: len(video_times(content, name=name)[0]),
-        fps=video_rate(content, name=name) or None,
+        fps=video_rate(content, name=name),
     )
 
 

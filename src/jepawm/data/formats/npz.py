@@ -27,6 +27,7 @@ from jepawm.data.recording import (
     own_files,
     read_any,
     require_own,
+    require_rate,
 )
 from jepawm.errors import UserError, plain_text, show
 from jepawm.files import complete_or_absent, telling_full_disk
@@ -153,7 +154,7 @@ def _rate(arrays: dict[str, np.ndarray], file: Path) -> float | None:
             f"{file}: fps is {show(rate.tolist())}, not a number above 0; save the frames per "
             "second, or leave fps out"
         )
-    return float(rate.item())
+    return require_rate(float(rate.item()), where=f"{file}: fps")
 
 
 def _rows(
