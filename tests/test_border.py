@@ -5,6 +5,7 @@ import io
 import logging
 import os
 import struct
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -321,6 +322,18 @@ def test_quantised_tensors_are_refused(tmp_path: Path):
     torch.save(tensor, tmp_path / "x.pth")
     with pytest.raises(UserError, match=r"x\.pth"):
         load_tensors(tmp_path / "x.pth")
+
+
+def test_nothing_is_unpacked_into_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Torch takes zeros for an empty tar archive, and unpacks such files."""
+    monkeypatch.setattr(tarfile, "open", None)
+    with tarfile.TarFile(tmp_path / "a.pth", "w") as archive:
+        archive.add(tmp_path / "a.pth", "storages")
+    (tmp_path / "b.pth").write_bytes(bytes(5000))
+    (tmp_path / "c.pth").write_bytes(b"")
+    for name in ("a", "b", "c"):
+        with pytest.raises(UserError, match=rf"{name}\.pth is damaged or no file of tensors"):
+            load_tensors(tmp_path / f"{name}.pth")
 
 
 def test_a_flipped_bit_in_a_tensor_is_noticed(tmp_path: Path):

@@ -213,6 +213,12 @@ def load_tensors(file: Path, *, mapped: bool = False) -> object:
                     f"{file} is damaged: the checksum of {plain_text(damaged)} does not match; "
                     "copy it again"
                 )
+        else:
+            # Still older files are tar archives, which torch would unpack into a folder.
+            with file.open("rb") as opened:
+                is_pickle = opened.read(1) == b"\x80"
+            if not is_pickle:
+                raise UserError(f"{file} is damaged or no file of tensors; copy it again")
         # Files of before torch 1.6 are no archives and cannot be mapped.
         mapped = mapped and records is not None
         content = torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)

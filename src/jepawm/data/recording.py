@@ -148,12 +148,22 @@ def choose_camera(wanted: str | None, cameras: Sequence[str], *, where: Path) ->
     return wanted
 
 
-def read_any(places: Iterable[Place], read: Callable[[Place], Found]) -> Found | None:
-    """Read what all episodes share from the first place that is not damaged; None if all are."""
+def read_any(
+    places: Iterable[Place],
+    read: Callable[[Place], Found],
+    *,
+    enough: Callable[[Found], object] = lambda _: True,
+) -> Found | None:
+    """Read what all episodes share from the first place that is not damaged; None if all are.
+
+    What is not `enough`, such as an empty list of cameras, counts as damaged.
+    """
     for place in places:
         try:
             with foreign("a file", "file of this format"):
-                return read(place)
+                found = read(place)
+                if enough(found):
+                    return found
         except UserError:
             continue  # reading the episode says so again
     return None

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -96,6 +97,18 @@ def test_a_damaged_first_file_leaves_the_format(written, name: str, as_link: boo
     bad = [one.episode for one in check_source(source, Requirements()) if one.fatal]
     assert (source.format, bad) == (name, ["episode 0"])
     assert all(file.is_file() for file in source.files)
+
+
+@pytest.mark.parametrize("name", ["franka"], indirect=True)
+def test_a_first_episode_without_pictures_does_not_speak_for_the_others(written, name):
+    with h5py.File(sorted(written.path.rglob("*.h5"))[0], "a") as file:
+        frames = file["episode_data/observation/exterior_image_2_left"][:]
+        del file["episode_data/observation/exterior_image_2_left"]
+        file["episode_data/observation/exterior_image_2_left"] = frames.astype(np.float32) * np.nan
+    source = open_source(written.path, name=None, options=ReadOptions())
+    assert source.cameras == ["exterior_image_2_left"]
+    bad = [one.episode for one in check_source(source, Requirements()) if one.fatal]
+    assert bad == ["episode 0"]
 
 
 def test_empty_folder_is_no_data_set(tmp_path: Path):

@@ -52,7 +52,7 @@ def open_droid(path: Path, options: ReadOptions) -> Source:
         nothing = UserError(f"{path} holds no folder with {_TABLE}; check the path")
         raise next(iter(refused), nothing)
     describe = partial(_metadata, root=root)
-    cameras = sorted(_cameras(read_any(folders, describe) or describe(folders[0])))
+    cameras = sorted(_cameras(read_any(folders, describe, enough=_cameras) or describe(folders[0])))
     camera = choose_camera(options.camera, cameras, where=folders[0])
     return Source(
         format="droid",

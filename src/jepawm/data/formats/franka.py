@@ -38,7 +38,7 @@ def open_franka(path: Path, options: ReadOptions) -> Source:
     if not files:
         raise UserError(f"{path} holds no {_NAME}; check the path")
     find = partial(_cameras, root=root)
-    cameras = read_any(files, find) or find(files[0])
+    cameras = read_any(files, find, enough=bool) or find(files[0])
     camera = choose_camera(options.camera, cameras, where=files[0])
     return Source(
         format="franka",

@@ -10,6 +10,7 @@ pictures, as Minari keeps images by default. Unless it is named, proprioception 
 
 import re
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,7 @@ def open_minari(path: Path, options: ReadOptions) -> Source:
     if not names:
         raise UserError(f"{file} holds no episodes; copy it again")
     describe = partial(_describe, file, root=path)
-    cameras, columns = read_any(names, describe) or describe(names[0])
+    cameras, columns = read_any(names, describe, enough=itemgetter(0)) or describe(names[0])
     if not cameras:
         raise UserError(
             f"{file} holds no image observations; record them with Minari's DataCollector around an "

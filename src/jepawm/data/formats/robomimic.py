@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,7 @@ def _open(path: Path, options: ReadOptions, *, variant: _Variant) -> Source:
     found = {file: _demos(file, root) for file in files}
     demos = [(file, name) for file, names in found.items() for name in names]
     describe = partial(_describe, root=root)
-    cameras, columns = read_any(demos, describe) or describe(demos[0])
+    cameras, columns = read_any(demos, describe, enough=itemgetter(0)) or describe(demos[0])
     whole = next(file for file, name in demos if name != _UNREAD)
     arguments = _arguments(whole, root)
     camera = choose_camera(options.camera, cameras, where=whole)
