@@ -75,7 +75,7 @@ def inside(root: Path, relative: object, *, field: str, file: Path) -> Path:
     if not isinstance(relative, str) or not relative.strip():
         raise UserError(f"{where} is {show(relative)}, not the path of a file; copy it again")
     name = plain_text(relative)
-    if "\0" in relative or not _is_unicode(relative):
+    if any(one == "\0" or "\ud800" <= one <= "\udfff" for one in relative):
         raise UserError(f"{where} is {name!r}, which is no path; copy it again")
     parts = Path(relative)
     if any(len(part.encode()) > _LONGEST_NAME for part in parts.parts) or (
@@ -214,11 +214,7 @@ def load_tensors(file: Path, *, mapped: bool = False) -> object:
                     "copy it again"
                 )
         else:
-            # Still older files are tar archives, which torch would unpack into a folder.
-            with file.open("rb") as opened:
-                is_pickle = opened.read(1) == b"\x80"
-            if not is_pickle:
-                raise UserError(f"{file} is damaged or no file of tensors; copy it again")
+            _refuse_tar(file)
         # Files of before torch 1.6 are no archives and cannot be mapped.
         mapped = mapped and records is not None
         content = torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
@@ -226,12 +222,11 @@ def load_tensors(file: Path, *, mapped: bool = False) -> object:
     return content
 
 
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def _refuse_tar(file: Path) -> None:
+    """Refuse what torch would take for an archive of its first years and unpack into a folder."""
+    with file.open("rb") as opened:
+        if not opened.read(4).startswith((b"\x80", b"PK\x03\x04")):
+            raise ValueError("it is no archive of torch")
 
 
 def _reason(error: Exception) -> str:

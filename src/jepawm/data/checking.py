@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from jepawm.border import foreign
-from jepawm.data.recording import Episode, Problem, Recording, Source, is_rate
-from jepawm.data.resample import Combine, frame_step, require_frame, subsample
+from jepawm.data.recording import Episode, Problem, Recording, Source
+from jepawm.data.resample import Combine, frame_step, is_rate, require_frame, subsample
 from jepawm.errors import UserError, show
 
 _LARGEST = 1e37

@@ -22,8 +22,6 @@ Place = TypeVar("Place")
 Found = TypeVar("Found")
 _ROWS, _VECTOR_ROWS, _BLOB_ROWS = 65_536, 8_192, 64
 """Rows of a table that are read at once: of numbers, of vectors, and of what may be large."""
-_SLOWEST, _FASTEST = 1e-6, 1e6
-"""Frames per second."""
 _SMALL_TABLE = 2**24
 _TABLE_RATIO = 1032.0
 """Times that a table in memory may be larger than its file, beyond `_SMALL_TABLE` bytes."""
@@ -172,11 +170,6 @@ def read_any(
 def refuse(error: UserError) -> Recording:
     """Stand for an episode that is known to be bad before it is read."""
     raise error
-
-
-def is_rate(fps: float) -> bool:
-    """Return whether something can have been recorded at so many frames per second."""
-    return _SLOWEST <= fps <= _FASTEST
 
 
 def refuse_keys(options: ReadOptions, *keys: str) -> None:
@@ -395,12 +388,3 @@ def is_list(kind: pa.DataType) -> bool:
     return (
         pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     )
-
-
-def require_rate(fps: float, *, where: object) -> float:
-    """Return frames per second at which something can have been recorded; others are refused."""
-    if not is_rate(fps):
-        raise UserError(
-            f"{where}: {fps:g} frames per second is no rate; repair it, or leave the episode out"
-        )
-    return fps

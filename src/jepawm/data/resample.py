@@ -12,6 +12,8 @@ from PIL import Image
 from jepawm.data.recording import Recording, pose_differences
 from jepawm.errors import UserError
 
+_SLOWEST, _FASTEST = 1e-6, 1e6
+"""Frames per second."""
 Fit = Literal["crop", "stretch"]
 """How frames become square: cut out the centre, or stretch."""
 Combine = Literal["concat", "sum", "last"]
@@ -132,3 +134,17 @@ def _combined(
     if combine == "concat":
         return blocks.reshape(len(blocks), -1)
     return blocks.sum(axis=1) if combine == "sum" else blocks[:, -1]
+
+
+def is_rate(fps: float) -> bool:
+    """Return whether something can have been recorded at so many frames per second."""
+    return _SLOWEST <= fps <= _FASTEST
+
+
+def require_rate(fps: float, *, where: object) -> float:
+    """Return frames per second at which something can have been recorded; others are refused."""
+    if not is_rate(fps):
+        raise UserError(
+            f"{where}: {fps:g} frames per second is no rate; repair it, or leave the episode out"
+        )
+    return fps

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int64, UInt8
 
 from jepawm.border import foreign, require_regular
-from jepawm.data.recording import require_rate
+from jepawm.data.resample import require_rate
 from jepawm.errors import UserError, missing_extra, plain_text
 
 if TYPE_CHECKING:

@@ -59,6 +59,10 @@ def test_no_pictures_and_whole_number_actions(path: Path):
         source(path).episodes[0].read()
     with h5py.File(path / "data" / "main_data.hdf5", "a") as file:
         del file["episode_0/observations/pixels"]
+    assert source(path).cameras  # the others have some
+    with h5py.File(path / "data" / "main_data.hdf5", "a") as file:
+        for name in set(file) - {"episode_0"}:
+            del file[f"{name}/observations/pixels"]
     with pytest.raises(UserError, match="holds no image observations; record them"):
         source(path)
 

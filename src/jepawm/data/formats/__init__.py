@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import cast
 
 from jepawm.border import foreign
-from jepawm.data.recording import Format, ReadOptions, Source, is_rate
+from jepawm.data.recording import Format, ReadOptions, Source
+from jepawm.data.resample import is_rate
 from jepawm.errors import UserError
 from jepawm.registry import Registry, others_code, value
 

@@ -27,8 +27,8 @@ from jepawm.data.recording import (
     own_files,
     read_any,
     require_own,
-    require_rate,
 )
+from jepawm.data.resample import require_rate
 from jepawm.errors import UserError, plain_text, show
 from jepawm.files import complete_or_absent, telling_full_disk
 

@@ -38,11 +38,11 @@ from jepawm.data.recording import (
     Source,
     choose_camera,
     euler_angles,
-    is_rate,
     own_files,
     quaternion_matrices,
     read_any,
 )
+from jepawm.data.resample import is_rate
 from jepawm.errors import UserError, show
 from jepawm.strict_json import expect, optional_entry, parse_json
 

@@ -10,7 +10,8 @@ from typing import TypeGuard
 import pyarrow as pa
 
 from jepawm.border import foreign, inside, require_inside, require_regular
-from jepawm.data.recording import is_rate, read_parquet
+from jepawm.data.recording import read_parquet
+from jepawm.data.resample import is_rate
 from jepawm.errors import UserError, plain_text, show
 from jepawm.strict_json import entry, expect, optional_entry, parse_json, read_json, read_text
 
