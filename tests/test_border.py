@@ -324,6 +324,18 @@ def test_quantised_tensors_are_refused(tmp_path: Path):
         load_tensors(tmp_path / "x.pth")
 
 
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs the files of Linux")
+def test_a_link_to_what_is_on_no_disk_is_not_followed(tmp_path: Path):
+    (tmp_path / "a").symlink_to("/proc/self/mem")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    for name in "ab":
+        with pytest.raises(UserError, match="is no file of a disk, but /proc/"):
+            require_regular(tmp_path / name)
+    (tmp_path / "c").write_text("x")
+    (tmp_path / "d").symlink_to(tmp_path / "c")
+    require_regular(tmp_path / "d")
+
+
 def test_nothing_is_unpacked_into_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Torch takes zeros for an empty tar archive, and unpacks such files."""
     monkeypatch.setattr(tarfile, "open", None)

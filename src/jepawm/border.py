@@ -34,14 +34,12 @@ _KINDS = {
 }
 _LARGEST = 64 * 2**30
 """Most bytes that one file may bring into memory."""
-_SUSPICIOUS = 2**30
-_MUCH = 100
+_SUSPICIOUS, _MUCH = 2**30, 100
 """A claim above `_SUSPICIOUS` bytes may be this many times the bytes that are there."""
 _DEFLATE = 1032.0
 """Times that deflate makes zeros smaller at most."""
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
-_LONGEST_NAME, _LONGEST_PATH = 255, 4000
-_SHOWN = 200
+_LONGEST_NAME, _LONGEST_PATH, _SHOWN = 255, 4000, 200
 _NPY_MAGIC = b"\x93NUMPY"
 
 
@@ -49,7 +47,7 @@ def require_regular(path: Path, remedy: str = "copy it again") -> None:
     """Check that a path leads to a regular file; opening a pipe would wait forever."""
     name = plain_text(str(path))
     try:
-        mode = path.stat().st_mode
+        mode, real = path.stat().st_mode, path.resolve() if path.is_symlink() else path
     except (FileNotFoundError, NotADirectoryError) as error:
         what = "is a link to nothing" if path.is_symlink() else "is missing"
         raise UserError(f"{name} {what}; {remedy}") from error
@@ -57,6 +55,8 @@ def require_regular(path: Path, remedy: str = "copy it again") -> None:
         raise UserError(f"cannot read {name} ({error.strerror}); {remedy}") from error
     except ValueError as error:
         raise UserError(f"{name} is no path ({error}); {remedy}") from error
+    if real.is_relative_to("/proc") or real.is_relative_to("/sys"):
+        raise UserError(f"{name} is no file of a disk, but {plain_text(str(real))}; {remedy}")
     if not stat.S_ISREG(mode):
         kind = _KINDS.get(stat.S_IFMT(mode), "special file")
         raise UserError(f"{name} is a {kind}, not a file; {remedy}")

@@ -12,7 +12,7 @@ from PIL import Image
 from jepawm.data.recording import Recording, pose_differences
 from jepawm.errors import UserError
 
-_SLOWEST, _FASTEST = 1e-6, 1e6
+_SLOWEST, _FASTEST = 1e-2, 1e6
 """Frames per second."""
 Fit = Literal["crop", "stretch"]
 """How frames become square: cut out the centre, or stretch."""
