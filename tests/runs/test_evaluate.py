@@ -184,6 +184,23 @@ def test_a_full_disk_keeps_the_old_results_whole(run_copy: Path, monkeypatch: py
     assert {path.name: path.read_bytes() for path in run_copy.glob("r*.*")} == before
 
 
+def test_a_plan_without_room_for_its_report_leaves_nothing(
+    tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    options = {"seed": 2, "out": tmp_path / "plan", "device": "cpu", "protocol": "paper"}
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for place in ("jepawm.report.page.write_whole", "jepawm.report.animation.Path.write_bytes"):
+        with monkeypatch.context() as patched:
+            patched.setattr(place, full)
+            with pytest.raises(UserError, match=r"cannot write .*No space left on device"):
+                plan_run(str(tiny_run), **options)
+        assert list(tmp_path.iterdir()) == []
+    assert plan_run(str(tiny_run), **options).report.is_file()
+
+
 def test_two_evaluations_into_one_folder(run_copy: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("jepawm.files._PATIENCE_SECONDS", 0.1)
     with taken(run_copy, by=EVALUATION):

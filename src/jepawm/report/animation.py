@@ -88,8 +88,9 @@ def write_animation(rollouts: Rollouts, path: Path, *, index: int = 0) -> Path:
     film = np.concatenate([frames, gap, goal], axis=-1).transpose(0, 2, 3, 1)  # [T+1, h, w, 3]
     zoom = -(-_LEAST_SIDE // film.shape[1])
     film = film.repeat(zoom, axis=1).repeat(zoom, axis=2)
+    content = iio.imwrite("<bytes>", film, duration=_FRAME_MILLISECONDS, loop=0, extension=".gif")
     try:
-        iio.imwrite(path, film, duration=_FRAME_MILLISECONDS, loop=0, extension=".gif")
+        path.write_bytes(content)  # by itself: a writer of pictures complains again when it closes
     except OSError as error:
         raise UserError(f"cannot write {path} ({error}); choose another --out") from error
     return path

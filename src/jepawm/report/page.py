@@ -45,7 +45,8 @@ def render_page(run: RunFiles) -> str:
         "tasks": task_payloads(run.rollouts, scale) if run.rollouts is not None else [],
     }
     script, style = _asset("page.js"), _asset("page.css")
-    name = (run.experiment or {}).get("recipe") or run.folder.name
+    whose = run.results.env if run.results is not None else run.folder.name
+    name = (run.experiment or {}).get("recipe") or whose
     sections = [
         success_section(run.results),
         rollouts_section(run.rollouts, run.results),

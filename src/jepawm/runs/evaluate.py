@@ -163,6 +163,7 @@ def plan_run(
         write_animation(rollouts, partial / "plan.gif")
         beside = training_files(loaded.run, partial, overwrite=False)
         write_results(results, partial, rollouts=rollouts, beside=beside)
+        write_report(partial)
     away = rollouts.states[0, -1] - rollouts.goal_states[0]  # [S]; tasks of a robot hold no state
     return ExecutedPlan(
         env=results.env,
@@ -172,7 +173,7 @@ def plan_run(
         final_distance=float(np.linalg.norm(away)) if away.size else float("nan"),
         seconds_per_plan=results.seconds_per_plan,
         animation=folder / "plan.gif",
-        report=write_report(folder),
+        report=folder / "report.html",
     )
 
 

@@ -101,3 +101,13 @@ def test_a_table_of_other_columns(make_table, name: str, column: pa.Array):
     make_table({}, name="b")
     (found,) = problems(folder)
     assert found.startswith("all of a.parquet: ")
+
+
+def test_a_link_that_leads_out_is_not_even_looked_at(make_table, tmp_path: Path):
+    folder = make_table({})
+    (folder / "a.parquet").rename(tmp_path / "secret.parquet")
+    (folder / "a.parquet").symlink_to(tmp_path / "secret.parquet")
+    for name in (None, "metaworld"):
+        with pytest.raises(UserError) as caught:
+            open_source(folder, name=name, options=ReadOptions())
+        assert "lies outside" in str(caught.value) or "is of no known format" in str(caught.value)

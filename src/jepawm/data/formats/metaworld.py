@@ -67,7 +67,7 @@ def _recognises(path: Path) -> bool:
     files = _files(path)
     if not files or (path / "meta").exists():
         return False
-    names = read_any(files, _names) or _names(files[0])
+    names = read_any(files, partial(_names, path)) or _names(path, files[0])
     return set(_COLUMNS) <= set(names)
 
 
@@ -76,7 +76,8 @@ FORMAT = Format(
 )
 
 
-def _names(file: Path) -> list[str]:
+def _names(path: Path, file: Path) -> list[str]:
+    require_own(path, file)
     return check_parquet(file).schema.to_arrow_schema().names
 
 
