@@ -34,8 +34,7 @@ _KINDS = {
 }
 _LARGEST = 64 * 2**30
 """Most bytes that one file may bring into memory."""
-_SUSPICIOUS, _MUCH = 2**30, 100
-"""A claim above `_SUSPICIOUS` bytes may be this many times the bytes that are there."""
+_SUSPICIOUS, _MUCH = 2**30, 100  # a claim above the first may be so many times what is there
 _DEFLATE = 1032.0
 """Times that deflate makes zeros smaller at most."""
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
@@ -89,16 +88,18 @@ def inside(root: Path, relative: object, *, field: str, file: Path) -> Path:
     return path
 
 
-def require_inside(root: Path, path: Path, *, where: str = "a link") -> None:
-    """Check that a path below a data set leads to nothing outside of it.
+def require_inside(
+    root: Path, path: Path, *, where: str = "a link", kind: str = "data set"
+) -> None:
+    """Check that a path below a data set, or another `kind`, leads to nothing outside of it.
 
-    Links lead out in a Hugging Face cache, and where the data root of this user holds both the data
-    set and what the link leads to.
+    Links may lead out in a Hugging Face cache, and within the data root of this user.
 
     Args:
-        root: folder of the data set.
+        root: its folder.
         path: a path below it; what it leads to may be missing.
         where: what names the path, for the message.
+        kind: what the folder is, for the message.
     """
     name = plain_text(str(path))
     try:
@@ -109,7 +110,7 @@ def require_inside(root: Path, path: Path, *, where: str = "a link") -> None:
         return
     own = data_root(None).resolve()
     if not (base.is_relative_to(own) and target.is_relative_to(own)):
-        raise UserError(f"{name} lies outside of the data set ({where}); refused")
+        raise UserError(f"{name} lies outside of the {kind} ({where}); refused")
     _say_links(base)
 
 
@@ -216,8 +217,8 @@ def load_tensors(file: Path, *, mapped: bool = False) -> object:
         else:
             _refuse_tar(file)
         # Files of before torch 1.6 are no archives and cannot be mapped.
-        mapped = mapped and records is not None
-        content = torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
+        mmap = mapped and records is not None
+        content = torch.load(file, map_location="cpu", weights_only=True, mmap=mmap)
         _check_tensors(content, file, records)
     return content
 
@@ -248,8 +249,7 @@ def _is_cached(base: Path, target: Path) -> bool:
 
 
 @cache
-def _say_links(base: Path) -> None:
-    """Say once of a data set that its links lead out of it."""
+def _say_links(base: Path) -> None:  # once
     _LOG.warning("%s: links lead out of the data set, to other files of the data root", base)
 
 

@@ -90,3 +90,14 @@ def test_a_folder_of_results_with_very_many_tasks_shows_the_first(tmp_path, make
     run = make_run(tmp_path / "run", arrays=arrays)
     page = parse_page(write_report(run).read_text())
     assert sum("data-task" in attrs for _, attrs in page.elements) == shown
+
+
+@pytest.mark.parametrize(
+    "name", ["experiment.json", "metrics.jsonl", "results.json", "rollouts.npz"]
+)
+def test_a_link_out_of_the_run_is_not_followed(tmp_path, make_run, name):
+    run = make_run(tmp_path / "run")
+    (run / name).rename(tmp_path / "secret")
+    (run / name).symlink_to(tmp_path / "secret")
+    with pytest.raises(UserError, match=rf"{name} lies outside of the run \(a link\)"):
+        write_report(run)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from jepawm.border import require_inside
 from jepawm.errors import UserError
 from jepawm.evaluation.result_files import read_results, read_rollouts
 from jepawm.evaluation.results import Results
@@ -42,6 +43,8 @@ def read_run(run: Path) -> RunFiles:
             f"{run} is not a run directory: it has none of {', '.join(names)}; "
             "make one with `jepawm train RECIPE --out RUN`"
         )
+    for name in names:
+        require_inside(run, run / name, kind="run")
     return RunFiles(
         folder=run,
         experiment=_read_object(experiment) if experiment.is_file() else None,

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from jepawm.border import require_inside
 from jepawm.checkpoint import Provenance, find_checkpoint, load_checkpoint, save_checkpoint
 from jepawm.envs import ENVIRONMENTS
 from jepawm.errors import UserError
@@ -190,6 +191,8 @@ def training_files(source: Path, folder: Path, *, overwrite: bool) -> dict[Path,
     if find_checkpoint(folder / "checkpoint") is not None:
         overwrite = False
     copies = {source / name: folder / name for name in TRAINING_FILES}
+    for file in copies:
+        require_inside(source, file, kind="run")
     return {
         copy: file.read_bytes()
         for file, copy in copies.items()
