@@ -237,6 +237,14 @@ def test_a_manifest_of_other_values_is_refused(
         open_store(store_path)
 
 
+def test_a_manifest_elsewhere_is_not_read(store_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("JEPAWM_DATA", str(store_path.parent / "elsewhere"))
+    (store_path / "manifest.json").rename(store_path.parent / "secret.json")
+    (store_path / "manifest.json").symlink_to("../secret.json")
+    with pytest.raises(UserError, match=r"manifest\.json lies outside of the folder \(a link\)"):
+        open_store(store_path)
+
+
 def test_a_rate_of_0_of_the_first_versions_is_none(store_path: Path):
     reseal(store_path, fps=0.0)
     assert open_store(store_path).manifest.fps is None

@@ -12,7 +12,7 @@ from typing import cast
 import numpy as np
 from jaxtyping import Float
 
-from jepawm.border import inside
+from jepawm.border import inside, require_inside
 from jepawm.errors import UserError, show
 from jepawm.files import content_hash, hash_file
 from jepawm.strict_json import entry, expect, optional_entry, read_json
@@ -139,6 +139,7 @@ def read_sealed(path: Path, *, kind: SealedKind) -> dict[str, object]:
     """Read a sealed file and check it; returns its fields without format, version and hash."""
     if not path.is_file():
         raise UserError(f"{path.parent} is not {kind.folder}: it has no {path.name}")
+    require_inside(path.parent, path, kind="folder")
     content = read_json(path, what="manifest", remedy=kind.remedy)
     if not isinstance(content, dict) or content.get("format") != kind.format:
         raise UserError(f"{path} is not the manifest of {kind.folder}; check the folder")
