@@ -18,10 +18,6 @@ from torch import nn
 
 from jepawm.checkpoint import (
     Checkpoint,
-    DecoderRecord,
-    ModelRecord,
-    Provenance,
-    TrainedOn,
     find_checkpoint,
     load_checkpoint,
     read_record,
@@ -30,6 +26,7 @@ from jepawm.checkpoint import (
 from jepawm.errors import UserError
 from jepawm.models.weight_files import load_weights
 from jepawm.normalizer import Normalizer
+from jepawm.records import DecoderRecord, ModelRecord, Provenance, TrainedOn
 
 RECORD = ModelRecord(
     experiment={"seed": 4, "nested": {"list": [1, 2.5, None]}},

@@ -2,18 +2,27 @@
 
 from collections import deque
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from jepawm.contracts import Bounds, CostFn, Objective, Planner, WorldModel
+from jepawm.contracts import (
+    Bounds,
+    CostFn,
+    Objective,
+    Planner,
+    Proposer,
+    WorldModel,
+)
 from jepawm.door import admit, require_evaluation, require_fitting
 from jepawm.engine.config import EngineConfig
 from jepawm.engine.rollout_engine import RolloutEngine
 from jepawm.errors import UserError
 from jepawm.normalizer import Normalizer
-from jepawm.planning.objectives import with_head
+from jepawm.planning.best_of import Propose, ask, takes_proposals
+from jepawm.planning.step_distance import with_head
 from jepawm.protocol import Protocol
 from jepawm.types import Context, Latent, Observation, Plan, concatenate
 
@@ -71,6 +80,7 @@ class PlanningAgent:
         normalizer: Normalizer,
         protocol: Protocol,
         config: AgentConfig = AgentConfig(),
+        proposer: Proposer | None = None,
         seed: int = 0,
     ) -> None:
         """Take the parts, and how far to plan and how often (`protocol`)."""
@@ -82,7 +92,13 @@ class PlanningAgent:
         self.normalizer = normalizer
         self.protocol = protocol
         self.config = config
+        if takes_proposals(planner) and proposer is None:
+            raise UserError(
+                f"planner.num_proposals of {type(planner).__name__} asks for a proposer, and there is "
+                "none; give PlanningAgent one, or 0"
+            )
         self._model = model
+        self._proposer = proposer
         self._distance = with_head(objective, getattr(model, "step_distance", None))
         self._replanning = RecedingHorizon(
             planner, protocol=protocol, config=config, normalizer=normalizer, seed=seed
@@ -135,7 +151,10 @@ class PlanningAgent:
             self._history.append(self._encode(obs))
         if self._replanning.steps_to_plan == 0:
             context = self._history.context()
-            self._replanning.plan(self._cost(context, self._goal), like=context.actions)
+            proposer = self._proposer
+            propose = None if proposer is None else partial(proposer.propose, context, self._goal)
+            cost = self._cost(context, self._goal)
+            self._replanning.plan(cost, like=context.actions, propose=propose)
             self._planned_from = context
         action = self._replanning.pop()
         self._history.append_action(action)
@@ -216,7 +235,9 @@ class RecedingHorizon:
             return float("inf")
         return float(waiting)
 
-    def plan(self, cost: CostFn, *, like: Float[Tensor, "B _ A"]) -> Plan:
+    def plan(
+        self, cost: CostFn, *, like: Float[Tensor, "B _ A"], propose: Propose | None = None
+    ) -> Plan:
         """Minimise `cost` on the problems, device and dtype of `like`; queue the first steps."""
         if self._steps_left is not None and self._steps_left < 1:
             raise UserError("the episode is over; call reset(goal, num_steps) to start another")
@@ -226,9 +247,12 @@ class RecedingHorizon:
         if self._warm_start and self.last_plan is not None:
             rest = self.last_plan.actions[:, num_executed:][:, :length]
             init[:, : rest.shape[1]] = rest
-        plan = self._planner.plan(cost, init, bounds=self.bounds, generator=self._generator)
+        start, dropped = ({}, 0) if propose is None else ask(propose, self._planner, like=init)
+        plan = self._planner.plan(
+            cost, init, bounds=self.bounds, generator=self._generator, **start
+        )
         self.last_plan = plan
-        self.num_dropped += plan.num_dropped
+        self.num_dropped += dropped + plan.num_dropped
         self._queue.extend(plan.actions[:, :num_executed].unbind(1))
         return plan
 

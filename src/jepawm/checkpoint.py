@@ -15,7 +15,7 @@ import shutil
 import stat
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -27,10 +27,16 @@ from torch import Tensor
 from jepawm.border import foreign, require_regular
 from jepawm.errors import UserError
 from jepawm.files import content_hash, flush_to_disk, hash_file
-from jepawm.normalizer import Normalizer
+from jepawm.records import (
+    JsonValue,
+    ModelRecord,
+    Record,
+    record_from_json,
+    record_to_json,
+    require_model,
+)
 from jepawm.strict_json import read_json
 
-JsonValue = str | int | float | bool | None | list["JsonValue"] | dict[str, "JsonValue"]
 Read = TypeVar("Read")
 
 _FORMAT = 1
@@ -46,68 +52,10 @@ _PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".bin", ".tar")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Provenance:
-    """What a run was computed with."""
-
-    versions: dict[str, str]
-    """Versions of Python, of this library and of what it computes with."""
-    commit: str | None
-    """Commit of this library's source; None outside a repository."""
-    num_threads: int
-    """CPU threads of each process."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainedOn:
-    """Which data a model learned from."""
-
-    sha256: str
-    """Hash of the content of the store; see `EpisodeStore.sha256`."""
-    image_size: int
-    """Side of its frames in pixels."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelRecord:
-    """What a checkpoint says of its world model besides the weights."""
-
-    experiment: dict[str, JsonValue]
-    """The whole configuration as plain JSON; `experiment_from_json` rebuilds it."""
-    action_dim: int
-    """Width of one environment action."""
-    proprio_dim: int
-    """Width of the proprioception; 0 if there is none."""
-    normalizer: Normalizer
-    """Statistics of the training data."""
-    step: int | None = None
-    """Optimiser steps done; None for an imported model."""
-    provenance: Provenance | None = None
-    """What it was trained with; None for an imported model."""
-    data: TrainedOn | None = None
-    """What it was trained on; None for an imported model, and in earlier checkpoints."""
-    encoder: dict[str, JsonValue] | None = None
-    """Identity of the frozen encoder, with the hash of its weights; None where it is learned, and
-    for an imported model, whose file did not hold it."""
-    imported: dict[str, JsonValue] | None = None
-    """File of another project that the weights came from, and what of it was dropped; None if they
-    were trained here."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DecoderRecord:
-    """What a checkpoint says of its decoder of images besides the weights."""
-
-    decoder: dict[str, JsonValue]
-    """Its sizes as plain JSON."""
-    imported: dict[str, JsonValue]
-    """File that the weights came from."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Checkpoint:
     """The content of a checkpoint folder."""
 
-    record: ModelRecord | DecoderRecord
+    record: Record
     """What it is: everything that is needed to rebuild the module."""
     tensors: dict[str, Tensor]
     """Weights by name."""
@@ -153,18 +101,9 @@ def read_record(folder: Path) -> ModelRecord:
 
     def read() -> ModelRecord:
         path = _require_checkpoint(folder) / _CONFIG
-        return require_model(_record_from_json(_read_config(path), source=path), source=folder)
+        return require_model(record_from_json(_read_config(path), source=path), source=folder)
 
     return _whole(folder, read)
-
-
-def require_model(record: ModelRecord | DecoderRecord, *, source: Path | str) -> ModelRecord:
-    """Return the record of a world model; a decoder is refused."""
-    if isinstance(record, DecoderRecord):
-        raise UserError(
-            f"{source} is a decoder, no world model; load it by jepawm.hub.load_decoder"
-        )
-    return record
 
 
 def load_checkpoint(folder: Path, *, with_training: bool = False) -> Checkpoint:
@@ -226,7 +165,7 @@ def _load(folder: Path, *, with_training: bool) -> Checkpoint:
             raise UserError(f"{found} has no {_TRAINING}; it can be used but not resumed")
         training = _read_tensors(found / _TRAINING)
         _check_hash(found / _TRAINING, hashes)
-    record = _record_from_json(config, source=found / _CONFIG)
+    record = record_from_json(config, source=found / _CONFIG)
     return Checkpoint(record=record, tensors=tensors, training=training)
 
 
@@ -238,7 +177,7 @@ def _write_files(folder: Path, checkpoint: Checkpoint) -> None:
         save_file(training, folder / _TRAINING)
         names.append(_TRAINING)
     hashes: dict[str, JsonValue] = {name: hash_file(folder / name) for name in names}
-    config = {**_record_to_json(checkpoint.record), "format": _FORMAT, "sha256": hashes}
+    config = {**record_to_json(checkpoint.record), "format": _FORMAT, "sha256": hashes}
     sealed = {**config, _SEAL: content_hash(config)}
     (folder / _CONFIG).write_text(json.dumps(sealed, indent=1, allow_nan=False), encoding="utf-8")
     mode = stat.S_IMODE((folder / _CONFIG).stat().st_mode)
@@ -259,78 +198,6 @@ def _read_config(path: Path) -> dict[str, JsonValue]:
     if _SEAL in config and config.pop(_SEAL) != content_hash(config):
         raise UserError(f"{path} was altered: its own hash does not match; {_REMEDY}")
     return config
-
-
-def _record_to_json(record: ModelRecord | DecoderRecord) -> dict[str, JsonValue]:
-    if isinstance(record, DecoderRecord):
-        return {"decoder": record.decoder, "imported": record.imported}
-    config: dict[str, JsonValue] = {
-        "experiment": record.experiment,
-        "dims": {"action_dim": record.action_dim, "proprio_dim": record.proprio_dim},
-        "normalizer": cast(JsonValue, record.normalizer.to_json()),
-    }
-    if record.step is not None:
-        config["step"] = record.step
-    if record.provenance is not None:
-        config |= asdict(record.provenance)
-    if record.data is not None:
-        config["data"] = asdict(record.data)
-    if record.encoder is not None:
-        config["encoder"] = record.encoder
-    if record.imported is not None:
-        config["imported"] = record.imported
-    return config
-
-
-def _record_from_json(
-    config: Mapping[str, JsonValue], *, source: Path
-) -> ModelRecord | DecoderRecord:
-    imported = _section(config, "imported", source) if "imported" in config else None
-    if "decoder" in config:
-        decoder = _section(config, "decoder", source)
-        return DecoderRecord(decoder=decoder, imported=imported or {})
-    dims = _section(config, "dims", source)
-    return ModelRecord(
-        experiment=_section(config, "experiment", source),
-        action_dim=_count(dims, "dims.action_dim", source),
-        proprio_dim=_count(dims, "dims.proprio_dim", source),
-        normalizer=Normalizer.from_json(_section(config, "normalizer", source), source=str(source)),
-        step=_count(config, "step", source) if "step" in config else None,
-        provenance=_provenance(config, source) if "versions" in config else None,
-        data=_trained_on(config, source) if "data" in config else None,
-        encoder=_section(config, "encoder", source) if "encoder" in config else None,
-        imported=imported,
-    )
-
-
-def _provenance(config: Mapping[str, JsonValue], source: Path) -> Provenance:
-    versions, commit = _section(config, "versions", source), config.get("commit")
-    return Provenance(
-        versions={name: str(version) for name, version in versions.items()},
-        commit=commit if isinstance(commit, str) else None,
-        num_threads=_count(config, "num_threads", source),
-    )
-
-
-def _trained_on(config: Mapping[str, JsonValue], source: Path) -> TrainedOn:
-    data = _section(config, "data", source)
-    return TrainedOn(
-        sha256=str(data.get("sha256")), image_size=_count(data, "data.image_size", source)
-    )
-
-
-def _section(config: Mapping[str, JsonValue], name: str, source: Path) -> dict[str, JsonValue]:
-    section = config.get(name)
-    if not isinstance(section, dict):
-        raise UserError(f"{source} has no {name}; write the checkpoint again")
-    return section
-
-
-def _count(section: Mapping[str, JsonValue], name: str, source: Path) -> int:
-    value = section.get(name.rpartition(".")[2])
-    if type(value) is not int or value < 0:
-        raise UserError(f"{source}: {name} = {value!r} is not a count")
-    return value
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:

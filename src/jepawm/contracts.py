@@ -140,6 +140,49 @@ class Planner(Protocol):
 
 
 @runtime_checkable
+class TakesProposals(Protocol):
+    """A planner that starts from proposals, if it asks for any."""
+
+    needs_gradients: ClassVar[bool]
+
+    @property
+    def num_proposals(self) -> int:
+        """Return how many plans it starts from; 0: none."""
+        ...
+
+    def plan(
+        self,
+        cost: CostFn,
+        init: Float[Tensor, "B H A"],
+        *,
+        bounds: Bounds | None,
+        generator: torch.Generator,
+        proposals: Float[Tensor, "B P H A"] | None = None,
+    ) -> Plan:
+        """Plan from proposals `[B, P, H, A]`, the most promising one first, or from `init`."""
+        ...
+
+
+@runtime_checkable
+class Proposer(Protocol):
+    """Propose whole plans for a goal, unseen by the world model; mostly learned."""
+
+    @property
+    def horizon(self) -> int:
+        """Return the number of action blocks of its longest plan."""
+        ...
+
+    def propose(
+        self, context: Context, goal: Latent, *, horizon: int, num_plans: int
+    ) -> Float[Tensor, "B K H A"]:
+        """Return `K` plans of `H` action blocks, normalised, the most promising one first.
+
+        A planner that has a field `num_proposals` above 0 is called with them, as `proposals`.
+        """
+        ...
+
+
+@runtime_checkable
 class Agent(Protocol):
     """Act towards a goal; actions leave in environment units."""
 

@@ -10,7 +10,6 @@ import tyro
 from cattrs.errors import BaseValidationError, ForbiddenExtraKeysError
 
 from jepawm.agent import AgentConfig
-from jepawm.checkpoint import JsonValue
 from jepawm.contracts import BuildsEncoder, CollectionPolicy, Objective, Planner
 from jepawm.data.augmentation import AugmentationConfig
 from jepawm.envs import ENVIRONMENTS, POLICIES
@@ -29,6 +28,7 @@ from jepawm.planning import OBJECTIVES, PLANNERS
 from jepawm.planning.cem import CEM
 from jepawm.planning.objectives import LatentDistance
 from jepawm.protocol import PROTOCOLS, Protocol
+from jepawm.records import JsonValue
 from jepawm.registry import UntrustedModuleError, count_as_named
 from jepawm.strict_json import Unnamed, problems, register_named, strict_converter
 from jepawm.training.devices import ComputeConfig

@@ -129,7 +129,7 @@ class Plan(TensorStruct):
     actions: Float[Tensor, "B H A"]
     """Planned action blocks `[B, H, A]`, normalised."""
     cost: Float[Tensor, " B"]
-    """Cost `[B]` of exactly these actions."""
+    """Cost `[B]` of exactly these actions; NaN where nobody evaluated them."""
     history: Float[Tensor, "I B"]
     """Lowest candidate cost `[I, B]` in each planner iteration."""
     num_dropped: int = 0

@@ -61,12 +61,15 @@ def test_help_does_not_wait_for_torch(argv: list[str]):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["trian"], "unknown verb 'trian' (known: train, eval"),
+        (["trian"], "unknown verb 'trian' (known: train, train-proposer, eval"),
         (["train"], "name a recipe"),
         (["train", "wal"], "unknown recipe 'wal'; did you mean 'wall'? (known: "),
         (["train", "wall", "--planner", "cen"], "unknown planner 'cen'"),
         (["eval", "wall", "--planner", "cen"], "unknown planner 'cen'"),
-        (["eval", "wall", "--preset", "fats"], "unknown preset 'fats' (known: paper, fast,"),
+        (
+            ["eval", "wall", "--preset", "fats"],
+            "unknown preset 'fats' (known: paper, direct, propose, fast,",
+        ),
         (["eval", "wall", "--preset", "fast", "--planner", "cem"], "give one of them"),
         (["check", "golden", "no/such/folder"], "no/such/folder is not a folder"),
         (["report", ""], "an argument is empty"),

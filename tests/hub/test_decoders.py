@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from jepawm.checkpoint import Checkpoint, DecoderRecord, load_checkpoint, save_checkpoint
+from jepawm.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from jepawm.cli import main
 from jepawm.errors import UserError
 from jepawm.hub import load, load_decoder
@@ -15,6 +15,7 @@ from jepawm.hub.decoders import import_decoder
 from jepawm.hub.reference import convert_decoder, flat_names
 from jepawm.hub.released import DECODERS, ReleasedDecoder
 from jepawm.models.decoder import DecoderConfig, ImageDecoder
+from jepawm.records import DecoderRecord
 from released_files import affine, norm
 
 # Width D of the encoder, blocks, side of the image, normalisation.

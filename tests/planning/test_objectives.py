@@ -7,7 +7,8 @@ import torch
 
 from jepawm.errors import UserError
 from jepawm.golden.runner import run_file
-from jepawm.planning.objectives import LatentDistance, with_head
+from jepawm.planning.objectives import LatentDistance
+from jepawm.planning.step_distance import with_head
 from jepawm.types import Latent
 
 # One problem, one candidate, two steps, one token of two channels; the goal is the origin + (1, 0).

@@ -56,7 +56,7 @@ def _plan(planner, cost=QUADRATIC, *, init=None, bounds=None, seed=0):
 
 
 def test_all_are_here():
-    assert sorted(PLANNED) == PLANNERS.names()
+    assert sorted([*PLANNED, "best_of"]) == PLANNERS.names()  # it finds nothing by itself
     assert all(PLANNERS.get(name) is type(planner) for name, planner in PLANNED.items())
 
 
@@ -196,3 +196,59 @@ def test_time_budget_ends_the_search(name, monkeypatch):
     assert now[0] < 0.06
     assert len(plan.history) < len(plenty.history)
     torch.testing.assert_close(plan.cost, QUADRATIC(plan.actions[:, None])[:, 0])
+
+
+@pytest.mark.parametrize("name", ["adam", "cem", "gd", "hybrid", "icem", "mppi"])
+def test_proposals_are_where_a_search_starts(name):
+    """With a search too narrow and too short to come near, a proposal at the optimum is found."""
+    known = {"num_iterations": 1, "num_samples": 8, "num_elites": 4, "num_starts": 4}
+    planner = replace(
+        PLANNED[name],
+        num_proposals=2,
+        **{key: value for key, value in known.items() if hasattr(PLANNED[name], key)},
+    )
+    if name == "hybrid":
+        planner = replace(
+            planner,
+            sampler=replace(planner.sampler, num_samples=8, num_elites=4, num_iterations=1),
+            refiner=replace(planner.refiner, num_iterations=1),
+        )
+    far, there = torch.full_like(QUADRATIC.optimum, 3.0), QUADRATIC.optimum
+    init = torch.full_like(far, 3.0)
+    arguments = {"bounds": None, "generator": torch.Generator().manual_seed(0)}
+    alone = planner.plan(QUADRATIC, init, **arguments)
+    assert (alone.cost > 0.5).all()
+    plan = planner.plan(QUADRATIC, init, proposals=torch.stack([there, far], 1), **arguments)
+    assert (plan.cost < 0.25 * alone.cost).all()
+    second = planner.plan(QUADRATIC, init, proposals=torch.stack([far, there], 1), **arguments)
+    if name not in ("cem", "mppi"):  # they return a mean of several candidates
+        assert (second.cost < 0.25 * alone.cost).all()
+
+
+@pytest.mark.parametrize("name", ["adam", "cem", "gd", "hybrid", "icem", "mppi"])
+def test_a_negative_number_of_proposals_is_refused(name):
+    with pytest.raises(UserError, match=r"planner\.num_proposals = -1; give at least 0"):
+        replace(PLANNED[name], num_proposals=-1)
+
+
+def test_more_proposals_than_candidates_are_cut():
+    planner = CEM(num_samples=3, num_elites=2, num_iterations=1, num_proposals=5)
+    proposals = QUADRATIC.optimum[:, None] + torch.arange(5.0)[:, None, None]
+    plan = planner.plan(
+        QUADRATIC,
+        torch.zeros_like(QUADRATIC.optimum),
+        bounds=None,
+        generator=torch.Generator().manual_seed(0),
+        proposals=proposals,
+    )
+    assert plan.history[0].tolist() == [0.0, 0.0]
+
+
+def test_a_trust_region_keeps_a_descent_near_its_start():
+    planner = GradientDescent(num_starts=1, num_iterations=30, init_std=0.0, trust_region=0.1)
+    init = torch.zeros_like(QUADRATIC.optimum)
+    plan = _plan(planner, init=init)
+    assert float(plan.actions.abs().max()) == pytest.approx(0.1)
+    assert torch.equal(plan.actions.sign(), QUADRATIC.optimum.sign())
+    with pytest.raises(UserError, match=r"planner\.trust_region = 0\.0; give a number above 0"):
+        replace(planner, trust_region=0.0)

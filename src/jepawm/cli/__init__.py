@@ -16,7 +16,12 @@ from jepawm.cli.evaluate import prepare_eval, prepare_plan
 from jepawm.cli.inspect import prepare_check, prepare_list, prepare_report
 from jepawm.cli.output import print_json
 from jepawm.cli.parsing import Command
-from jepawm.cli.train import prepare_collect, prepare_import, prepare_train
+from jepawm.cli.train import (
+    prepare_collect,
+    prepare_import,
+    prepare_train,
+    prepare_train_proposer,
+)
 from jepawm.errors import UserError, plain_text
 from jepawm.files import require_utf8
 from jepawm.launch import follow_launcher, read_launch, run_processes
@@ -52,6 +57,9 @@ class Verb:
 
 VERBS: Mapping[str, Verb] = {
     "train": Verb(summary="train a recipe (collects its data first)", prepare=prepare_train),
+    "train-proposer": Verb(
+        summary="train a proposer of plans through a model", prepare=prepare_train_proposer
+    ),
     "eval": Verb(summary="measure success, and that of the baselines", prepare=prepare_eval),
     "plan": Verb(summary="plan one task and show it", prepare=prepare_plan),
     "collect": Verb(summary="collect episodes into a store", prepare=prepare_collect),

@@ -12,6 +12,7 @@ from jepawm.cli.choices import (
     choose_parts,
     new_part,
     part_names,
+    trust_source,
 )
 from jepawm.cli.output import render_fields, to_json
 from jepawm.cli.parsing import (
@@ -26,6 +27,7 @@ from jepawm.cli.parsing import (
 )
 from jepawm.envs import POLICIES
 from jepawm.errors import UserError
+from jepawm.proposals import ProposalConfig
 from jepawm.recipes import RECIPES
 
 if TYPE_CHECKING:
@@ -130,6 +132,80 @@ def _train(options: TrainOptions, experiment: "Experiment", *, explicit: bool) -
     )
     result = to_json(trained)
     return Outcome(result=result, text=render_fields(result))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProposerOptions:
+    """Options of `train-proposer` besides how it is trained."""
+
+    source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """Run folder, or the name of a bundled checkpoint with --out."""
+    out: Path | None = None
+    """Folder that gets a copy of the checkpoint and the proposer; the run itself if not given."""
+    num_episodes: int | None = None
+    """Episodes to learn from, collected where they are missing; those of the run if not given."""
+    horizon: int | None = None
+    """Action blocks of the longest plan; the longest of the run's protocols if not given."""
+    seed: int = 0
+    """Seed of the weights and of the order of the data."""
+    num_tasks: Annotated[int, tyro.conf.arg(name="episodes")] = 96
+    """Validation tasks to solve at the end; 0: none."""
+    data_root: Path | None = None
+    """Folder for data sets; `$JEPAWM_DATA` or the user's cache folder if not given."""
+    device: DeviceName = "auto"
+    """Device to compute on."""
+    resume: bool = False
+    """Go on with the proposer that is there."""
+    overwrite: bool = False
+    """Replace the proposer that is there."""
+    processes: int | None = None
+    """Processes that collect a missing data set; one for each thread if not given."""
+    encoder_weights: str | None = None
+    """Where the weights of a frozen encoder are here: `hub`, a path, or random:SEED; where its
+    training found them if not given."""
+    trust: bool = False
+    """Run code of other people that only the run names: parts given as my_module:MyThing."""
+    json: bool = False
+    """Print the result as one JSON object."""
+
+
+def prepare_train_proposer(argv: list[str]) -> Command:
+    """Parse `jepawm train-proposer RUN`."""
+    options, parts = parse(
+        ProposerOptions,
+        argv,
+        verb="train-proposer",
+        description="Train a proposer through the world model of a run: whole plans in one pass, for "
+        "`--preset direct` and `--preset propose`.",
+        parts={"": ProposalConfig()},
+    )
+
+    def run() -> Outcome:
+        from jepawm.files import data_root
+        from jepawm.runs import ProposerRules, train_proposer_run
+
+        trust_source(options.source, trust=options.trust)
+        trained = train_proposer_run(
+            options.source,
+            cast(ProposalConfig, parts[""]),
+            rules=ProposerRules(
+                out=options.out,
+                num_episodes=options.num_episodes,
+                horizon=options.horizon,
+                seed=options.seed,
+                num_tasks=options.num_tasks,
+            ),
+            data_root=data_root(options.data_root),
+            device=choose_device(options.device),
+            resume=options.resume,
+            overwrite=options.overwrite,
+            processes=options.processes,
+            encoder_weights=options.encoder_weights,
+        )
+        result = to_json(trained)
+        return Outcome(result=result, text=render_fields(result))
+
+    return Command(run=run, as_json=options.json)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from jepawm.agent import AgentConfig, RecedingHorizon
 from jepawm.contracts import CostFn, Planner, Simulator
 from jepawm.errors import UserError
 from jepawm.normalizer import Normalizer
+from jepawm.planning.best_of import BestOf, takes_proposals
 from jepawm.planning.cem import CEM
 from jepawm.protocol import Protocol
 from jepawm.types import Observation
@@ -112,11 +113,13 @@ class Oracle:
 
 
 def oracle_planner(planner: Planner) -> Planner:
-    """Return the planner of the oracle: the model's, or CEM where that follows gradients.
+    """Return the planner of the oracle: the model's, or CEM where that cannot search a simulator.
 
-    Simulators have no gradients.
+    Simulators have no gradients, and nobody proposes plans for them.
     """
-    return CEM() if planner.needs_gradients else planner
+    if planner.needs_gradients or isinstance(planner, BestOf):
+        return CEM()
+    return replace(planner, num_proposals=0) if takes_proposals(planner) else planner  # pyright: ignore[reportArgumentType]
 
 
 def _with_numbers(planner: Planner, protocol: Protocol) -> Planner:

@@ -12,7 +12,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from jepawm.agent import PlanningAgent
-from jepawm.checkpoint import JsonValue
 from jepawm.contracts import Agent, Env, Reseedable, Simulator
 from jepawm.errors import UserError
 from jepawm.evaluation.baselines import DoNothing, Oracle, RandomActions, oracle_planner
@@ -22,6 +21,7 @@ from jepawm.evaluation.results import MODEL, ROWS, Results, Row, describe, versi
 from jepawm.evaluation.rollouts import Recorder
 from jepawm.processes import count_processes, gather, is_first, process_rank, together
 from jepawm.protocol import Protocol, Split, draw_tasks, hash_tasks
+from jepawm.records import JsonValue
 from jepawm.types import Task
 
 DEFAULT_TASKS_PER_BATCH = 16

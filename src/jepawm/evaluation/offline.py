@@ -17,12 +17,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from jepawm.agent import PlanningAgent
-from jepawm.checkpoint import JsonValue
 from jepawm.contracts import WorldModel
 from jepawm.data.windows import Windows
 from jepawm.evaluation.metrics import Difference, mean_interval
 from jepawm.evaluation.results import Part
 from jepawm.normalizer import Normalizer
+from jepawm.records import JsonValue
 from jepawm.training.validation import spaced_indices
 from jepawm.types import Context, Observation
 

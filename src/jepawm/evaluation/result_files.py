@@ -13,13 +13,13 @@ import numpy as np
 from cattrs.errors import BaseValidationError, ForbiddenExtraKeysError
 
 from jepawm.border import load_npz
-from jepawm.checkpoint import JsonValue
 from jepawm.errors import UserError, plain_text, show
 from jepawm.evaluation.metrics import Difference
 from jepawm.evaluation.results import MODEL, Efficiency, Part, Results, Row
 from jepawm.evaluation.rollouts import Rollouts
 from jepawm.files import write_together
 from jepawm.protocol import Protocol
+from jepawm.records import JsonValue
 from jepawm.strict_json import problems, read_json, strict_converter
 
 

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-from jepawm.checkpoint import JsonValue
 from jepawm.errors import UserError
 from jepawm.evaluation.metrics import Difference
 from jepawm.protocol import Protocol
+from jepawm.records import JsonValue
 
 MODEL = "model"
 """The row of the world model, with which all others are compared."""

@@ -9,7 +9,7 @@ from cattrs.errors import BaseValidationError, ForbiddenExtraKeysError
 from torch import Tensor
 
 from jepawm.border import foreign
-from jepawm.checkpoint import Checkpoint, DecoderRecord, find_checkpoint, load_checkpoint
+from jepawm.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from jepawm.errors import UserError
 from jepawm.hub.reference import convert_decoder, flat_names, original_decoder_layout
 from jepawm.hub.released import DECODERS, ReleasedDecoder, fetch_released
@@ -21,6 +21,7 @@ from jepawm.models.weight_files import (
     require_numbers,
     shorten,
 )
+from jepawm.records import DecoderRecord
 from jepawm.strict_json import problems, strict_converter
 
 _SIDE, _LARGEST = 16, 4096

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from jepawm.build import build_world_model, with_encoder_weights
-from jepawm.checkpoint import Checkpoint, JsonValue, ModelRecord
+from jepawm.checkpoint import Checkpoint
 from jepawm.errors import UserError
 from jepawm.experiment import Experiment, experiment_to_json
 from jepawm.hub.reference import (
@@ -37,6 +37,7 @@ from jepawm.models.weight_files import (
     shorten,
 )
 from jepawm.normalizer import Normalizer
+from jepawm.records import JsonValue, ModelRecord
 
 _DROPPED = re.compile(
     r"opt|scaler|epoch|loss|batch_size|world_size|lr|encoder|target_encoder|decoder|\w+_optimizer"

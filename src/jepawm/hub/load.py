@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 
@@ -9,26 +10,24 @@ import torch
 
 from jepawm.agent import AgentConfig, PlanningAgent
 from jepawm.build import build_model, require_weights, with_encoder_weights
-from jepawm.checkpoint import (
-    ModelRecord,
-    find_checkpoint,
-    load_checkpoint,
-    read_record,
-    require_model,
-)
+from jepawm.checkpoint import find_checkpoint, load_checkpoint, read_record
 from jepawm.contracts import Env, Objective, Planner
 from jepawm.envs import RECORDINGS, build_env
 from jepawm.errors import UserError
 from jepawm.experiment import Experiment, experiment_from_json
 from jepawm.hub.imports import import_jepa_wms
+from jepawm.hub.proposers import PROPOSER, load_proposer
 from jepawm.hub.released import RELEASED, fetch_released, released_experiment
 from jepawm.models.frozen.encoder import FrozenEncoder
 from jepawm.models.frozen.weights import require_same_encoder
 from jepawm.models.heads import LinearProbe
+from jepawm.models.proposer import Proposer
 from jepawm.models.weight_files import load_weights
 from jepawm.models.world_model import JEPAWorldModel
 from jepawm.normalizer import Normalizer
+from jepawm.planning.best_of import takes_proposals
 from jepawm.protocol import Protocol
+from jepawm.records import ModelRecord, require_model
 
 MODEL, PROBE = "model.", "probe."
 """Prefixes of the world model's and the probe's tensors in a checkpoint."""
@@ -85,15 +84,41 @@ class LoadedModel:
             seed: seed of the planner's random numbers.
         """
         rules = self.experiment.protocol(protocol) if isinstance(protocol, str) else protocol
+        planner = planner or _own_planner(self.experiment.planner, rules)
         return PlanningAgent(
             self.model,
             objective=objective or self.experiment.objective,
-            planner=planner or _own_planner(self.experiment.planner, rules),
+            planner=planner,
             normalizer=self.normalizer,
             protocol=rules,
             config=config or self.experiment.agent,
+            proposer=self._proposer_for(rules) if takes_proposals(planner) else None,
             seed=seed,
         )
+
+    @cached_property
+    def proposer(self) -> Proposer | None:
+        """Return the proposer beside the checkpoint; None if there is none."""
+        folder = self.run / PROPOSER
+        if find_checkpoint(folder) is None:
+            return None
+        device = self.normalizer.action_mean.device
+        return load_proposer(folder, model=self.model, device=device)
+
+    def _proposer_for(self, protocol: Protocol) -> Proposer:
+        """Return the proposer, if it plans as far as a protocol does."""
+        if self.proposer is None:
+            raise UserError(
+                f"{self.name} has no proposer, which the planner asks for; train one by `jepawm "
+                f"train-proposer {self.name}`, or choose another planner or preset"
+            )
+        if self.proposer.horizon < protocol.horizon:
+            raise UserError(
+                f"protocol {protocol.name} plans {protocol.horizon} action blocks, and the proposer "
+                f"of {self.name} {self.proposer.horizon} at most; train one by `jepawm train-proposer "
+                f"{self.name} --horizon {protocol.horizon} --overwrite`, or choose another planner"
+            )
+        return self.proposer
 
 
 def _own_planner(planner: Planner, protocol: Protocol) -> Planner:

@@ -6,6 +6,7 @@ PLANNERS = Registry(
     "planner",
     {
         "adam": "jepawm.planning.gradient:Adam",
+        "best_of": "jepawm.planning.best_of:BestOf",
         "cem": "jepawm.planning.cem:CEM",
         "cma": "jepawm.planning.ask_tell:CMAES",
         "gd": "jepawm.planning.gradient:GradientDescent",

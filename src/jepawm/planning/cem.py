@@ -10,12 +10,21 @@ from torch import Tensor
 from jepawm.contracts import Bounds, CostFn
 from jepawm.planning.limits import (
     Limits,
+    check_count,
     check_elites,
     check_not_negative,
     check_part,
     check_positive,
 )
-from jepawm.planning.sampling import Gaussian, clamp, draw_noise, drop_unusable, refit, take
+from jepawm.planning.sampling import (
+    Gaussian,
+    clamp,
+    draw_noise,
+    drop_unusable,
+    put_first,
+    refit,
+    take,
+)
 from jepawm.planning.search import Search
 from jepawm.types import Plan, TensorStruct
 
@@ -56,11 +65,14 @@ class CEM:
     """Iterations without a lower cost after which the search ends; 0: never."""
     time_budget_s: float | None = None
     """Wall seconds of a plan, after which the best candidate is returned; None: no limit."""
+    num_proposals: int = 0
+    """Plans of a learned proposer that compete in the first iteration, around the first of them; 0: none."""
     needs_gradients: ClassVar[bool] = False
     """Whether the cost must be differentiable."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that are out of range."""
+        check_count("num_proposals", self.num_proposals, least=0)
         check_elites(self.num_elites, self.num_samples)
         check_positive(init_std=self.init_std)
         check_not_negative(min_std=self.min_std)
@@ -83,12 +95,16 @@ class CEM:
         *,
         bounds: Bounds | None,
         generator: torch.Generator,
+        proposals: Float[Tensor, "B P H A"] | None = None,
     ) -> Plan:
-        """Plan from the initial mean `init` `[B, H, A]`."""
+        """Plan from the initial mean `init` `[B, H, A]`, or from proposals, the best one first."""
         search = Search(cost, init, bounds=bounds, limits=self.limits)
-        state = self.start(clamp(init[:, None], bounds)[:, 0])
-        for _ in search.iterations():
+        start = init if proposals is None else proposals[:, 0]
+        state = self.start(clamp(start[:, None], bounds)[:, 0])
+        for iteration in search.iterations():
             noise = draw_noise(init, self.num_samples, generator=generator)
+            if iteration == 0 and proposals is not None:
+                noise = put_first(noise, (proposals - state.mean[:, None]) / self.init_std)
             state = self.step(state, noise, cost=search.evaluate, bounds=bounds).state
         mean = clamp(state.mean[:, None], bounds)[:, 0]  # [B, H, A]; it can round over a bound
         return search.plan_of(mean)

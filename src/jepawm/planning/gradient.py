@@ -18,7 +18,7 @@ from jepawm.planning.limits import (
     check_part,
     check_positive,
 )
-from jepawm.planning.sampling import clamp, draw_noise
+from jepawm.planning.sampling import clamp, draw_noise, put_first
 from jepawm.planning.search import Search
 from jepawm.types import Plan
 
@@ -52,6 +52,8 @@ class Adam:
     time_budget_s: float | None = None
     """Wall seconds of a plan, after which the best iterate is returned; None: no limit."""
 
+    num_proposals: int = 0
+    """Plans of a learned proposer that descend first; the other starts are as without them; 0: none."""
     needs_gradients: ClassVar[bool] = True
     """Whether the cost must be differentiable."""
 
@@ -76,11 +78,20 @@ class Adam:
         *,
         bounds: Bounds | None,
         generator: torch.Generator,
+        proposals: Float[Tensor, "B P H A"] | None = None,
     ) -> Plan:
         """Plan from the initial guess `init` `[B, H, A]`."""
         lengths = _half_cosine(self.num_iterations, first=self.learning_rate, last=0.0)
         stages = [(self.num_starts, lengths)]
-        return _plan(self, cost, init=init, bounds=bounds, generator=generator, stages=stages)
+        return _plan(
+            self,
+            cost,
+            init=init,
+            bounds=bounds,
+            generator=generator,
+            proposals=proposals,
+            stages=stages,
+        )
 
     def new_step(self) -> Step:
         """Return what makes a step of each gradient; it remembers the ones before."""
@@ -133,6 +144,11 @@ class GradientDescent:
     time_budget_s: float | None = None
     """Wall seconds of a plan, after which the best iterate is returned; None: no limit."""
 
+    trust_region: float | None = None
+    """Largest change of any number of a plan while it descends in a stage, in units of normalised
+    actions; None: any."""
+    num_proposals: int = 0
+    """Plans of a learned proposer that descend first; the other starts are as without them; 0: none."""
     needs_gradients: ClassVar[bool] = True
     """Whether the cost must be differentiable."""
 
@@ -144,6 +160,8 @@ class GradientDescent:
         check_count("refine_iterations", self.refine_iterations, least=1)
         check_positive(refine_rate=self.refine_rate)
         check_not_negative(action_decay=self.action_decay)
+        if self.trust_region is not None:
+            check_positive(trust_region=self.trust_region)
         if self.num_refined > self.num_starts:
             raise UserError(
                 f"planner.num_refined = {self.num_refined} is more than planner.num_starts = "
@@ -166,6 +184,7 @@ class GradientDescent:
         *,
         bounds: Bounds | None,
         generator: torch.Generator,
+        proposals: Float[Tensor, "B P H A"] | None = None,
     ) -> Plan:
         """Plan from the initial guess `init` `[B, H, A]`."""
         return _plan(
@@ -174,8 +193,10 @@ class GradientDescent:
             init=init,
             bounds=bounds,
             generator=generator,
+            proposals=proposals,
             stages=self._stages(),
             decay=self.action_decay,
+            region=self.trust_region,
         )
 
     def _stages(self) -> list[tuple[int, list[float]]]:
@@ -203,6 +224,7 @@ class GradientDescent:
 
 def _check(planner: Adam | GradientDescent) -> None:
     check_count("num_starts", planner.num_starts, least=1)
+    check_count("num_proposals", planner.num_proposals, least=0)
     check_positive(learning_rate=planner.learning_rate)
     check_not_negative(init_std=planner.init_std, color=planner.color)
     planner.limits.check()
@@ -215,8 +237,10 @@ def _plan(
     init: Float[Tensor, "B H A"],
     bounds: Bounds | None,
     generator: torch.Generator,
+    proposals: Float[Tensor, "B P H A"] | None,
     stages: list[tuple[int, list[float]]],
     decay: float = 0.0,
+    region: float | None = None,
 ) -> Plan:
     """Descend in stages: the number of plans that descend, and the lengths of their steps."""
     limits = replace(planner.limits, num_iterations=sum(len(lengths) for _, lengths in stages))
@@ -224,7 +248,8 @@ def _plan(
     iterations = search.iterations()
     noise = draw_noise(init, planner.num_starts, generator=generator, color=planner.color)
     noise[:, 0] = 0.0
-    plans = clamp(init[:, None] + planner.init_std * noise, bounds)  # [B, K, H, A]
+    starts = put_first(init[:, None] + planner.init_std * noise, proposals)
+    plans = clamp(starts, bounds)  # [B, K, H, A]
     costs = plans.new_zeros(plans.shape[:2])  # [B, K]
     for num_kept, lengths in stages:
         plans, costs = _descend(
@@ -235,6 +260,7 @@ def _plan(
             step=planner.new_step(),
             bounds=bounds,
             decay=decay,
+            region=region,
         )
     return search.best_plan()
 
@@ -255,13 +281,14 @@ def _descend(
     lengths: Sequence[float],
     step: Step,
     bounds: Bounds | None,
-    decay: float = 0.0,
+    decay: float,
+    region: float | None,
 ) -> tuple[Float[Tensor, "B K H A"], Float[Tensor, "B K"]]:
     """Move plans by what `step` makes of their gradients; return each one's best iterate and cost.
 
     It ends with the lengths, or with the search's iterations.
     """
-    best = actions
+    best = start = actions
     lowest = actions.new_full(actions.shape[:2], float("inf"))  # [B, K]
     for index, (length, _) in enumerate(zip(lengths, iterations, strict=False)):
         gradient, cost = search.gradient(actions)
@@ -270,6 +297,8 @@ def _descend(
         lowest = torch.where(better, cost, lowest)
         direction = step(gradient, index) + decay * actions
         actions = clamp(actions - length * direction, bounds)
+        if region is not None:
+            actions = torch.clamp(actions, start - region, start + region)
     return best, lowest
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from jepawm.contracts import Bounds, CostFn
 from jepawm.planning.gradient import GradientDescent
 from jepawm.planning.icem import ICEM
-from jepawm.planning.limits import Limits
+from jepawm.planning.limits import Limits, check_count
 from jepawm.types import Plan
 
 
@@ -27,11 +27,14 @@ class Hybrid:
     """Wall seconds of a plan; the sampler gets half, the refiner the rest, and is left out if that is
     less than a quarter. None: the parts' own limits."""
 
+    num_proposals: int = 0
+    """Plans of a learned proposer that the sampler starts from; 0: none."""
     needs_gradients: ClassVar[bool] = True
     """Whether the cost must be differentiable."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that are out of range."""
+        check_count("num_proposals", self.num_proposals, least=0)
         Limits(num_iterations=1, time_budget_s=self.time_budget_s).check()
 
     def plan(
@@ -41,12 +44,13 @@ class Hybrid:
         *,
         bounds: Bounds | None,
         generator: torch.Generator,
+        proposals: Float[Tensor, "B P H A"] | None = None,
     ) -> Plan:
         """Plan from the initial guess `init` `[B, H, A]`."""
         sampler, refiner, began = self.sampler, self.refiner, perf_counter()
         if self.time_budget_s is not None:
             sampler = replace(sampler, time_budget_s=self.time_budget_s / 2)
-        found = sampler.plan(cost, init, bounds=bounds, generator=generator)
+        found = sampler.plan(cost, init, bounds=bounds, generator=generator, proposals=proposals)
         if self.time_budget_s is not None:
             left = self.time_budget_s - (perf_counter() - began)
             if left < self.time_budget_s / 4:

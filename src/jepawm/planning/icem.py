@@ -17,7 +17,7 @@ from jepawm.planning.limits import (
     check_part,
     check_positive,
 )
-from jepawm.planning.sampling import Gaussian, clamp, draw_noise, refit, take
+from jepawm.planning.sampling import Gaussian, clamp, draw_noise, put_first, refit, take
 from jepawm.planning.search import Search
 from jepawm.types import Plan
 
@@ -56,11 +56,14 @@ class ICEM:
     """Iterations without a lower cost after which the search ends; 0: never."""
     time_budget_s: float | None = None
     """Wall seconds of a plan, after which the best candidate is returned; None: no limit."""
+    num_proposals: int = 0
+    """Plans of a learned proposer that compete in the first iteration, around the first of them; 0: none."""
     needs_gradients: ClassVar[bool] = False
     """Whether the cost must be differentiable."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that are out of range."""
+        check_count("num_proposals", self.num_proposals, least=0)
         check_elites(self.num_elites, self.num_samples)
         check_positive(init_std=self.init_std)
         check_not_negative(color=self.color, min_std=self.min_std)
@@ -86,19 +89,26 @@ class ICEM:
         *,
         bounds: Bounds | None,
         generator: torch.Generator,
+        proposals: Float[Tensor, "B P H A"] | None = None,
     ) -> Plan:
         """Plan from the initial mean `init` `[B, H, A]`, which is itself a candidate."""
         if self.action_repeat > 1:
+            if proposals is not None:
+                raise UserError(
+                    "planner.action_repeat repeats actions, which proposals do not; leave "
+                    "planner.action_repeat or planner.num_proposals"
+                )
             return _plan_repeated(self, cost, init=init, bounds=bounds, generator=generator)
         search = Search(cost, init, bounds=bounds, limits=self.limits)
-        state = Gaussian(mean=init, std=torch.full_like(init, self.init_std))
+        start = init if proposals is None else proposals[:, 0]
+        state = Gaussian(mean=start, std=torch.full_like(init, self.init_std))
         kept, kept_cost = init[:, None][:, :0], init[:, :0, 0]  # [B, 0, H, A], [B, 0]
         for iteration in search.iterations():
             count = max(round(self.num_samples * self.decay**-iteration), 2 * self.num_elites)
             noise = draw_noise(init, count, generator=generator, color=self.color)
             samples = torch.addcmul(state.mean[:, None], state.std[:, None], noise)
             samples[:, 0] = state.mean
-            samples = clamp(samples, bounds)
+            samples = clamp(put_first(samples, None if iteration else proposals), bounds)
             values = torch.cat([search.evaluate(samples), kept_cost], dim=1)
             lowest = values.topk(self.num_elites, dim=1, largest=False)
             elites = take(torch.cat([samples, kept], dim=1), lowest.indices)

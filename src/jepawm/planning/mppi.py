@@ -9,7 +9,7 @@ from torch import Tensor
 
 from jepawm.contracts import Bounds, CostFn
 from jepawm.planning.limits import Limits, check_count, check_not_negative, check_positive
-from jepawm.planning.sampling import clamp, draw_noise
+from jepawm.planning.sampling import clamp, draw_noise, put_first
 from jepawm.planning.search import Search
 from jepawm.types import Plan
 
@@ -38,11 +38,14 @@ class MPPI:
     """Iterations without a lower cost after which the search ends; 0: never."""
     time_budget_s: float | None = None
     """Wall seconds of a plan, after which the best candidate is returned; None: no limit."""
+    num_proposals: int = 0
+    """Plans of a learned proposer that compete in the first iteration, around the first of them; 0: none."""
     needs_gradients: ClassVar[bool] = False
     """Whether the cost must be differentiable."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that are out of range."""
+        check_count("num_proposals", self.num_proposals, least=0)
         check_count("num_samples", self.num_samples, least=2)
         check_positive(
             init_std=self.init_std, temperature=self.temperature, std_decay=self.std_decay
@@ -66,15 +69,18 @@ class MPPI:
         *,
         bounds: Bounds | None,
         generator: torch.Generator,
+        proposals: Float[Tensor, "B P H A"] | None = None,
     ) -> Plan:
         """Plan from the initial mean `init` `[B, H, A]`."""
         search = Search(cost, init, bounds=bounds, limits=self.limits)
-        mean = clamp(init[:, None], bounds)  # [B, 1, H, A]
+        start = init[:, None] if proposals is None else proposals[:, :1]
+        mean = clamp(start, bounds)  # [B, 1, H, A]
         for iteration in search.iterations():
             noise = draw_noise(init, self.num_samples, generator=generator, color=self.color)
             noise[:, 0] = 0.0
             std = self.init_std * self.std_decay**iteration
-            samples = clamp(mean + std * noise, bounds)  # [B, K, H, A]
+            samples = put_first(mean + std * noise, None if iteration else proposals)
+            samples = clamp(samples, bounds)  # [B, K, H, A]
             weights = path_weights(search.evaluate(samples), temperature=self.temperature)
             mean = (weights[:, :, None, None] * samples).sum(1, keepdim=True)
         return search.better_of(clamp(mean, bounds)[:, 0])

@@ -41,6 +41,28 @@ def _fast(_frameskip: int) -> "Planner":
     )
 
 
+def _direct(_frameskip: int) -> "Planner":
+    from jepawm.planning.best_of import BestOf
+
+    return BestOf(num_proposals=1, verify=False)
+
+
+def _propose(_frameskip: int) -> "Planner":
+    from jepawm.planning.gradient import GradientDescent
+
+    return GradientDescent(
+        num_proposals=4,
+        num_starts=4,
+        num_iterations=1,
+        learning_rate=0.1,
+        num_refined=2,
+        refine_iterations=20,
+        refine_rate=0.1,
+        action_decay=0.05,
+        trust_region=1.0,
+    )
+
+
 def _hybrid(frameskip: int) -> "Planner":
     from jepawm.planning.gradient import GradientDescent
     from jepawm.planning.hybrid import Hybrid
@@ -54,6 +76,8 @@ def _hybrid(frameskip: int) -> "Planner":
 
 _PRESETS: dict[str, Callable[[int], "Planner"]] = {
     "paper": _paper,
+    "direct": _direct,
+    "propose": _propose,
     "fast": _fast,
     "hybrid": _hybrid,
 }

@@ -74,6 +74,15 @@ def drop_unusable(cost: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
     return cost.masked_fill(~usable, float("inf"))
 
 
+def put_first(
+    samples: Float[Tensor, "B K H A"], proposals: Float[Tensor, "B P H A"] | None
+) -> Float[Tensor, "B K H A"]:
+    """Return candidates of which the first `P`, at most all, are the proposals; None: unchanged."""
+    if proposals is None:
+        return samples
+    return torch.cat([proposals, samples[:, proposals.shape[1] :]], dim=1)[:, : samples.shape[1]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Gaussian(TensorStruct):
     """A normal distribution over plans, independent in every entry."""

@@ -13,10 +13,12 @@ from jepawm.runs.evaluate import (
 )
 from jepawm.runs.imports import import_checkpoint
 from jepawm.runs.offline import OfflineRules, evaluate_offline
+from jepawm.runs.proposer import ProposerRules, train_proposer_run
 from jepawm.runs.train import train_run
 
 __all__ = [
     "OfflineRules",
+    "ProposerRules",
     "TaskRules",
     "check_data",
     "collect_run",
@@ -33,6 +35,7 @@ __all__ = [
     "plan_run",
     "preset_planner",
     "render_dry_run",
+    "train_proposer_run",
     "train_run",
     "use_recordings",
 ]

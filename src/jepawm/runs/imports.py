@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from jepawm.checkpoint import Checkpoint, JsonValue, find_checkpoint, save_checkpoint
+from jepawm.checkpoint import Checkpoint, find_checkpoint, save_checkpoint
 from jepawm.errors import UserError
 from jepawm.hub.decoders import import_decoder
 from jepawm.hub.imports import Imported, import_dino_wm, import_jepa_wms, import_vjepa2_ac
 from jepawm.hub.released import DECODERS, RELEASED
 from jepawm.normalizer import Normalizer
+from jepawm.records import JsonValue
 from jepawm.strict_json import read_json
 
 Project = Literal["jepa-wms", "dino-wm", "vjepa2-ac"]

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from jepawm.border import require_inside
-from jepawm.checkpoint import Provenance, find_checkpoint, load_checkpoint, save_checkpoint
+from jepawm.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
 from jepawm.envs import ENVIRONMENTS
 from jepawm.errors import UserError
 from jepawm.evaluation.results import versions
@@ -28,6 +28,7 @@ from jepawm.files import (
     write_whole,
 )
 from jepawm.processes import from_first
+from jepawm.records import Provenance
 from jepawm.strict_json import read_json
 from jepawm.training.devices import ComputeConfig
 

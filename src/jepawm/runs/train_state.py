@@ -9,12 +9,9 @@ import torch
 from jepawm.build import build_model, build_normalizer
 from jepawm.checkpoint import (
     Checkpoint,
-    ModelRecord,
-    TrainedOn,
     find_checkpoint,
     load_checkpoint,
     read_record,
-    require_model,
     save_checkpoint,
 )
 from jepawm.data.episodes import EpisodeStore
@@ -26,6 +23,7 @@ from jepawm.models.frozen.weights import require_same_encoder
 from jepawm.models.heads import LinearProbe
 from jepawm.models.weight_files import load_weights, stored_weights
 from jepawm.processes import gather_shards, is_first, together
+from jepawm.records import ModelRecord, TrainedOn, require_model
 from jepawm.runs.run_folder import differing_fields, provenance
 from jepawm.training.devices import Devices
 from jepawm.training.losses import Learner

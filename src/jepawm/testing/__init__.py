@@ -20,6 +20,7 @@ from jepawm.contracts import (
     SharesContext,
     WorldModel,
 )
+from jepawm.planning.best_of import takes_proposals
 from jepawm.testing.environments import (
     check_collection_policy,
     check_data_format,
@@ -342,8 +343,12 @@ def _plan(
     init: Tensor,
     bounds: tuple[Tensor, Tensor] | None = None,
 ) -> Plan:
+    arguments = {"bounds": bounds, "generator": new_generator()}
     with torch.no_grad():
-        return planner.plan(cost, init, bounds=bounds, generator=new_generator())
+        if not takes_proposals(planner):
+            return planner.plan(cost, init, **arguments)
+        proposals = init[:, None] + torch.linspace(-0.2, 0.2, planner.num_proposals)[:, None, None]
+        return planner.plan(cost, init, **arguments, proposals=proposals)
 
 
 def _check_plan(require: Require, plan: Plan, *, cost: CostFn, init: Tensor) -> None:

@@ -1,0 +1,82 @@
+"""Proposers on disk: a folder beside the checkpoint of the world model that they were trained through."""
+
+import hashlib
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from cattrs.errors import BaseValidationError, ForbiddenExtraKeysError
+from torch import nn
+
+from jepawm.border import foreign
+from jepawm.checkpoint import Checkpoint, load_checkpoint
+from jepawm.errors import UserError
+from jepawm.models.proposer import Proposer, ProposerShape
+from jepawm.models.weight_files import list_misfits, load_weights, shorten, stored_weights
+from jepawm.proposals import ProposerConfig
+from jepawm.records import ProposerRecord
+from jepawm.strict_json import problems, strict_converter
+
+PROPOSER = "proposer"
+"""Name of the folder in a run."""
+_LARGEST_HORIZON = 4096
+_Config = TypeVar("_Config")
+
+
+def fingerprint(model: nn.Module) -> str:
+    """Return the hash of the weights of a world model, those of a frozen encoder apart."""
+    digest = hashlib.sha256()
+    for name, value in sorted(stored_weights(model).items()):
+        content = value.detach().cpu().contiguous()
+        digest.update(f"{name} {content.dtype} {tuple(content.shape)};".encode())
+        digest.update(content.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def load_proposer(folder: Path, *, model: nn.Module, device: str | torch.device) -> Proposer:
+    """Load the proposer in `folder`, which must have been trained through `model`."""
+    checkpoint = load_checkpoint(folder)
+    record = require_proposer(checkpoint, source=folder)
+    require_same_model(record, model, source=folder)
+    config = _structure(record.config.get("proposer"), ProposerConfig, source=folder)
+    shape = _structure(record.shape, ProposerShape, source=folder)
+    _require_weights(config, shape, checkpoint, source=folder)
+    proposer = Proposer(config, shape)
+    load_weights(proposer, checkpoint.tensors, source=str(folder))
+    return proposer.eval().requires_grad_(requires_grad=False).to(device)
+
+
+def require_proposer(checkpoint: Checkpoint, *, source: Path) -> ProposerRecord:
+    """Return the record of a proposer; anything else is refused."""
+    if not isinstance(checkpoint.record, ProposerRecord):
+        raise UserError(f"{source} holds no proposer; make one by `jepawm train-proposer RUN`")
+    return checkpoint.record
+
+
+def require_same_model(record: ProposerRecord, model: nn.Module, *, source: Path) -> None:
+    """Refuse a proposer of another world model: its latents mean something else."""
+    if record.model != fingerprint(model):
+        raise UserError(
+            f"{source} was trained through another world model than the one beside it; train one "
+            "for this model by `jepawm train-proposer RUN --overwrite`"
+        )
+
+
+def _structure(data: object, kind: type[_Config], *, source: Path) -> _Config:
+    try:
+        return strict_converter().structure(data, kind)
+    except (BaseValidationError, ForbiddenExtraKeysError) as error:
+        raise UserError(f"{source} is not a proposer of this version: {problems(error)}") from error
+
+
+def _require_weights(
+    config: ProposerConfig, shape: ProposerShape, checkpoint: Checkpoint, *, source: Path
+) -> None:
+    """Compare stored weights with a configuration, before memory is taken for its network."""
+    if not 1 <= shape.horizon <= _LARGEST_HORIZON:
+        raise UserError(f"{source}: shape.horizon = {shape.horizon}; copy the folder again")
+    with foreign(source, "proposer"), torch.device("meta"):
+        layout = {k: tuple(v.shape) for k, v in Proposer(config, shape).state_dict().items()}
+    misfits = list_misfits(layout, checkpoint.tensors)
+    if misfits:
+        raise UserError(f"{source} does not fit its configuration: {shorten(misfits)}")

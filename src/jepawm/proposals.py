@@ -1,0 +1,68 @@
+"""The settings of a proposer and of its training; free of torch, so that help is quick."""
+
+from dataclasses import dataclass
+
+from jepawm.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProposerConfig:
+    """Sizes of a proposer."""
+
+    num_plans: int = 4
+    """Codes, and so plans for each problem."""
+    window: int = 1
+    """Observed latents that it looks at; the first one is repeated where there are fewer."""
+    width: int = 128
+    """Width of its layers."""
+    depth: int = 3
+    """Residual layers."""
+    num_queries: int = 4
+    """Places that it looks at where latents have more than one token."""
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that are out of range."""
+        for name, most in _MOST.items():
+            if not 1 <= getattr(self, name) <= most:
+                raise UserError(f"proposer.{name} = {getattr(self, name)}; give 1 to {most}")
+
+
+_MOST = {"num_plans": 1024, "window": 64, "width": 8192, "depth": 64, "num_queries": 256}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProposalConfig:
+    """What a proposer learns from."""
+
+    proposer: ProposerConfig = ProposerConfig()
+    """The network."""
+    num_steps: int = 1000
+    """Optimiser steps."""
+    batch_size: int = 128
+    """Problems per step."""
+    learning_rate: float = 1e-3
+    """Peak learning rate of AdamW; it falls to 0 along half a cosine."""
+    shorter: float = 0.25
+    """Part of the steps whose plans are shorter than the longest, by 1 block to all but 1."""
+    other_goals: float = 0.5
+    """Part of the goals that are taken from other episodes, where nobody has gone."""
+    losers: float = 0.5
+    """Part of the gradient that all plans of a problem share; the cheapest one gets the rest."""
+    rating_weight: float = 0.1
+    """Weight of the squared error of the ratings."""
+    action_weight: float = 0.01
+    """Weight of the mean squared action: a pull towards the mean of the data."""
+    hindsight_weight: float = 0.0
+    """Weight of the distance to what the data did on the way to its own later frames."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that are out of range."""
+        for name in ("num_steps", "batch_size"):
+            if getattr(self, name) < 1:
+                raise UserError(f"proposals.{name} = {getattr(self, name)}; give at least 1")
+        for name in ("shorter", "other_goals", "losers"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise UserError(f"proposals.{name} = {getattr(self, name)}; give 0 to 1")
+        for name in ("learning_rate", "rating_weight", "action_weight", "hindsight_weight"):
+            if not 0.0 <= getattr(self, name) < float("inf"):
+                raise UserError(f"proposals.{name} = {getattr(self, name)}; give 0 or more")

@@ -1,0 +1,188 @@
+"""What checkpoints say of themselves: of a world model, a decoder, a proposer; as JSON and back."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import cast
+
+from jepawm.errors import UserError
+from jepawm.normalizer import Normalizer
+
+JsonValue = str | int | float | bool | None | list["JsonValue"] | dict[str, "JsonValue"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """What a run was computed with."""
+
+    versions: dict[str, str]
+    """Versions of Python, of this library and of what it computes with."""
+    commit: str | None
+    """Commit of this library's source; None outside a repository."""
+    num_threads: int
+    """CPU threads of each process."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedOn:
+    """Which data a model learned from."""
+
+    sha256: str
+    """Hash of the content of the store; see `EpisodeStore.sha256`."""
+    image_size: int
+    """Side of its frames in pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRecord:
+    """What a checkpoint says of its world model besides the weights."""
+
+    experiment: dict[str, JsonValue]
+    """The whole configuration as plain JSON; `experiment_from_json` rebuilds it."""
+    action_dim: int
+    """Width of one environment action."""
+    proprio_dim: int
+    """Width of the proprioception; 0 if there is none."""
+    normalizer: Normalizer
+    """Statistics of the training data."""
+    step: int | None = None
+    """Optimiser steps done; None for an imported model."""
+    provenance: Provenance | None = None
+    """What it was trained with; None for an imported model."""
+    data: TrainedOn | None = None
+    """What it was trained on; None for an imported model, and in earlier checkpoints."""
+    encoder: dict[str, JsonValue] | None = None
+    """Identity of the frozen encoder, with the hash of its weights; None where it is learned, and
+    for an imported model, whose file did not hold it."""
+    imported: dict[str, JsonValue] | None = None
+    """File of another project that the weights came from, and what of it was dropped; None if they
+    were trained here."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderRecord:
+    """What a checkpoint says of its decoder of images besides the weights."""
+
+    decoder: dict[str, JsonValue]
+    """Its sizes as plain JSON."""
+    imported: dict[str, JsonValue]
+    """File that the weights came from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProposerRecord:
+    """What a checkpoint says of a proposer besides the weights."""
+
+    config: dict[str, JsonValue]
+    """How it was trained, with its sizes, as plain JSON."""
+    shape: dict[str, JsonValue]
+    """What it fits: latents, action blocks, horizon."""
+    model: str
+    """Hash of the weights of the world model that it was trained through."""
+    step: int
+    """Optimiser steps done."""
+    provenance: Provenance | None = None
+    """What it was trained with."""
+
+
+Record = ModelRecord | DecoderRecord | ProposerRecord
+"""What a checkpoint is of."""
+
+
+def require_model(record: Record, *, source: Path | str) -> ModelRecord:
+    """Return the record of a world model; a decoder is refused."""
+    if isinstance(record, DecoderRecord):
+        raise UserError(
+            f"{source} is a decoder, no world model; load it by jepawm.hub.load_decoder"
+        )
+    if isinstance(record, ProposerRecord):
+        raise UserError(f"{source} is a proposer, no world model; give the folder around it")
+    return record
+
+
+def record_to_json(record: Record) -> dict[str, JsonValue]:
+    """Return a record as plain JSON."""
+    if isinstance(record, ProposerRecord):
+        return {
+            "proposer": record.config,
+            "shape": record.shape,
+            "model": record.model,
+            "step": record.step,
+            **({} if record.provenance is None else asdict(record.provenance)),
+        }
+    if isinstance(record, DecoderRecord):
+        return {"decoder": record.decoder, "imported": record.imported}
+    config: dict[str, JsonValue] = {
+        "experiment": record.experiment,
+        "dims": {"action_dim": record.action_dim, "proprio_dim": record.proprio_dim},
+        "normalizer": cast(JsonValue, record.normalizer.to_json()),
+    }
+    if record.step is not None:
+        config["step"] = record.step
+    if record.provenance is not None:
+        config |= asdict(record.provenance)
+    if record.data is not None:
+        config["data"] = asdict(record.data)
+    if record.encoder is not None:
+        config["encoder"] = record.encoder
+    if record.imported is not None:
+        config["imported"] = record.imported
+    return config
+
+
+def record_from_json(config: Mapping[str, JsonValue], *, source: Path) -> Record:
+    """Rebuild a record from JSON, read from the file `source`."""
+    if "proposer" in config:
+        return ProposerRecord(
+            config=_section(config, "proposer", source),
+            shape=_section(config, "shape", source),
+            model=str(config.get("model")),
+            step=_count(config, "step", source),
+            provenance=_provenance(config, source) if "versions" in config else None,
+        )
+    imported = _section(config, "imported", source) if "imported" in config else None
+    if "decoder" in config:
+        decoder = _section(config, "decoder", source)
+        return DecoderRecord(decoder=decoder, imported=imported or {})
+    dims = _section(config, "dims", source)
+    return ModelRecord(
+        experiment=_section(config, "experiment", source),
+        action_dim=_count(dims, "dims.action_dim", source),
+        proprio_dim=_count(dims, "dims.proprio_dim", source),
+        normalizer=Normalizer.from_json(_section(config, "normalizer", source), source=str(source)),
+        step=_count(config, "step", source) if "step" in config else None,
+        provenance=_provenance(config, source) if "versions" in config else None,
+        data=_trained_on(config, source) if "data" in config else None,
+        encoder=_section(config, "encoder", source) if "encoder" in config else None,
+        imported=imported,
+    )
+
+
+def _provenance(config: Mapping[str, JsonValue], source: Path) -> Provenance:
+    versions, commit = _section(config, "versions", source), config.get("commit")
+    return Provenance(
+        versions={name: str(version) for name, version in versions.items()},
+        commit=commit if isinstance(commit, str) else None,
+        num_threads=_count(config, "num_threads", source),
+    )
+
+
+def _trained_on(config: Mapping[str, JsonValue], source: Path) -> TrainedOn:
+    data = _section(config, "data", source)
+    return TrainedOn(
+        sha256=str(data.get("sha256")), image_size=_count(data, "data.image_size", source)
+    )
+
+
+def _section(config: Mapping[str, JsonValue], name: str, source: Path) -> dict[str, JsonValue]:
+    section = config.get(name)
+    if not isinstance(section, dict):
+        raise UserError(f"{source} has no {name}; write the checkpoint again")
+    return section
+
+
+def _count(section: Mapping[str, JsonValue], name: str, source: Path) -> int:
+    value = section.get(name.rpartition(".")[2])
+    if type(value) is not int or value < 0:
+        raise UserError(f"{source}: {name} = {value!r} is not a count")
+    return value

@@ -1,0 +1,274 @@
+"""`jepawm train-proposer`: a proposer for a trained world model, saved beside its checkpoint."""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from time import perf_counter
+
+from jepawm.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
+from jepawm.data.windows import Windows, hold_out, split_episodes
+from jepawm.engine.process import tune_process
+from jepawm.envs import RECORDINGS
+from jepawm.errors import UserError
+from jepawm.evaluation.episodes import join, run_episodes
+from jepawm.files import taken, write_together
+from jepawm.hub.load import LoadedModel, load
+from jepawm.hub.proposers import PROPOSER, fingerprint, require_proposer
+from jepawm.metrics_log import MetricsLog, TrainingProgress
+from jepawm.models.weight_files import load_weights
+from jepawm.planning.presets import find_preset
+from jepawm.proposals import ProposalConfig
+from jepawm.records import ProposerRecord
+from jepawm.runs.datasets import find_or_collect
+from jepawm.runs.evaluate import TaskRules, find_tasks
+from jepawm.runs.run_folder import TRAINING, provenance, training_files
+from jepawm.runs.train import StopRequest
+from jepawm.training.proposals import (
+    ProposerHooks,
+    ProposerState,
+    new_state,
+    proposer_tensors,
+    restore_proposer,
+    train_proposer,
+)
+
+_BATCH = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProposerRules:
+    """Where a proposer is trained, and on what."""
+
+    out: Path | None = None
+    """Folder that gets a copy of the checkpoint and the proposer; None: the run itself."""
+    num_episodes: int | None = None
+    """Episodes to learn from, collected where they are missing; None: those of the run."""
+    horizon: int | None = None
+    """Action blocks of the longest plan; None: the longest of the run's protocols."""
+    seed: int = 0
+    """Seed of the weights and of the order of the data."""
+    num_tasks: int = 96
+    """Validation tasks to solve at the end; 0: none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedProposer:
+    """A finished proposer and how good it is."""
+
+    run: Path
+    """Folder of the run."""
+    steps: int
+    """Optimiser steps."""
+    parameters: int
+    """Weights of the network."""
+    horizon: int
+    """Action blocks of its longest plan."""
+    cost: float
+    """Cost of the best plan of each problem at the end, as a part of that of standing still."""
+    success: dict[str, float]
+    """Success on validation tasks by preset; empty where there is no simulator or no task."""
+    training_seconds: float
+    """Seconds of this call's training loop."""
+    wall_seconds: float
+    """Seconds of this call, collecting data and validating included."""
+
+
+def train_proposer_run(
+    source: str,
+    config: ProposalConfig,
+    *,
+    rules: ProposerRules,
+    data_root: Path,
+    device: str,
+    resume: bool = False,
+    overwrite: bool = False,
+    processes: int | None = None,
+    encoder_weights: str | None = None,
+) -> TrainedProposer:
+    """Train a proposer through the world model of a run, on the run's own data.
+
+    Args:
+        source: run folder, or name of a bundled or released model with `rules.out`.
+        config: the network and how it is trained.
+        rules: where, and on what.
+        data_root: where data sets are stored; a missing one is collected.
+        device: device to train on.
+        resume: go on with the proposer that is there.
+        overwrite: replace the proposer that is there.
+        processes: processes that collect a missing data set; None means one for each thread.
+        encoder_weights: where the weights of a frozen encoder are here; None: where its training
+            found them.
+    """
+    began = perf_counter()
+    tune_process()
+    loaded = load(source, device=device, encoder_weights=encoder_weights)
+    run = rules.out or loaded.run
+    if rules.out is None and not Path(source).is_dir():
+        raise UserError(f"{source} is no folder of yours; say where the copy goes by --out")
+    with taken(run, by=TRAINING):
+        place = run / PROPOSER
+        saved = _find_saved(place, resume=resume, overwrite=overwrite)
+        if rules.out is not None and find_checkpoint(run / "checkpoint") is None:
+            _copy_model(loaded, run)
+        windows = _windows(loaded, rules, data_root=data_root, processes=processes)
+        horizon = windows.num_steps - config.proposer.window + 1
+        state = new_state(loaded.model, windows, config=config, horizon=horizon, seed=rules.seed)
+        record = ProposerRecord(
+            config={**asdict(config), "seed": rules.seed, "num_episodes": rules.num_episodes},
+            shape=asdict(state.proposer.shape),
+            model=fingerprint(loaded.model),
+            step=0,
+        )
+        if saved is not None:
+            _restore(state, saved, like=record, place=place)
+        trained_from = perf_counter()
+        last = _train(state, loaded, windows, config, record, place=place, seed=rules.seed)
+        seconds = perf_counter() - trained_from
+    found = load(run, device=device, encoder_weights=encoder_weights)
+    success = _validate(found, num_tasks=rules.num_tasks, data_root=data_root)
+    return TrainedProposer(
+        run=run,
+        steps=state.step,
+        parameters=sum(one.numel() for one in state.proposer.parameters()),
+        horizon=horizon,
+        cost=last.get("cost", float("nan")),
+        success=success,
+        training_seconds=seconds,
+        wall_seconds=perf_counter() - began,
+    )
+
+
+def _copy_model(loaded: LoadedModel, run: Path) -> None:
+    """Copy the checkpoint of a model into a new run folder, with what tells how it was trained."""
+    folder = loaded.run / "checkpoint"
+    place = folder if find_checkpoint(folder) is not None else loaded.run
+    if find_checkpoint(place) is None:
+        raise UserError(
+            f"{loaded.name} is a released model; turn it into a run first by `jepawm import`"
+        )
+    save_checkpoint(run / "checkpoint", replace(load_checkpoint(place), training=None))
+    copies = training_files(loaded.run, run, overwrite=False)
+    if copies:
+        write_together(copies)
+
+
+def _windows(
+    loaded: LoadedModel, rules: ProposerRules, *, data_root: Path, processes: int | None
+) -> Windows:
+    """Cut the run's data into windows as long as the longest plan, and the past that it sees."""
+    experiment = loaded.experiment
+    horizon = rules.horizon or max(one.horizon for one in experiment.protocols)
+    data = experiment.data
+    if rules.num_episodes is not None:
+        if data.store is not None:
+            raise UserError(
+                f"--num-episodes {rules.num_episodes} collects data, and {loaded.name} was trained "
+                "on recordings; leave it out"
+            )
+        data = replace(data, num_episodes=rules.num_episodes)
+    store = find_or_collect(experiment.env, data, data_root=data_root, processes=processes)
+    longest = int(store.lengths.max() - 1) // data.frameskip
+    if horizon > longest:
+        raise UserError(
+            f"plans of {horizon} action blocks are asked for, and the longest episode of "
+            f"{store.path} has {longest}; give --horizon {longest} at most"
+        )
+    seen, _ = hold_out(len(store), num_held_out=data.held_out)
+    train, _ = split_episodes(len(seen), train_fraction=data.train_fraction, seed=data.split_seed)
+    return Windows(
+        store,
+        episodes=train,
+        num_steps=horizon,
+        frameskip=data.frameskip,
+        normalizer=loaded.normalizer,
+    )
+
+
+def _find_saved(place: Path, *, resume: bool, overwrite: bool) -> Checkpoint | None:
+    """Return the proposer to go on with; None to begin anew."""
+    if find_checkpoint(place) is None or overwrite:
+        return None
+    if not resume:
+        raise UserError(
+            f"{place} holds a proposer; go on with it by --resume, or replace it by --overwrite"
+        )
+    return load_checkpoint(place, with_training=True)
+
+
+def _restore(state: ProposerState, saved: Checkpoint, *, like: ProposerRecord, place: Path) -> None:
+    """Put back what was saved, if it was trained in the same way through the same model."""
+    before = require_proposer(saved, source=place)
+    for name in ("model", "shape", "config"):
+        if getattr(before, name) != getattr(like, name):
+            raise UserError(
+                f"{place} was trained with another {name} ({getattr(before, name)} instead of "
+                f"{getattr(like, name)}); give the same options, or --overwrite"
+            )
+    load_weights(state.proposer, saved.tensors, source=str(place))
+    assert saved.training is not None
+    restore_proposer(state, saved.training)
+
+
+def _train(
+    state: ProposerState,
+    loaded: LoadedModel,
+    windows: Windows,
+    config: ProposalConfig,
+    record: ProposerRecord,
+    *,
+    place: Path,
+    seed: int,
+) -> dict[str, float]:
+    """Train to the end, or to a signal that asks to stop; returns the last metrics."""
+    last: dict[str, float] = {}
+    began = perf_counter()
+
+    def save() -> None:
+        saved = replace(record, step=state.step, provenance=provenance())
+        tensors = state.proposer.state_dict()
+        checkpoint = Checkpoint(record=saved, tensors=tensors, training=proposer_tensors(state))
+        save_checkpoint(place, checkpoint)
+
+    def log(step: int, metrics: Mapping[str, float]) -> None:
+        last.update(metrics)
+        rows.append(step, metrics, seconds=perf_counter() - began)
+        bar.update(step, metrics)
+
+    with ExitStack() as stack:
+        stop = stack.enter_context(StopRequest("the same command with --resume"))
+        rows = stack.enter_context(MetricsLog(place.with_name("proposer.jsonl")))
+        rows.truncate_after(state.step)
+        bar = stack.enter_context(
+            TrainingProgress(config.num_steps, "train-proposer", start=state.step)
+        )
+        train_proposer(
+            state,
+            loaded.model,
+            windows=windows,
+            objective=loaded.experiment.objective,
+            config=config,
+            seed=seed,
+            hooks=ProposerHooks(log=log, save=save, stop=stop),
+        )
+        save()
+    return last
+
+
+def _validate(loaded: LoadedModel, *, num_tasks: int, data_root: Path) -> dict[str, float]:
+    """Return success on validation tasks of the protocol `paper`, by preset."""
+    experiment = loaded.experiment
+    if experiment.env == RECORDINGS or num_tasks == 0:
+        return {}
+    env, found = loaded.make_env(), {}
+    tasks_of = TaskRules(num_tasks=num_tasks, split="val", data_root=data_root)
+    for preset in ("direct", "propose"):
+        planner = find_preset(preset, frameskip=experiment.data.frameskip)
+        agent = loaded.agent(protocol="paper", planner=planner)
+        tasks = find_tasks(experiment, env, protocol=agent.protocol, rules=tasks_of)
+        batches = [tasks[start : start + _BATCH] for start in range(0, num_tasks, _BATCH)]
+        done = join(
+            [run_episodes(env, one, agent=agent, protocol=agent.protocol) for one in batches]
+        )
+        found[preset] = float(done.success(agent.protocol).mean())
+    return found

@@ -1,0 +1,239 @@
+"""Train a proposer through a frozen world model: no expert, only what plans would lead to.
+
+A step draws observations and goals from the data, lets the proposer plan from one to the other, rolls
+its plans out in the world model, and follows the gradient of the cost back into the proposer. The
+cheapest of a problem's plans takes most of the gradient, so that codes specialise; a rating of each
+plan learns the logarithm of its cost, so that the best one is known without the world model.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from jepawm.contracts import Objective
+from jepawm.data.windows import Windows
+from jepawm.engine.rollout_engine import RolloutEngine
+from jepawm.errors import UserError
+from jepawm.models.proposer import Proposer, shape_of
+from jepawm.models.world_model import JEPAWorldModel
+from jepawm.proposals import ProposalConfig
+from jepawm.training.optim import (
+    OptimConfig,
+    batch_indices,
+    build_optimizer,
+    set_schedule,
+    step_generator,
+)
+from jepawm.training.validation import encode_windows
+from jepawm.types import Context, Latent, Trajectory
+
+_SCALING_WINDOWS = 512
+_WARMUP_STEPS, _LOG_EVERY, _SAVE_EVERY = 20, 10, 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problems:
+    """A batch of problems drawn from data."""
+
+    context: Context
+    """What was observed, latents `[B, w]`."""
+    goal: Latent
+    """Goals `[B]`."""
+    actions: Float[Tensor, "B H A"]
+    """What the data did from there on, normalised."""
+    own: Tensor
+    """Whether the goal is where that led, `[B]`."""
+
+    @property
+    def horizon(self) -> int:
+        """Return the number of blocks to the goal."""
+        return self.actions.shape[1]
+
+
+def draw_problems(
+    model: JEPAWorldModel,
+    batch: Trajectory,
+    *,
+    horizon: int,
+    config: ProposalConfig,
+    generator: torch.Generator,
+) -> Problems:
+    """Cut problems out of windows of `w - 1 + horizon` blocks, the past included; all of one length.
+
+    A goal is the frame that the data reached, or that of another window of the batch.
+    """
+    now = batch.actions.shape[1] - horizon
+    if horizon > 1 and float(torch.rand((), generator=generator)) < config.shorter:
+        horizon = int(torch.randint(1, horizon, (), generator=generator))
+    seen = model.encode(batch.obs[:, : now + 1])
+    goal = model.encode(batch.obs[:, now + horizon])
+    size = batch.actions.shape[0]
+    other = torch.rand(size, generator=generator) < config.other_goals
+    source = torch.where(other, torch.randperm(size, generator=generator), torch.arange(size))
+    return Problems(
+        context=Context(latents=seen, actions=batch.actions[:, :now]),
+        goal=goal[source.to(goal.tokens.device)],
+        actions=batch.actions[:, now : now + horizon],
+        own=source == torch.arange(size),
+    )
+
+
+def proposal_loss(
+    proposer: Proposer,
+    model: JEPAWorldModel,
+    *,
+    problems: Problems,
+    objective: Objective,
+    config: ProposalConfig,
+) -> dict[str, Tensor]:
+    """Return the terms of the loss of a batch; `loss` is what to minimise.
+
+    Costs are divided by the cost of standing still, averaged over the batch: they have no unit.
+    """
+    context, goal = problems.context, problems.goal
+    plans, ratings = proposer(context, goal, horizon=problems.horizon)  # [B, K, H, A], [B, K]
+    rollouts = RolloutEngine(model, context, window=context.latents.batch_shape[1])
+    cost = rollouts.cost(plans, objective=objective, goal=goal)  # [B, K]
+    still = objective(context.latents[:, None, -1:], goal, plans[:, :1]).mean().abs()
+    cost = cost / still.clamp(min=torch.finfo(cost.dtype).tiny)
+    truth = cost.detach().clamp(min=1e-6).log()
+    terms = {
+        "cost": cost.min(1).values.mean(),
+        "rated_cost": cost.detach().gather(1, ratings.argmin(1, keepdim=True)).mean(),
+        "mean_cost": cost.mean(),
+        "rating": (ratings - truth).square().mean(),
+        "action": plans.square().mean(),
+        "hindsight": _hindsight(plans, problems),
+    }
+    terms["loss"] = (
+        (1 - config.losers) * terms["cost"]
+        + config.losers * terms["mean_cost"]
+        + config.rating_weight * terms["rating"]
+        + config.action_weight * terms["action"]
+        + config.hindsight_weight * terms["hindsight"]
+    )
+    return terms
+
+
+def _hindsight(plans: Float[Tensor, "B K H A"], problems: Problems) -> Float[Tensor, ""]:
+    """Return the squared distance of the nearest plan to what the data did, where that was the goal."""
+    apart = (plans - problems.actions[:, None]).square().mean((-2, -1)).min(1).values  # [B]
+    own = problems.own.to(apart)
+    return (own * apart).sum() / own.sum().clamp(min=1.0)
+
+
+@dataclass(kw_only=True)
+class ProposerState:
+    """What training a proposer changes."""
+
+    proposer: Proposer
+    """The network."""
+    optimizer: torch.optim.AdamW
+    """Its optimiser."""
+    step: int = 0
+    """Steps done."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProposerHooks:
+    """What the loop calls."""
+
+    log: Callable[[int, Mapping[str, float]], None]
+    """Take the metrics of a step."""
+    save: Callable[[], None]
+    """Write the state."""
+    stop: Callable[[], bool]
+    """Whether to stop now."""
+
+
+def new_state(
+    model: JEPAWorldModel, windows: Windows, *, config: ProposalConfig, horizon: int, seed: int
+) -> ProposerState:
+    """Build a proposer for a world model, its inputs scaled by some windows of the data."""
+    device = next(model.parameters()).device
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        latents, _ = encode_windows(model, windows, num_windows=_SCALING_WINDOWS, device=device)
+        shape = shape_of(latents, action_dim=model.action_dim, horizon=horizon)
+        proposer = Proposer(config.proposer, shape)
+    proposer.to(device).fit_inputs(latents)
+    return ProposerState(proposer=proposer, optimizer=build_optimizer(proposer, optim_of(config)))
+
+
+def train_proposer(
+    state: ProposerState,
+    model: JEPAWorldModel,
+    *,
+    windows: Windows,
+    objective: Objective,
+    config: ProposalConfig,
+    seed: int,
+    hooks: ProposerHooks,
+) -> None:
+    """Train until `config.num_steps`, from wherever the state is, or until a stop is asked for.
+
+    Every random choice is a function of the seed and the step.
+    """
+    device = next(state.proposer.parameters()).device
+    optim = optim_of(config)
+    while state.step < config.num_steps and not hooks.stop():
+        set_schedule(state.optimizer, optim, step=state.step)
+        index = batch_indices(
+            num_windows=len(windows), batch_size=config.batch_size, seed=seed, step=state.step
+        )
+        generator = step_generator(seed, state.step)
+        with torch.no_grad():
+            batch = windows.batch(index).to(device)
+            problems = draw_problems(
+                model, batch, horizon=state.proposer.horizon, config=config, generator=generator
+            )
+        terms = proposal_loss(
+            state.proposer, model, problems=problems, objective=objective, config=config
+        )
+        loss = terms["loss"]
+        if not bool(loss.isfinite()):
+            raise UserError(
+                f"the loss of the proposer is {float(loss)} at step {state.step}; take a lower "
+                "--learning-rate, or check the world model by `jepawm eval`"
+            )
+        state.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(state.proposer.parameters(), optim.clip_norm)
+        state.optimizer.step()
+        state.step += 1
+        if state.step % _LOG_EVERY == 0 or state.step == config.num_steps:
+            hooks.log(state.step, {name: float(term.detach()) for name, term in terms.items()})
+        if state.step % _SAVE_EVERY == 0:
+            hooks.save()
+
+
+def proposer_tensors(state: ProposerState) -> dict[str, Tensor]:
+    """Return by name what a resumption needs besides the weights."""
+    tensors = {"step": torch.tensor(state.step)}
+    for name, parameter in state.proposer.named_parameters():
+        for key, value in state.optimizer.state.get(parameter, {}).items():
+            tensors[f"{name}.{key}"] = value
+    return tensors
+
+
+def restore_proposer(state: ProposerState, tensors: Mapping[str, Tensor]) -> None:
+    """Put back what `proposer_tensors` returned; the weights are loaded before."""
+    for name, parameter in state.proposer.named_parameters():
+        keys = ("step", "exp_avg", "exp_avg_sq")
+        found = {key: tensors[f"{name}.{key}"] for key in keys if f"{name}.{key}" in tensors}
+        if found:
+            state.optimizer.state[parameter] = found
+    state.step = int(tensors["step"])
+
+
+def optim_of(config: ProposalConfig) -> OptimConfig:
+    """Return the optimiser's settings."""
+    return OptimConfig(
+        num_steps=config.num_steps,
+        batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+        warmup_steps=min(_WARMUP_STEPS, config.num_steps),
+    )
