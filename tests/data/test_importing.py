@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from jepawm.data.checking import Requirements
 from jepawm.data.episodes import open_store
@@ -87,6 +88,22 @@ def test_bad_episodes_are_skipped_only_when_told_to(folder: Path, tmp_path: Path
     assert imported.store.lengths.tolist() == [6, 7]
     assert "left out: " in caplog.text
     assert "1 of 3 episodes were left out" in caplog.text
+
+
+def test_a_bad_first_episode_does_not_decide_what_the_others_look_like(tmp_path: Path):
+    """Its first picture alone has another shape, which shows only when the next one is read."""
+    path = tmp_path / "pictures"
+    for episode in range(3):
+        (path / str(episode)).mkdir(parents=True)
+        for frame in range(4):
+            size = (5, 9) if (episode, frame) == (0, 0) else (12, 8)
+            Image.new("RGB", size, (40 * episode, 50 * frame, 9)).save(
+                path / str(episode) / f"{frame}.png"
+            )
+        (path / f"{episode}.csv").write_text("action_0\n0.1\n0.2\n0.3\n0.4\n")
+    imported = run(path, tmp_path / "store", skip=True)
+    assert imported.num_skipped == 1
+    assert [problem.episode for problem in imported.problems if problem.fatal] == ["episode 0"]
 
 
 def test_short_episodes_are_bad_if_a_window_is_longer(folder: Path, tmp_path: Path):

@@ -57,6 +57,16 @@ def test_passes_within_and_fails_beyond_the_files_own_tolerance(tmp_path: Path):
     assert runner.any_differs(results)
 
 
+def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path):
+    folder = tmp_path / "golden"
+    write_case(tmp_path / "secret.npz", x=[1.0], y=[2.0])
+    folder.mkdir()
+    (folder / "double_a.npz").symlink_to(tmp_path / "secret.npz")
+    result = only(folder)
+    assert result.verdict != "pass"
+    assert "lies outside of the folder" in result.message
+
+
 def test_unknown_kind_cannot_run_and_spoils_the_exit(tmp_path: Path):
     write_case(tmp_path / "other.npz", x=[1.0], y=[2.0])
     result = only(tmp_path)

@@ -1,7 +1,7 @@
 """Find what is wrong with a source, episode by episode, before anything is written."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -40,8 +40,14 @@ class Examined:
     """All that is wrong with it; empty if it is good."""
 
 
-def examine(source: Source, requirements: Requirements) -> Iterator[Examined]:
-    """Read and check every episode; only its first frame is decoded."""
+def examine(
+    source: Source, requirements: Requirements, *, rejected: Container[str] = ()
+) -> Iterator[Examined]:
+    """Read and check every episode; only its first frame is decoded.
+
+    Episodes must have the shapes of the first good one; one whose name is in `rejected`, where the
+    caller puts those whose later frames are bad, is none.
+    """
     step = frame_step(source.fps, requirements.fps)
     if not source.episodes:
         raise UserError(f"{source.path} holds no episodes; check the path")
@@ -63,6 +69,8 @@ def examine(source: Source, requirements: Requirements) -> Iterator[Examined]:
         ]
         shapes, damage = _shapes(recording, episode)
         found += damage
+        if first is not None and first[0] in rejected:
+            first = None
         if first is None and not found:
             first = (episode.name, shapes)
         if first is not None:

@@ -76,6 +76,7 @@ def import_source(
     with foreign(source.path, f"{source.format} data set"):  # its files may go while we look
         origin = imported_from(source)
     problems: list[Problem] = []
+    rejected: set[str] = set()
     num_skipped = 0
     writer = EpisodeWriter(
         out,
@@ -88,7 +89,7 @@ def import_source(
     )
     with writer:
         for examined in track(
-            examine(source, requirements),
+            examine(source, requirements, rejected=rejected),
             description=f"importing {source.path.name}",
             total=len(source.episodes),
             console=console or Console(stderr=True),
@@ -102,6 +103,7 @@ def import_source(
             for problem in found:
                 _LOG.warning("left out: %s", problem.to_text())
             num_skipped += bool(found)
+            rejected |= {problem.episode for problem in found}
             problems += found
         if num_skipped == len(source.episodes):
             raise UserError(f"no episode of {source.path} is good; `jepawm data check` says why")

@@ -167,6 +167,14 @@ def read_any(
     return None
 
 
+def is_there(path: Path) -> bool:
+    """Return whether there is a file, or what cannot be looked at: reading it says why."""
+    try:
+        return path.is_file()
+    except OSError:
+        return True
+
+
 def refuse(error: UserError) -> Recording:
     """Stand for an episode that is known to be bad before it is read."""
     raise error

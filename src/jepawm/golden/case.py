@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jepawm.border import load_npz
+from jepawm.border import load_npz, require_inside
 from jepawm.errors import UserError, show
 from jepawm.strict_json import parse_json
 
@@ -100,6 +100,7 @@ def load_case(path: Path) -> GoldenCase:
         GoldenError: if it is not a golden file; the message says why.
     """
     try:
+        require_inside(path.parent, path, kind="folder")
         arrays = load_npz(path)
     except UserError as error:
         raise GoldenError(str(error)) from error

@@ -54,6 +54,15 @@ def test_another_frame_rate(folder: Path, make_frames, make_mp4):
     assert "episode b: 15 frames per second, others have 10; " in problems[0]
 
 
+@pytest.mark.parametrize("episode", ["a", "b"])
+def test_a_link_of_a_name_too_long_is_that_episode(folder: Path, episode: str):
+    (folder / f"{episode}.mp4").unlink()
+    (folder / f"{episode}.mp4").symlink_to("x" * 4000)
+    (problem,) = _problems(folder)
+    assert f"episode {episode}: " in problem
+    assert "File name too long" in problem
+
+
 def outside(path: Path) -> Path:
     """Two images beside the data set, under a name that a table could give."""
     folder = path.parent / "secret"

@@ -30,6 +30,7 @@ from jepawm.data.recording import (
     Source,
     all_files,
     choose_camera,
+    is_there,
     matrix,
     read_any,
     read_parquet,
@@ -68,7 +69,7 @@ def open_media_folder(path: Path, options: ReadOptions) -> Source:
         path=path,
         environment=path.resolve().name,
         fps=read_any(
-            (one for one in media if one is not None and one.is_file()), partial(_rate, path)
+            (one for one in media if one is not None and is_there(one)), partial(_rate, path)
         ),
         cameras=list(cameras),
         camera=camera,
@@ -221,17 +222,24 @@ def _cameras(path: Path, episode: str) -> dict[str, Path]:
 
 
 def _places(path: Path) -> list[Path]:
-    return [path, *sorted(one for one in path.iterdir() if one.is_dir())]
+    return [path, *sorted(one for one in path.iterdir() if _is_folder(one))]
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a link to too long a name, say
+        return False
 
 
 def _media(folder: Path, episode: str) -> Path | None:
     """Return the video or the folder of images of an episode; None if there is neither."""
     videos = [folder / f"{episode}{suffix}" for suffix in _VIDEOS]
     for video in videos:
-        if video.is_file():
+        if is_there(video):
             return video
     images = folder / episode
-    return images if images.is_dir() and _images(images) else None
+    return images if _is_folder(images) and _images(images) else None
 
 
 def _images(folder: Path) -> list[Path]:
