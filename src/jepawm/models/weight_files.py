@@ -160,7 +160,7 @@ def _reason(path: Path, error: Exception) -> str:
             f"it holds more than tensors: Python objects ({shown}) that only running their code "
             "could restore, which never happens here; ask for a file of tensors"
         )
-    if isinstance(error, _Refused):  # a pickle of its own, or of before torch 1.6
+    if isinstance(error, _Refused | ValueError):  # a pickle of its own, or what is none
         return (
             "it is not a weight file, truncated, or a pickle that holds more than tensors; pickles "
             f"are never run ({_first_sentence(error)}); download it again"
