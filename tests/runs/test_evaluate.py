@@ -142,7 +142,9 @@ def test_a_planner_that_follows_gradients_leaves_the_oracle_to_cem(run_copy: Pat
 def test_a_preset_knows_the_blocks_of_the_run(tiny_run: Path):
     fast = preset_planner(str(tiny_run), "fast")
     assert fast == find_preset("fast", frameskip=5)
-    with pytest.raises(UserError, match=r"unknown preset 'quick' \(known: paper, direct, propose, fast,"):
+    with pytest.raises(
+        UserError, match=r"unknown preset 'quick' \(known: paper, direct, propose, fast,"
+    ):
         preset_planner(str(tiny_run), "quick")
 
 

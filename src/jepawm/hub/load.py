@@ -107,16 +107,17 @@ class LoadedModel:
 
     def _proposer_for(self, protocol: Protocol) -> Proposer:
         """Return the proposer, if it plans as far as a protocol does."""
+        place = "" if Path(self.name).is_dir() else " --out RUN"
         if self.proposer is None:
             raise UserError(
                 f"{self.name} has no proposer, which the planner asks for; train one by `jepawm "
-                f"train-proposer {self.name}`, or choose another planner or preset"
+                f"train-proposer {self.name}{place}`, or choose another planner or preset"
             )
         if self.proposer.horizon < protocol.horizon:
             raise UserError(
                 f"protocol {protocol.name} plans {protocol.horizon} action blocks, and the proposer "
                 f"of {self.name} {self.proposer.horizon} at most; train one by `jepawm train-proposer "
-                f"{self.name} --horizon {protocol.horizon} --overwrite`, or choose another planner"
+                f"{self.name}{place} --horizon {protocol.horizon} --overwrite`, or choose another planner"
             )
         return self.proposer
 
