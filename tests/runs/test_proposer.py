@@ -136,7 +136,7 @@ def test_more_than_it_can_is_refused(run: Path, wall_data_root: Path):
 
 def test_plans_longer_than_any_episode_are_refused(run: Path, wall_data_root: Path):
     with pytest.raises(
-        UserError, match=r"the longest episode of .* has 6; give --horizon 6 at most"
+        UserError, match=r"the longest episode of .* has 6; give a shorter --horizon"
     ):
         train(run, wall_data_root, rules=replace(RULES, horizon=7))
     assert not (run / "proposer").exists()
@@ -178,3 +178,36 @@ def test_a_proposer_is_no_world_model(run: Path, wall_data_root: Path):
     train(run, wall_data_root)
     with pytest.raises(UserError, match="is a proposer, no world model"):
         load(run / "proposer")
+
+
+def test_the_past_comes_on_top_of_the_plan(run: Path, wall_data_root: Path):
+    config = replace(CONFIG, proposer=replace(CONFIG.proposer, window=2))
+    done = train(run, wall_data_root, config=config, rules=replace(RULES, num_tasks=0, horizon=4))
+    assert done.horizon == load(run).proposer.horizon == 4
+
+
+def test_fewer_plans_than_the_preset_asks_for_are_validated_all_the_same(
+    run: Path, wall_data_root: Path
+):
+    config = replace(CONFIG, proposer=replace(CONFIG.proposer, num_plans=2))
+    assert set(train(run, wall_data_root, config=config).success) == {"direct", "propose"}
+
+
+def test_what_would_fail_after_training_is_refused_before(run: Path, wall_data_root: Path):
+    wide = replace(CONFIG, proposer=replace(CONFIG.proposer, window=9))
+    with pytest.raises(UserError, match=r"proposer\.window = 9, and the model looks at"):
+        train(run, wall_data_root, config=wide)
+    with pytest.raises(UserError, match=r"--horizon 3 is too short .* by --episodes 0"):
+        train(run, wall_data_root, rules=replace(RULES, horizon=3))
+    assert not (run / "proposer").exists()
+
+
+def test_a_folder_of_another_model_is_refused(run: Path, wall_data_root: Path, tmp_path: Path):
+    other = Path(shutil.copytree(run, tmp_path / "other"))
+    checkpoint = load_checkpoint(other / "checkpoint", with_training=True)
+    name = next(iter(sorted(checkpoint.tensors)))
+    changed = {**checkpoint.tensors, name: checkpoint.tensors[name] + 1e-3}
+    save_checkpoint(other / "checkpoint", replace(checkpoint, tensors=changed))
+    with pytest.raises(UserError, match=r"other holds another model; choose another --out"):
+        train(run, wall_data_root, rules=replace(RULES, out=other))
+    assert not (other / "proposer").exists()

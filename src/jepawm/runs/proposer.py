@@ -17,6 +17,7 @@ from jepawm.hub.load import LoadedModel, load
 from jepawm.hub.proposers import PROPOSER, fingerprint, require_proposer
 from jepawm.metrics_log import MetricsLog, TrainingProgress
 from jepawm.models.weight_files import load_weights
+from jepawm.planning.best_of import takes_proposals
 from jepawm.planning.presets import find_preset
 from jepawm.proposals import ProposalConfig
 from jepawm.records import ProposerRecord
@@ -34,6 +35,8 @@ from jepawm.training.proposals import (
 )
 
 _BATCH = 16
+_PROTOCOL = "paper"
+"""What validation tasks are solved under."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,8 +114,16 @@ def train_proposer_run(
         saved = _find_saved(place, resume=resume, overwrite=overwrite)
         if rules.out is not None and find_checkpoint(run / "checkpoint") is None:
             _copy_model(loaded, run)
-        windows = _windows(loaded, rules, data_root=data_root, processes=processes)
-        horizon = windows.num_steps - config.proposer.window + 1
+        _require_model(run, fingerprint(loaded.model))
+        horizon = rules.horizon or max(one.horizon for one in loaded.experiment.protocols)
+        _require_possible(loaded, config, rules, horizon=horizon)
+        windows = _windows(
+            loaded,
+            rules,
+            num_steps=config.proposer.window - 1 + horizon,
+            data_root=data_root,
+            processes=processes,
+        )
         state = new_state(loaded.model, windows, config=config, horizon=horizon, seed=rules.seed)
         record = ProposerRecord(
             config={**asdict(config), "seed": rules.seed, "num_episodes": rules.num_episodes},
@@ -153,12 +164,41 @@ def _copy_model(loaded: LoadedModel, run: Path) -> None:
         write_together(copies)
 
 
+def _require_model(run: Path, model: str) -> None:
+    """Refuse a folder that holds another model than the one that the proposer is trained through."""
+    if fingerprint(load(run).model) != model:
+        raise UserError(f"{run} holds another model; choose another --out")
+
+
+def _require_possible(
+    loaded: LoadedModel, config: ProposalConfig, rules: ProposerRules, *, horizon: int
+) -> None:
+    """Refuse now what would fail after minutes of training."""
+    if config.proposer.window > loaded.model.window:
+        raise UserError(
+            f"proposer.window = {config.proposer.window}, and the model looks at {loaded.model.window} "
+            f"latents; give 1 to {loaded.model.window}"
+        )
+    if loaded.experiment.env == RECORDINGS or rules.num_tasks == 0:
+        return
+    needed = loaded.experiment.protocol(_PROTOCOL).horizon
+    if horizon < needed:
+        raise UserError(
+            f"--horizon {horizon} is too short for the validation tasks, whose plans have {needed} "
+            "action blocks; leave them out by --episodes 0"
+        )
+
+
 def _windows(
-    loaded: LoadedModel, rules: ProposerRules, *, data_root: Path, processes: int | None
+    loaded: LoadedModel,
+    rules: ProposerRules,
+    *,
+    num_steps: int,
+    data_root: Path,
+    processes: int | None,
 ) -> Windows:
     """Cut the run's data into windows as long as the longest plan, and the past that it sees."""
     experiment = loaded.experiment
-    horizon = rules.horizon or max(one.horizon for one in experiment.protocols)
     data = experiment.data
     if rules.num_episodes is not None:
         if data.store is not None:
@@ -169,17 +209,17 @@ def _windows(
         data = replace(data, num_episodes=rules.num_episodes)
     store = find_or_collect(experiment.env, data, data_root=data_root, processes=processes)
     longest = int(store.lengths.max() - 1) // data.frameskip
-    if horizon > longest:
+    if num_steps > longest:
         raise UserError(
-            f"plans of {horizon} action blocks are asked for, and the longest episode of "
-            f"{store.path} has {longest}; give --horizon {longest} at most"
+            f"plans and the past that they start from have {num_steps} action blocks, and the longest "
+            f"episode of {store.path} has {longest}; give a shorter --horizon"
         )
     seen, _ = hold_out(len(store), num_held_out=data.held_out)
     train, _ = split_episodes(len(seen), train_fraction=data.train_fraction, seed=data.split_seed)
     return Windows(
         store,
         episodes=train,
-        num_steps=horizon,
+        num_steps=num_steps,
         frameskip=data.frameskip,
         normalizer=loaded.normalizer,
     )
@@ -264,7 +304,11 @@ def _validate(loaded: LoadedModel, *, num_tasks: int, data_root: Path) -> dict[s
     tasks_of = TaskRules(num_tasks=num_tasks, split="val", data_root=data_root)
     for preset in ("direct", "propose"):
         planner = find_preset(preset, frameskip=experiment.data.frameskip)
-        agent = loaded.agent(protocol="paper", planner=planner)
+        assert takes_proposals(planner)
+        assert loaded.proposer is not None
+        count = min(planner.num_proposals, loaded.proposer.config.num_plans)
+        planner = replace(planner, num_proposals=count)  # pyright: ignore[reportArgumentType]
+        agent = loaded.agent(protocol=_PROTOCOL, planner=planner)
         tasks = find_tasks(experiment, env, protocol=agent.protocol, rules=tasks_of)
         batches = [tasks[start : start + _BATCH] for start in range(0, num_tasks, _BATCH)]
         done = join(
