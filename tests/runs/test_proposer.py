@@ -211,3 +211,12 @@ def test_a_folder_of_another_model_is_refused(run: Path, wall_data_root: Path, t
     with pytest.raises(UserError, match=r"other holds another model; choose another --out"):
         train(run, wall_data_root, rules=replace(RULES, out=other))
     assert not (other / "proposer").exists()
+
+
+def test_moments_that_are_not_there_are_no_fresh_start(run: Path, wall_data_root: Path):
+    train(run, wall_data_root)
+    saved = load_checkpoint(run / "proposer", with_training=True)
+    kept = {name: value for name, value in saved.training.items() if "exp_avg" not in name}
+    save_checkpoint(run / "proposer", replace(saved, training=kept))
+    with pytest.raises(UserError, match=r"the training state lacks optimizer\..*exp_avg"):
+        train(run, wall_data_root, resume=True)

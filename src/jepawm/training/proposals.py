@@ -27,6 +27,7 @@ from jepawm.training.optim import (
     set_schedule,
     step_generator,
 )
+from jepawm.training.state import moments_of, restore_moments
 from jepawm.training.validation import encode_windows
 from jepawm.types import Context, Latent, Trajectory
 
@@ -212,21 +213,16 @@ def train_proposer(
 
 def proposer_tensors(state: ProposerState) -> dict[str, Tensor]:
     """Return by name what a resumption needs besides the weights."""
-    tensors = {"step": torch.tensor(state.step)}
-    for name, parameter in state.proposer.named_parameters():
-        for key, value in state.optimizer.state.get(parameter, {}).items():
-            tensors[f"{name}.{key}"] = value
-    return tensors
+    return {**moments_of(state.proposer, state.optimizer), "step": torch.tensor(state.step)}
 
 
 def restore_proposer(state: ProposerState, tensors: Mapping[str, Tensor]) -> None:
     """Put back what `proposer_tensors` returned; the weights are loaded before."""
-    for name, parameter in state.proposer.named_parameters():
-        keys = ("step", "exp_avg", "exp_avg_sq")
-        found = {key: tensors[f"{name}.{key}"] for key in keys if f"{name}.{key}" in tensors}
-        if found:
-            state.optimizer.state[parameter] = found
+    if "step" not in tensors:
+        raise UserError("the training state lacks step; train anew by --overwrite")
     state.step = int(tensors["step"])
+    if state.step > 0:
+        restore_moments(state.proposer, state.optimizer, tensors=tensors)
 
 
 def optim_of(config: ProposalConfig) -> OptimConfig:

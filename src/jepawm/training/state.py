@@ -35,11 +35,7 @@ def training_tensors(state: TrainState) -> dict[str, Tensor]:
 
     Shards stay shards.
     """
-    tensors: dict[str, Tensor] = {}
-    for name, parameter in state.learner.named_parameters():
-        moments = state.optimizer.state.get(parameter, {})
-        for key, value in moments.items():
-            tensors[f"{_MOMENT}{name}.{key}"] = value
+    tensors = moments_of(state.learner, state.optimizer)
     heads = state.learner.inverse_dynamics
     if heads is not None:
         tensors |= {_HEADS + name: value for name, value in heads.state_dict().items()}
@@ -60,12 +56,27 @@ def restore_training(state: TrainState, tensors: Mapping[str, Tensor]) -> None:
     """Put optimiser moments and counters back; all weights are loaded before."""
     state.step = int(_take(tensors, "step"))
     state.seconds = float(_take(tensors, "seconds"))
-    if state.step == 0:
-        return
-    for name, parameter in state.learner.named_parameters():
+    if state.step > 0:
+        restore_moments(state.learner, state.optimizer, tensors=tensors)
+
+
+def moments_of(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return by name what an optimiser remembers of each parameter; shards stay shards."""
+    return {
+        f"{_MOMENT}{name}.{key}": value
+        for name, parameter in module.named_parameters()
+        for key, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def restore_moments(
+    module: nn.Module, optimizer: torch.optim.Optimizer, *, tensors: Mapping[str, Tensor]
+) -> None:
+    """Put back what `moments_of` returned after some steps; all of it must be there."""
+    for name, parameter in module.named_parameters():
         if parameter.requires_grad:
             kept = f"{_MOMENT}{name}."
-            state.optimizer.state[parameter] = {
+            optimizer.state[parameter] = {
                 "step": _take(tensors, kept + "step").clone(),
                 "exp_avg": _placed_like(
                     parameter, _take(tensors, kept + "exp_avg", like=parameter)
