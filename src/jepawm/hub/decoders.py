@@ -4,11 +4,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
 from cattrs.errors import BaseValidationError, ForbiddenExtraKeysError
 from torch import Tensor
 
-from jepawm.border import foreign
 from jepawm.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from jepawm.errors import UserError
 from jepawm.hub.reference import convert_decoder, flat_names, original_decoder_layout
@@ -18,6 +16,7 @@ from jepawm.models.weight_files import (
     list_misfits,
     load_weights,
     read_weight_file,
+    require_layout,
     require_numbers,
     shorten,
 )
@@ -78,11 +77,7 @@ def _require_weights(
             f"{source}: decoder.config.depth = {released.config.depth} and decoder.image_size = "
             f"{released.image_size} do not fit {len(tensors)} tensors; copy the checkpoint again"
         )
-    with foreign(source, "decoder"), torch.device("meta"):
-        layout = {k: tuple(v.shape) for k, v in _build(released).state_dict().items()}
-    misfits = list_misfits(layout, tensors)
-    if misfits:
-        raise UserError(f"{source} does not fit its configuration: {shorten(misfits)}")
+    require_layout(lambda: _build(released), tensors, source=source, what="decoder")
 
 
 def _build(released: ReleasedDecoder) -> ImageDecoder:

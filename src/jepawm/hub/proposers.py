@@ -1,6 +1,7 @@
 """Proposers on disk: a folder beside the checkpoint of the world model that they were trained through."""
 
 import hashlib
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -8,11 +9,10 @@ import torch
 from cattrs.errors import BaseValidationError, ForbiddenExtraKeysError
 from torch import nn
 
-from jepawm.border import foreign
 from jepawm.checkpoint import Checkpoint, load_checkpoint
 from jepawm.errors import UserError
 from jepawm.models.proposer import Proposer, ProposerShape
-from jepawm.models.weight_files import list_misfits, load_weights, shorten, stored_weights
+from jepawm.models.weight_files import load_weights, require_layout, stored_weights
 from jepawm.proposals import ProposerConfig
 from jepawm.records import ProposerRecord
 from jepawm.strict_json import problems, strict_converter
@@ -40,7 +40,10 @@ def load_proposer(folder: Path, *, model: nn.Module, device: str | torch.device)
     require_same_model(record, model, source=folder)
     config = _structure(record.config.get("proposer"), ProposerConfig, source=folder)
     shape = _structure(record.shape, ProposerShape, source=folder)
-    _require_weights(config, shape, checkpoint, source=folder)
+    if not 1 <= shape.horizon <= _LARGEST_HORIZON:
+        raise UserError(f"{folder}: shape.horizon = {shape.horizon}; copy the folder again")
+    build = partial(Proposer, config, shape)
+    require_layout(build, checkpoint.tensors, source=folder, what="proposer")
     proposer = Proposer(config, shape)
     load_weights(proposer, checkpoint.tensors, source=str(folder))
     return proposer.eval().requires_grad_(requires_grad=False).to(device)
@@ -67,16 +70,3 @@ def _structure(data: object, kind: type[_Config], *, source: Path) -> _Config:
         return strict_converter().structure(data, kind)
     except (BaseValidationError, ForbiddenExtraKeysError) as error:
         raise UserError(f"{source} is not a proposer of this version: {problems(error)}") from error
-
-
-def _require_weights(
-    config: ProposerConfig, shape: ProposerShape, checkpoint: Checkpoint, *, source: Path
-) -> None:
-    """Compare stored weights with a configuration, before memory is taken for its network."""
-    if not 1 <= shape.horizon <= _LARGEST_HORIZON:
-        raise UserError(f"{source}: shape.horizon = {shape.horizon}; copy the folder again")
-    with foreign(source, "proposer"), torch.device("meta"):
-        layout = {k: tuple(v.shape) for k, v in Proposer(config, shape).state_dict().items()}
-    misfits = list_misfits(layout, checkpoint.tensors)
-    if misfits:
-        raise UserError(f"{source} does not fit its configuration: {shorten(misfits)}")

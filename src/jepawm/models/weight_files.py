@@ -1,7 +1,7 @@
 """Weights by name: read from files of any project as plain tensors, compared with a module, loaded."""
 
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -97,6 +97,17 @@ def stored_weights(module: nn.Module) -> dict[str, Tensor]:
         f"{name}." for name, part in module.named_modules() if isinstance(part, FrozenEncoder)
     )
     return {k: value for k, value in module.state_dict().items() if not k.startswith(frozen)}
+
+
+def require_layout(
+    build: Callable[[], nn.Module], tensors: Mapping[str, Tensor], *, source: Path | str, what: str
+) -> None:
+    """Compare stored weights with a module of a configuration, before memory is taken for it."""
+    with foreign(source, what), torch.device("meta"):
+        layout = {name: tuple(value.shape) for name, value in build().state_dict().items()}
+    misfits = list_misfits(layout, tensors)
+    if misfits:
+        raise UserError(f"{source} does not fit its configuration: {shorten(misfits)}")
 
 
 def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], *, source: str) -> None:
