@@ -21,7 +21,7 @@ from jepawm.engine.config import EngineConfig
 from jepawm.engine.rollout_engine import RolloutEngine
 from jepawm.errors import UserError
 from jepawm.normalizer import Normalizer
-from jepawm.planning.best_of import Propose, ask, takes_proposals
+from jepawm.planning.proposing import Propose, ask, takes_proposals
 from jepawm.planning.step_distance import with_head
 from jepawm.protocol import Protocol
 from jepawm.types import Context, Latent, Observation, Plan, concatenate
@@ -123,6 +123,11 @@ class PlanningAgent:
         """Return how many candidates of this episode had no finite cost and were dropped."""
         return self._replanning.num_dropped
 
+    @property
+    def num_searched(self) -> int:
+        """Return how many plans of this episode were searched because their proposals were poor."""
+        return self._replanning.num_searched
+
     def reseed(self, seed: int) -> None:
         """Start the random numbers of the planner anew."""
         self._replanning.reseed(seed)
@@ -151,8 +156,7 @@ class PlanningAgent:
             self._history.append(self._encode(obs))
         if self._replanning.steps_to_plan == 0:
             context = self._history.context()
-            proposer = self._proposer
-            propose = None if proposer is None else partial(proposer.propose, context, self._goal)
+            propose = self._proposer and partial(self._proposer.propose, context, self._goal)
             cost = self._cost(context, self._goal)
             self._replanning.plan(cost, like=context.actions, propose=propose)
             self._planned_from = context
@@ -180,11 +184,7 @@ class PlanningAgent:
     def _cost(self, context: Context, goal: Latent) -> CostFn:
         config = self.config
         engine = RolloutEngine(self._model, context, window=config.window, config=config.engine)
-
-        def cost(actions: Float[Tensor, "B K H A"]) -> Float[Tensor, "B K"]:
-            return engine.cost(actions, objective=self._distance, goal=goal)
-
-        return cost
+        return engine.cost_to(goal, objective=self._distance)
 
 
 class RecedingHorizon:
@@ -225,7 +225,7 @@ class RecedingHorizon:
         self._steps_left = num_steps
         self._queue: deque[Tensor] = deque()
         self.last_plan: Plan | None = None
-        self.num_dropped = 0
+        self.num_dropped = self.num_searched = 0
 
     @property
     def steps_to_plan(self) -> float:
@@ -247,12 +247,11 @@ class RecedingHorizon:
         if self._warm_start and self.last_plan is not None:
             rest = self.last_plan.actions[:, num_executed:][:, :length]
             init[:, : rest.shape[1]] = rest
-        start, dropped = ({}, 0) if propose is None else ask(propose, self._planner, like=init)
-        plan = self._planner.plan(
-            cost, init, bounds=self.bounds, generator=self._generator, **start
-        )
+        more, dropped = ({}, 0) if propose is None else ask(propose, self._planner, like=init)
+        plan = self._planner.plan(cost, init, bounds=self.bounds, generator=self._generator, **more)
         self.last_plan = plan
         self.num_dropped += dropped + plan.num_dropped
+        self.num_searched += plan.num_searched
         self._queue.extend(plan.actions[:, :num_executed].unbind(1))
         return plan
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from jepawm.types import Context, Latent, Observation, Plan, Task
@@ -117,6 +117,19 @@ class Objective(Protocol):
         self, predicted: Latent, goal: Latent, actions: Float[Tensor, "B K H A"]
     ) -> Float[Tensor, "B K"]:
         """Return costs `[B, K]` of latents `[B, K, H]` for goals `[B]`."""
+        ...
+
+
+@runtime_checkable
+class CostOfProblems(Protocol):
+    """A cost function that can be had for some of its problems (optional; for speed)."""
+
+    def of(self, problems: Int[Tensor, " b"]) -> CostFn:
+        """Return the cost function of the problems at these indices."""
+        ...
+
+    def __call__(self, actions: Float[Tensor, "B K H A"]) -> Float[Tensor, "B K"]:
+        """Return costs `[B, K]` of candidates of all problems."""
         ...
 
 

@@ -134,6 +134,8 @@ class Plan(TensorStruct):
     """Lowest candidate cost `[I, B]` in each planner iteration."""
     num_dropped: int = 0
     """How many candidates were dropped because their cost was not finite."""
+    num_searched: int = 0
+    """How many problems were searched because their proposals were poor."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,6 +42,7 @@ RESULTS = Results(
     tasks_per_batch=2,
     tasks_sha256="0" * 64,
     dropped_candidates=1,
+    searched_plans=2,
     planner=Part(type="CEM", settings={"num_samples": 3, "time_budget_s": None}),
     oracle_planner=Part(type="CEM", settings={}),
     objective=Part(type="LatentDistance", settings={"metric": "l2"}),

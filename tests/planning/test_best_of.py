@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from jepawm.errors import UserError
-from jepawm.planning.best_of import BestOf, ask, takes_proposals
+from jepawm.planning.best_of import BestOf
 from jepawm.planning.cem import CEM
+from jepawm.planning.gradient import GradientDescent
+from jepawm.planning.proposing import ask, takes_proposals
 from jepawm.planning.random_shooting import RandomShooting
 
 INIT = torch.full((2, 1, 1), 9.0)
@@ -76,3 +78,87 @@ def test_nobody_is_asked_for_a_planner_that_wants_none():
 def test_at_least_one_proposal_is_needed():
     with pytest.raises(UserError, match=r"planner\.num_proposals = 0; give at least 1"):
         BestOf(num_proposals=0)
+
+
+def far(actions):
+    """Cost that is lowest at 12, for problems given by their first initial guess."""
+    return (actions[..., 0, 0] - 12.0).square()
+
+
+def test_the_cheapest_descend_from_where_they_are():
+    refiner = GradientDescent(num_iterations=10, learning_rate=1.0, trust_region=2.5)
+    found = plan(BestOf(num_proposals=3, num_refined=1, refiner=refiner), cost=far)
+    assert found.actions.flatten().tolist() == [5.5, 8.5]  # 3 and 6, as far as the region allows
+    assert found.history.shape == (11, 2)
+
+
+class Counted:
+    """A cost that can be had for some problems, and remembers how many candidates of each."""
+
+    def __init__(self, target=12.0, seen=None, rows=None):
+        self.target = target
+        self.seen = [0, 0] if seen is None else seen
+        self.rows = [0, 1] if rows is None else rows
+
+    def __call__(self, actions):
+        assert len(actions) == len(self.rows)
+        for row in self.rows:
+            self.seen[row] += actions.shape[1]
+        return (actions[..., 0, 0] - self.target).square()
+
+    def of(self, problems):
+        return Counted(self.target, self.seen, [self.rows[int(one)] for one in problems])
+
+
+def test_poor_plans_are_searched_and_counted():
+    cost = Counted()  # the guess costs 9; the best proposals 3 and 6 cost 81 and 36
+    found = plan(BestOf(num_proposals=3, poor_above=5.0), cost=cost)
+    assert found.num_searched == 1
+    assert found.actions.flatten()[1] == 6.0  # cheap enough: not looked at again
+    assert abs(found.actions.flatten()[0] - 12.0) < 1.0
+    assert found.cost[0] < 1.0
+    assert cost.seen[1] == 4  # three proposals and the guess
+    assert cost.seen[0] > 100
+
+
+def test_a_cost_of_all_problems_at_once_does_as_well():
+    found = plan(BestOf(num_proposals=3, poor_above=5.0), cost=far)
+    assert found.num_searched == 1
+    assert found.actions.flatten()[1] == 6.0
+    assert abs(found.actions.flatten()[0] - 12.0) < 1.0
+
+
+def test_a_search_that_finds_nothing_better_changes_nothing():
+    search = GradientDescent(num_starts=1, num_iterations=1)  # the guess, which costs 81 and 25
+    proposals = torch.tensor([[[[1.0]]], [[[5.0]]]])  # cost 1 and 25
+    planner = BestOf(num_proposals=1, poor_above=1e-3, search=search)
+    found = plan(planner, proposals=proposals, cost=lambda a: a[..., 0, 0].square())
+    assert found.num_searched == 2
+    assert found.actions.flatten().tolist() == [1.0, 5.0]
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_a_problem_whose_proposals_were_all_dropped_is_searched(verify):
+    proposals = PROPOSALS.clone()
+    proposals[0] = torch.nan
+    planner = BestOf(num_proposals=3, verify=verify)
+    given, _ = ask(lambda horizon, num_plans: proposals, planner, like=INIT)
+    found = plan(planner, cost=Counted(), **given)
+    assert found.num_searched == 1
+    assert abs(found.actions.flatten()[0] - 12.0) < 1.0
+    assert found.actions.flatten()[1] == (6.0 if verify else 4.0)
+    assert found.cost.isnan().tolist() == [False, not verify]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"num_refined": 9}, r"planner\.num_refined = 9 is more than planner\.num_proposals = 8"),
+        ({"num_refined": 1, "verify": False}, r"num_refined = 1 needs planner\.verify = true"),
+        ({"poor_above": 0.5, "verify": False}, r"poor_above = 0\.5 needs planner\.verify = true"),
+        ({"poor_above": 0.0}, r"planner\.poor_above = 0\.0; give a number above 0"),
+    ],
+)
+def test_settings_that_say_nothing_are_refused(settings, message):
+    with pytest.raises(UserError, match=message):
+        BestOf(**settings)

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from jepawm.errors import UserError
-from jepawm.planning.best_of import takes_proposals
 from jepawm.planning.cem import CEM
 from jepawm.planning.presets import find_preset, preset_names
+from jepawm.planning.proposing import takes_proposals
 from jepawm.testing import Quadratic
 
 

@@ -76,6 +76,12 @@ def render_evaluation(results: "Results", written: Path) -> str:
     if "oracle" not in results.rows:
         lines.append(f"  {NO_ORACLE}")
     lines.append(f"  seconds per plan: {_text(results.seconds_per_plan)}")
+    for what, count in (
+        ("dropped candidates", results.dropped_candidates),
+        ("plans searched, their proposals poor", results.searched_plans),
+    ):
+        if count:
+            lines.append(f"  {what}: {count:,}")
     if results.efficiency is not None:
         lines.append(f"  gflop per plan: {_text(results.efficiency.gflop_per_plan)}")
         lines.append(f"  fraction of peak: {_text(results.efficiency.fraction_of_peak)}")

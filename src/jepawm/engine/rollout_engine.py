@@ -4,11 +4,11 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from jepawm.contracts import CandidateRollout, Objective, SharesContext, WorldModel
@@ -54,9 +54,9 @@ class RolloutEngine:
         itself (`SharesContext`); any other is rolled out plainly, from contexts that are repeated.
         """
         self._config = config or EngineConfig()
-        window = window or model.window
+        self._model, self._context, self._window = model, context, window or model.window
         with computing(self._config, context.actions.device, flop=float("inf")):
-            self._rollout = _share(model, context, window=window, config=self._config)
+            self._rollout = _share(model, context, window=self._window, config=self._config)
         self._roll = _compiled(self._config.compile)
         self._may_divide = (
             not isinstance(self._rollout, PlainRollout) and self._config.compile == "off"
@@ -82,6 +82,15 @@ class RolloutEngine:
             return objective(predicted, goal[piece[0]], actions[piece]).flatten()
 
         return torch.cat(self._each(actions, one)).view(actions.shape[:2])
+
+    def cost_to(self, goal: Latent, *, objective: Objective) -> "GoalCost":
+        """Return the cost function for goals `[B]`."""
+        return GoalCost(engine=self, goal=goal, objective=objective)
+
+    def of(self, problems: Int[Tensor, " b"]) -> "RolloutEngine":
+        """Return the engine of some of the problems."""
+        context = self._context[problems]
+        return RolloutEngine(self._model, context, window=self._window, config=self._config)
 
     def _each(self, actions: Tensor, function: Callable[[Piece], Result]) -> list[Result]:
         """Apply a function to every piece; where it pays, each thread has pieces of its own."""
@@ -141,6 +150,26 @@ class RolloutEngine:
         compiled = num_candidates * WORTH_COMPILING >= self._largest_chunk
         roll = self._roll if compiled else _roll
         return roll(self._rollout.part(piece[0]), chosen).to(actions.dtype)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GoalCost:
+    """The cost of candidates for given goals, a `CostFn` that can be had for some problems."""
+
+    engine: RolloutEngine
+    """What rolls them out."""
+    goal: Latent
+    """Goals `[B]`."""
+    objective: Objective
+    """What scores them."""
+
+    def __call__(self, actions: Float[Tensor, "B K H A"]) -> Float[Tensor, "B K"]:
+        """Return costs `[B, K]`."""
+        return self.engine.cost(actions, objective=self.objective, goal=self.goal)
+
+    def of(self, problems: Int[Tensor, " b"]) -> "GoalCost":
+        """Return the cost function of some of the problems."""
+        return replace(self, engine=self.engine.of(problems), goal=self.goal[problems])
 
 
 @contextmanager

@@ -11,8 +11,9 @@ from jepawm.agent import AgentConfig, RecedingHorizon
 from jepawm.contracts import CostFn, Planner, Simulator
 from jepawm.errors import UserError
 from jepawm.normalizer import Normalizer
-from jepawm.planning.best_of import BestOf, takes_proposals
+from jepawm.planning.best_of import BestOf
 from jepawm.planning.cem import CEM
+from jepawm.planning.proposing import takes_proposals
 from jepawm.protocol import Protocol
 from jepawm.types import Observation
 

@@ -26,6 +26,8 @@ class Outcome:
     """Wall seconds in which the agent chose its actions, all tasks together."""
     num_dropped: int
     """Candidate plans whose cost was not finite."""
+    num_searched: int = 0
+    """Plans that were searched because their proposals were poor."""
 
     def success(self, protocol: Protocol) -> Bool[np.ndarray, " B"]:
         """Return the success that the protocol counts."""
@@ -43,6 +45,7 @@ def join(outcomes: Sequence[Outcome]) -> Outcome:
         at_any_time=np.concatenate([outcome.at_any_time for outcome in outcomes]),
         planning_seconds=sum(outcome.planning_seconds for outcome in outcomes),
         num_dropped=sum(outcome.num_dropped for outcome in outcomes),
+        num_searched=sum(outcome.num_searched for outcome in outcomes),
     )
 
 
@@ -84,6 +87,7 @@ def run_episodes(
         at_any_time=at_any_time,
         planning_seconds=planning_seconds,
         num_dropped=agent.num_dropped if isinstance(agent, PlanningAgent) else 0,
+        num_searched=agent.num_searched if isinstance(agent, PlanningAgent) else 0,
     )
     if recorder is not None:
         recorder.finish(outcome.success(protocol))

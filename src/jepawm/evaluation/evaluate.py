@@ -92,6 +92,7 @@ def evaluate(
         seconds_per_plan=outcomes[MODEL].seconds_per_plan(rules),
         oracle_seconds_per_plan=None if oracle is None else oracle.seconds_per_plan(rules),
         dropped_candidates=outcomes[MODEL].num_dropped,
+        searched_plans=outcomes[MODEL].num_searched,
         planner=planner,
         oracle_planner=searches,
         objective=objective,

@@ -86,6 +86,7 @@ def read_results(path: Path) -> Results:
         tasks_per_batch=file.optional_count("tasks_per_batch"),
         tasks_sha256=file.optional_text("tasks_sha256"),
         dropped_candidates=file.optional_count("dropped_candidates") or 0,
+        searched_plans=file.optional_count("searched_plans") or 0,
         planner=_part(file, "planner"),
         oracle_planner=_part(file, "oracle_planner"),
         objective=_part(file, "objective"),

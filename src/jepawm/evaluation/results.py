@@ -122,6 +122,8 @@ class Results:
     """Hash of the tasks."""
     dropped_candidates: int = 0
     """Candidate plans of the model whose cost was not finite."""
+    searched_plans: int = 0
+    """Plans of the model that were searched because their proposals were poor."""
     planner: Part | None = None
     """Planner of the model."""
     oracle_planner: Part | None = None
@@ -178,6 +180,7 @@ class Results:
             "seconds_per_plan": self.seconds_per_plan,
             "oracle_seconds_per_plan": self.oracle_seconds_per_plan,
             "dropped_candidates": self.dropped_candidates,
+            "searched_plans": self.searched_plans,
             "planner": None if self.planner is None else self.planner.to_json(),
             "oracle_planner": (
                 None if self.oracle_planner is None else self.oracle_planner.to_json()

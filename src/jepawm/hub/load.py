@@ -25,7 +25,7 @@ from jepawm.models.proposer import Proposer
 from jepawm.models.weight_files import load_weights
 from jepawm.models.world_model import JEPAWorldModel
 from jepawm.normalizer import Normalizer
-from jepawm.planning.best_of import takes_proposals
+from jepawm.planning.proposing import takes_proposals
 from jepawm.protocol import Protocol
 from jepawm.records import ModelRecord, require_model
 

@@ -230,6 +230,18 @@ def _check(planner: Adam | GradientDescent) -> None:
     planner.limits.check()
 
 
+FAST = GradientDescent(
+    num_starts=10,
+    num_iterations=20,
+    num_refined=2,
+    refine_iterations=45,
+    init_std=0.8,
+    action_decay=0.05,
+    color=1.0,
+)
+"""The settings of the preset `fast`."""
+
+
 def _plan(
     planner: Adam | GradientDescent,
     cost: CostFn,

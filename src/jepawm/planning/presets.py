@@ -28,17 +28,9 @@ def _paper(_frameskip: int) -> "Planner":
 
 
 def _fast(_frameskip: int) -> "Planner":
-    from jepawm.planning.gradient import GradientDescent
+    from jepawm.planning.gradient import FAST
 
-    return GradientDescent(
-        num_starts=10,
-        num_iterations=20,
-        num_refined=2,
-        refine_iterations=45,
-        init_std=0.8,
-        action_decay=0.05,
-        color=1.0,
-    )
+    return FAST
 
 
 def _direct(_frameskip: int) -> "Planner":
@@ -48,19 +40,9 @@ def _direct(_frameskip: int) -> "Planner":
 
 
 def _propose(_frameskip: int) -> "Planner":
-    from jepawm.planning.gradient import GradientDescent
+    from jepawm.planning.best_of import BestOf
 
-    return GradientDescent(
-        num_proposals=4,
-        num_starts=4,
-        num_iterations=1,
-        learning_rate=0.1,
-        num_refined=2,
-        refine_iterations=20,
-        refine_rate=0.1,
-        action_decay=0.05,
-        trust_region=1.0,
-    )
+    return BestOf(num_proposals=4, num_refined=2)
 
 
 def _hybrid(frameskip: int) -> "Planner":

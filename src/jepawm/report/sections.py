@@ -256,7 +256,9 @@ def _tiles(run: RunFiles) -> str:
         interval = run.results.model.interval
         note = f"{_span(interval)}, {run.results.num_tasks} tasks"
         tiles.append(("Success", _percent(run.results.model.success), note))
-        tiles.append(("Planning time", f"{run.results.seconds_per_plan:.3g} s", "per plan"))
+        searched = run.results.searched_plans
+        note = f"per plan; {searched:,} of the plans searched" if searched else "per plan"
+        tiles.append(("Planning time", f"{run.results.seconds_per_plan:.3g} s", note))
     if run.metrics:
         last = run.metrics[-1]
         seconds = last.get("seconds")

@@ -17,8 +17,8 @@ from jepawm.hub.load import LoadedModel, load
 from jepawm.hub.proposers import PROPOSER, fingerprint, require_proposer
 from jepawm.metrics_log import MetricsLog, TrainingProgress
 from jepawm.models.weight_files import load_weights
-from jepawm.planning.best_of import takes_proposals
 from jepawm.planning.presets import find_preset
+from jepawm.planning.proposing import takes_proposals
 from jepawm.proposals import ProposalConfig
 from jepawm.records import ProposerRecord
 from jepawm.runs.datasets import find_or_collect

@@ -20,7 +20,7 @@ from jepawm.contracts import (
     SharesContext,
     WorldModel,
 )
-from jepawm.planning.best_of import takes_proposals
+from jepawm.planning.proposing import takes_proposals
 from jepawm.testing.environments import (
     check_collection_policy,
     check_data_format,
