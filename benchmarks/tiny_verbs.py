@@ -27,6 +27,7 @@ SMALL = [
     *("--predictor.depth", "1", "--predictor.visual-dim", "16", "--optim.batch-size", "8"),
     *("--loss.num-directions", "8", "--loop.log-every", "1", "--loop.validate-every", "1000"),
     *("--optim.num-steps", "40", "--device", "cpu", "--processes", "1"),
+    *("--proposals.num-steps", "0"),
 ]
 """Options of a training that takes a second or two."""
 QUICK = [

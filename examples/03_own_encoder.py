@@ -21,6 +21,7 @@ experiment = replace(
     data=replace(jepawm.WALL.data, num_episodes=32),
     optim=replace(jepawm.WALL.optim, num_steps=40, batch_size=32),
     loop=replace(jepawm.WALL.loop, log_every=5),
+    proposals=replace(jepawm.WALL.proposals, num_steps=0),  # the world model alone
 )
 with tempfile.TemporaryDirectory() as folder:
     run = jepawm.train(experiment, out=Path(folder) / "run", data_root=Path(folder) / "data")

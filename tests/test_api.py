@@ -48,6 +48,7 @@ small = replace(
     jepawm.WALL,
     data=replace(jepawm.WALL.data, num_episodes=16),
     optim=replace(jepawm.WALL.optim, num_steps=2, batch_size=8),
+    proposals=replace(jepawm.WALL.proposals, num_steps=0),
 )
 run = jepawm.train(
     replace(small, encoder=MyEncoder(dim=64), planner=MyPlanner()), out="runs/mine", data_root="data"

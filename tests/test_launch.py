@@ -103,6 +103,7 @@ TINY = [
     *("--data.num-episodes", "12", "--data.image-size", "16", "--encoder.image-size", "16"),
     *("--predictor.depth", "1", "--predictor.visual-dim", "16", "--optim.batch-size", "8"),
     *("--loop.log-every", "1", "--loop.validate-every", "1000", "--device", "cpu"),
+    *("--proposals.num-steps", "0"),
 ]
 
 

@@ -46,6 +46,8 @@ def train(
 ) -> Path:
     """Train an experiment into the run folder `out`; returns the folder, which `load` takes.
 
+    Where `experiment.proposals` asks for a proposer, that is the last stage.
+
     Args:
         experiment: the configuration, mostly a recipe with some fields replaced.
         out: run folder; it must not hold another run unless `resume`.
@@ -56,7 +58,7 @@ def train(
             `if __name__ == "__main__"`.
     """
     from jepawm.files import data_root as default_data_root
-    from jepawm.runs import train_run
+    from jepawm.runs import train_own_proposer, train_run
 
     parts = (experiment.encoder, experiment.objective, experiment.planner, experiment.data.policy)
     local = sorted(type(part).__name__ for part in parts if type(part).__module__ == "__main__")
@@ -66,12 +68,14 @@ def train(
             "module of its own for others and for the command line",
             ", ".join(local),
         )
+    root = default_data_root(None if data_root is None else Path(data_root))
     train_run(
         experiment,
         out=Path(out),
-        data_root=default_data_root(None if data_root is None else Path(data_root)),
+        data_root=root,
         device=device,
         resume=resume,
         processes=processes,
     )
+    train_own_proposer(Path(out), data_root=root, device=device, processes=processes)
     return Path(out)

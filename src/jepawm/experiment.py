@@ -27,6 +27,7 @@ from jepawm.models.proprio import ProprioConfig
 from jepawm.planning import OBJECTIVES, PLANNERS
 from jepawm.planning.cem import CEM
 from jepawm.planning.objectives import LatentDistance
+from jepawm.proposals import NO_PROPOSALS, ProposalConfig
 from jepawm.protocol import PROTOCOLS, Protocol
 from jepawm.records import JsonValue
 from jepawm.registry import UntrustedModuleError, count_as_named
@@ -126,6 +127,8 @@ class Experiment:
     """Search of action sequences."""
     agent: AgentConfig = AgentConfig()
     """Use of the model while acting."""
+    proposals: ProposalConfig = NO_PROPOSALS
+    """Training of its proposer, the last stage of `jepawm train`; 0 steps: none."""
     protocols: Annotated[tuple[Protocol, ...], tyro.conf.Suppress] = field(
         default=tuple(PROTOCOLS.values())
     )

@@ -37,7 +37,7 @@ class ProposalConfig:
     proposer: ProposerConfig = ProposerConfig()
     """The network."""
     num_steps: int = 1000
-    """Optimiser steps."""
+    """Optimiser steps; 0: a recipe without a proposer."""
     batch_size: int = 128
     """Problems per step."""
     learning_rate: float = 1e-3
@@ -57,12 +57,16 @@ class ProposalConfig:
 
     def __post_init__(self) -> None:
         """Refuse numbers that are out of range."""
-        for name in ("num_steps", "batch_size"):
-            if getattr(self, name) < 1:
-                raise UserError(f"proposals.{name} = {getattr(self, name)}; give at least 1")
+        for name, least in (("num_steps", 0), ("batch_size", 1)):
+            if getattr(self, name) < least:
+                raise UserError(f"proposals.{name} = {getattr(self, name)}; give at least {least}")
         for name in ("shorter", "other_goals", "losers"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise UserError(f"proposals.{name} = {getattr(self, name)}; give 0 to 1")
         for name in ("learning_rate", "rating_weight", "action_weight", "hindsight_weight"):
             if not 0.0 <= getattr(self, name) < float("inf"):
                 raise UserError(f"proposals.{name} = {getattr(self, name)}; give 0 or more")
+
+
+NO_PROPOSALS = ProposalConfig(num_steps=0)
+"""What a recipe without a proposer has."""

@@ -20,7 +20,7 @@ TRAIN = (
     "--loop.log-every 1 --loop.validate-every 1 --data.num-episodes 12 --data.episode-steps 40 "
     "--data.image-size 16 --encoder.image-size 16 --encoder.dim 8 --predictor.depth 1 "
     "--predictor.num-heads 2 --predictor.visual-dim 16 --planner.num-samples 4 "
-    "--planner.num-elites 2 --planner.num-iterations 1 --processes 1"
+    "--planner.num-elites 2 --planner.num-iterations 1 --processes 1 --proposals.num-steps 0"
 )
 SECONDS = 120
 """A command that takes longer hangs."""

@@ -72,6 +72,7 @@ def call(monkeypatch: pytest.MonkeyPatch, function: str, *argv: str) -> Call:
         return ANSWERS[function]
 
     monkeypatch.setattr(f"jepawm.runs.{function}", record)
+    monkeypatch.setattr("jepawm.runs.train_own_proposer", lambda _run, **_options: None)
     prepare(argv[0], argv[1:]).run()
     return calls[0]
 

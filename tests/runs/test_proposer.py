@@ -16,7 +16,13 @@ from jepawm.hub.proposers import fingerprint
 from jepawm.planning.best_of import BestOf
 from jepawm.planning.cem import CEM
 from jepawm.proposals import ProposalConfig, ProposerConfig
-from jepawm.runs import ProposerRules, proposer, train_proposer_run
+from jepawm.runs import (
+    ProposerRules,
+    own_proposals,
+    proposer,
+    train_own_proposer,
+    train_proposer_run,
+)
 from jepawm.types import Context
 
 CONFIG = ProposalConfig(
@@ -220,3 +226,26 @@ def test_moments_that_are_not_there_are_no_fresh_start(run: Path, wall_data_root
     save_checkpoint(run / "proposer", replace(saved, training=kept))
     with pytest.raises(UserError, match=r"the training state lacks optimizer\..*exp_avg"):
         train(run, wall_data_root, resume=True)
+
+
+def test_a_recipe_trains_its_proposer_as_its_last_stage(wall_data_root: Path, tmp_path: Path):
+    run = tmp_path / "run"
+    words = [
+        *("train", "wall", "--out", str(run), "--data-root", str(tmp_path / "data")),
+        *("--data.num-episodes", "24", "--optim.num-steps", "2", "--optim.batch-size", "8"),
+        *("--predictor.depth", "1", "--predictor.visual-dim", "16", "--device", "cpu"),
+        *("--proposals.batch-size", "4", "--proposals.proposer.width", "8", "--json"),
+    ]
+    assert main([*words, "--proposals.num-steps", "3", "--processes", "1"]) == 0
+    loaded = load(run)
+    assert loaded.proposer is not None
+    assert loaded.proposer.config.width == 8
+    assert own_proposals(str(run)).num_steps == 3  # what `train-proposer RUN` starts from
+    assert own_proposals("wall") == ProposalConfig()  # trained before recipes had a proposer
+
+
+def test_no_steps_make_no_proposer(run: Path, wall_data_root: Path):
+    with pytest.raises(UserError, match="num_steps = 0 trains no proposer"):
+        train(run, wall_data_root, config=replace(CONFIG, num_steps=0))
+    assert not (run / "proposer").exists()
+    assert train_own_proposer(run, data_root=wall_data_root, device="cpu") is None

@@ -23,7 +23,7 @@ TINY = [
     *("--data.num-episodes", "12", "--data.image-size", "16", "--encoder.image-size", "16"),
     *("--predictor.depth", "1", "--predictor.visual-dim", "16", "--optim.batch-size", "8"),
     *("--loop.log-every", "1", "--loop.save-every", "5", "--loop.validate-every", "1000"),
-    *("--loss.num-directions", "8"),
+    *("--loss.num-directions", "8", "--proposals.num-steps", "0"),
 ]
 
 

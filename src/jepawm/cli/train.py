@@ -104,7 +104,13 @@ def prepare_train(argv: list[str]) -> Command:
 
 def _train(options: TrainOptions, experiment: "Experiment", *, explicit: bool) -> Outcome:
     from jepawm.files import data_root
-    from jepawm.runs import dry_run, render_dry_run, train_run, use_recordings
+    from jepawm.runs import (
+        dry_run,
+        render_dry_run,
+        train_own_proposer,
+        train_run,
+        use_recordings,
+    )
 
     device, root = choose_device(options.device), data_root(options.data_root)
     out = options.out or Path("runs") / f"{options.recipe.replace(':', '-')}-seed{experiment.seed}"
@@ -131,7 +137,14 @@ def _train(options: TrainOptions, experiment: "Experiment", *, explicit: bool) -
         trust=options.trust,
     )
     result = to_json(trained)
-    return Outcome(result=result, text=render_fields(result))
+    proposer = train_own_proposer(
+        trained.run, data_root=root, device=device, processes=options.processes
+    )
+    if proposer is None:
+        return Outcome(result=result, text=render_fields(result))
+    last = to_json(proposer)
+    text = f"{render_fields(result)}\n\nproposer\n{render_fields(last)}"
+    return Outcome(result={**result, "proposer": last}, text=text)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,20 +184,27 @@ class ProposerOptions:
 
 def prepare_train_proposer(argv: list[str]) -> Command:
     """Parse `jepawm train-proposer RUN`."""
+    source = first_name(argv, known=[])
+    if source is not None and not wants_help(argv):
+        from jepawm.runs import own_proposals
+
+        trust_source(source, trust="--trust" in argv)
+        start = own_proposals(source)
+    else:
+        start = ProposalConfig()
     options, parts = parse(
         ProposerOptions,
         argv,
         verb="train-proposer",
         description="Train a proposer through the world model of a run: whole plans in one pass, for "
         "`--preset direct` and `--preset propose`.",
-        parts={"": ProposalConfig()},
+        parts={"": start},
     )
 
     def run() -> Outcome:
         from jepawm.files import data_root
         from jepawm.runs import ProposerRules, train_proposer_run
 
-        trust_source(options.source, trust=options.trust)
         trained = train_proposer_run(
             options.source,
             cast(ProposalConfig, parts[""]),

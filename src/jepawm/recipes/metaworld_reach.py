@@ -7,6 +7,7 @@ from jepawm.experiment import AgentConfig, DataConfig
 from jepawm.models.proprio import ProprioConfig
 from jepawm.planning.cem import CEM
 from jepawm.planning.objectives import LatentDistance
+from jepawm.proposals import NO_PROPOSALS
 from jepawm.protocol import Protocol
 from jepawm.recipes.wall import WALL
 
@@ -23,6 +24,7 @@ METAWORLD_REACH = replace(
     objective=LatentDistance(proprio_weight=30.0),
     planner=CEM(num_iterations=15),
     agent=AgentConfig(window=2),
+    proposals=NO_PROPOSALS,
     protocols=(
         Protocol(
             name="paper",

@@ -6,6 +6,7 @@ from jepawm.envs.pusht.policy import PushTReplays
 from jepawm.experiment import DataConfig
 from jepawm.models.proprio import ProprioConfig
 from jepawm.planning.objectives import LatentDistance
+from jepawm.proposals import NO_PROPOSALS
 from jepawm.protocol import PROTOCOLS, Protocol
 from jepawm.recipes.wall import WALL
 from jepawm.training.devices import ComputeConfig
@@ -40,6 +41,7 @@ PUSHT = replace(
     ),
     optim=replace(WALL.optim, num_steps=32000, encoder_steps=14000),
     compute=ComputeConfig(precision="bfloat16"),
+    proposals=NO_PROPOSALS,
     protocols=tuple(replace(one, oracle_samples=64, oracle_iterations=8) for one in _PROTOCOLS),
     objective=LatentDistance(proprio_weight=4.0),
     data=DataConfig(

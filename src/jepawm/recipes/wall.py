@@ -6,6 +6,7 @@ The other recipes for two cores start from this one.
 from jepawm.experiment import AgentConfig, DataConfig, Experiment
 from jepawm.models.encoders import EncoderConfig
 from jepawm.models.predictor import PredictorConfig
+from jepawm.proposals import ProposalConfig
 from jepawm.training.losses import LossConfig
 from jepawm.training.optim import OptimConfig
 
@@ -40,6 +41,7 @@ WALL = Experiment(
     ),
     data=DataConfig(num_steps=6),
     agent=AgentConfig(window=1),
+    proposals=ProposalConfig(),
 )
 """Six-step rollouts with full gradients train what the planner uses. The position of the dot tells all
 (no velocity), so one observation is enough context."""

@@ -13,7 +13,12 @@ from jepawm.runs.evaluate import (
 )
 from jepawm.runs.imports import import_checkpoint
 from jepawm.runs.offline import OfflineRules, evaluate_offline
-from jepawm.runs.proposer import ProposerRules, train_proposer_run
+from jepawm.runs.proposer import (
+    ProposerRules,
+    own_proposals,
+    train_own_proposer,
+    train_proposer_run,
+)
 from jepawm.runs.train import train_run
 
 __all__ = [
@@ -32,9 +37,11 @@ __all__ = [
     "import_checkpoint",
     "import_data",
     "inspect_data",
+    "own_proposals",
     "plan_run",
     "preset_planner",
     "render_dry_run",
+    "train_own_proposer",
     "train_proposer_run",
     "train_run",
     "use_recordings",

@@ -13,13 +13,15 @@ from jepawm.envs import RECORDINGS
 from jepawm.errors import UserError
 from jepawm.evaluation.episodes import join, run_episodes
 from jepawm.files import taken, write_together
-from jepawm.hub.load import LoadedModel, load
+from jepawm.hub.load import LoadedModel, load, load_experiment
 from jepawm.hub.proposers import PROPOSER, fingerprint, require_proposer
 from jepawm.metrics_log import MetricsLog, TrainingProgress
 from jepawm.models.weight_files import load_weights
 from jepawm.planning.presets import find_preset
 from jepawm.planning.proposing import takes_proposals
+from jepawm.processes import is_first
 from jepawm.proposals import ProposalConfig
+from jepawm.protocol import Protocol
 from jepawm.records import ProposerRecord
 from jepawm.runs.datasets import find_or_collect
 from jepawm.runs.evaluate import TaskRules, find_tasks
@@ -36,7 +38,7 @@ from jepawm.training.proposals import (
 
 _BATCH = 16
 _PROTOCOL = "paper"
-"""What validation tasks are solved under."""
+"""What validation tasks are solved under, where the recipe has it; else its first protocol."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +105,8 @@ def train_proposer_run(
         encoder_weights: where the weights of a frozen encoder are here; None: where its training
             found them.
     """
+    if config.num_steps < 1:
+        raise UserError("num_steps = 0 trains no proposer; give at least 1")
     began = perf_counter()
     tune_process()
     loaded = load(source, device=device, encoder_weights=encoder_weights)
@@ -150,6 +154,33 @@ def train_proposer_run(
     )
 
 
+def train_own_proposer(
+    run: Path, *, data_root: Path, device: str, processes: int | None = None
+) -> TrainedProposer | None:
+    """Train the proposer that a trained run asks for, as far as it is not; None if it wants none.
+
+    It is the last stage of `jepawm train`. Where several processes trained, the first one does this.
+    """
+    experiment = load_experiment(run)
+    if experiment.proposals.num_steps == 0 or not is_first():
+        return None
+    return train_proposer_run(
+        str(run),
+        experiment.proposals,
+        rules=ProposerRules(seed=experiment.seed),
+        data_root=data_root,
+        device=device,
+        resume=True,
+        processes=processes,
+    )
+
+
+def own_proposals(source: str) -> ProposalConfig:
+    """Return how a run's recipe trains its proposer; the defaults if it has none."""
+    own = load_experiment(source).proposals
+    return own if own.num_steps > 0 else ProposalConfig()
+
+
 def _copy_model(loaded: LoadedModel, run: Path) -> None:
     """Copy the checkpoint of a model into a new run folder, with what tells how it was trained."""
     folder = loaded.run / "checkpoint"
@@ -181,7 +212,7 @@ def _require_possible(
         )
     if loaded.experiment.env == RECORDINGS or rules.num_tasks == 0:
         return
-    needed = loaded.experiment.protocol(_PROTOCOL).horizon
+    needed = _validated_under(loaded).horizon
     if horizon < needed:
         raise UserError(
             f"--horizon {horizon} is too short for the validation tasks, whose plans have {needed} "
@@ -295,6 +326,11 @@ def _train(
     return last
 
 
+def _validated_under(loaded: LoadedModel) -> Protocol:
+    known = loaded.experiment.protocols
+    return next((one for one in known if one.name == _PROTOCOL), known[0])
+
+
 def _validate(loaded: LoadedModel, *, num_tasks: int, data_root: Path) -> dict[str, float]:
     """Return success on validation tasks of the protocol `paper`, by preset."""
     experiment = loaded.experiment
@@ -308,7 +344,7 @@ def _validate(loaded: LoadedModel, *, num_tasks: int, data_root: Path) -> dict[s
         assert loaded.proposer is not None
         count = min(planner.num_proposals, loaded.proposer.config.num_plans)
         planner = replace(planner, num_proposals=count)  # pyright: ignore[reportArgumentType]
-        agent = loaded.agent(protocol=_PROTOCOL, planner=planner)
+        agent = loaded.agent(protocol=_validated_under(loaded), planner=planner)
         tasks = find_tasks(experiment, env, protocol=agent.protocol, rules=tasks_of)
         batches = [tasks[start : start + _BATCH] for start in range(0, num_tasks, _BATCH)]
         done = join(
