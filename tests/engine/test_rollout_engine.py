@@ -167,10 +167,26 @@ def test_too_little_memory_names_the_least_that_works():
 
 
 def test_the_window_reaches_the_model():
-    context, _, _ = _problem()
+    context, actions, _ = _problem()
     model = SharingModel()
-    RolloutEngine(model, context, window=2)
+    RolloutEngine(model, context, window=2).latents(actions)
     assert model.asked == {"window": 2}
+
+
+def test_contexts_are_prepared_when_something_is_rolled_out():
+    context, actions, goal = _problem()
+    model = SharingModel()
+    cost = RolloutEngine(model, context).cost_to(goal, objective=LatentDistance())
+    assert model.asked == {}  # a planner may need no cost at all
+    cost(actions)
+    assert model.asked == {"window": model.window}
+
+
+def test_a_cost_can_be_had_for_some_problems():
+    context, actions, goal = _problem()
+    cost = RolloutEngine(WindowedModel(), context).cost_to(goal, objective=LatentDistance())
+    rows = torch.tensor([2, 0])
+    torch.testing.assert_close(cost.of(rows)(actions[rows]), cost(actions)[rows])
 
 
 @pytest.fixture
@@ -289,10 +305,10 @@ def test_compiled_rollouts_are_the_same_and_compiled_once():
 
 @pytest.mark.parametrize("model", [WindowedModel(), SharingModel()])
 def test_split_products_need_our_predictor(model):
-    context, _, _ = _problem()
-    config = EngineConfig(precision="bfloat16x3")
+    context, actions, _ = _problem()
+    engine = RolloutEngine(model, context, config=EngineConfig(precision="bfloat16x3"))
     with pytest.raises(UserError, match=r"bfloat16x3 is for the predictors of .*Model has its own"):
-        RolloutEngine(model, context, config=config)
+        engine.latents(actions)
 
 
 def test_results_come_in_order_from_several_threads():

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TypeVar
 
 import torch
@@ -55,14 +56,20 @@ class RolloutEngine:
         """
         self._config = config or EngineConfig()
         self._model, self._context, self._window = model, context, window or model.window
-        with computing(self._config, context.actions.device, flop=float("inf")):
-            self._rollout = _share(model, context, window=self._window, config=self._config)
+        self._with_gradients = torch.is_grad_enabled()
         self._roll = _compiled(self._config.compile)
-        self._may_divide = (
-            not isinstance(self._rollout, PlainRollout) and self._config.compile == "off"
-        )
         self._largest_chunk = 0  # candidates
         self._workers: Workers | None = None
+
+    @cached_property
+    def _rollout(self) -> CandidateRollout:
+        """Return the contexts, prepared at the first rollout: some planners need none."""
+        config, device = self._config, self._context.actions.device
+        with (
+            torch.set_grad_enabled(self._with_gradients),  # those of the weights, as at the start
+            computing(config, device, flop=float("inf")),
+        ):
+            return _share(self._model, self._context, window=self._window, config=config)
 
     def latents(self, actions: Float[Tensor, "B K H A"]) -> Latent:
         """Return predicted latents `[B, K, H]`, equal to plain rollouts."""
@@ -126,7 +133,8 @@ class RolloutEngine:
                 f"candidate of {actions.shape[2]} steps; the least that works is {needed}"
             )
         num_workers = 1
-        if on_cpu and self._may_divide and not torch.is_grad_enabled():
+        whole = isinstance(self._rollout, PlainRollout) or config.compile != "off"
+        if on_cpu and not whole and not torch.is_grad_enabled():
             threads = config.num_threads or torch.get_num_threads()
             num_workers = max(1, min(threads, num_candidates * each // WORTH_WORKERS, most))
         most = most // num_workers
