@@ -24,7 +24,7 @@ from torch import Tensor
 
 from jepawm.contracts import Agent, Planner, Reseedable
 from jepawm.engine.process import tune_process
-from jepawm.evaluation.episodes import run_episodes
+from jepawm.evaluation.episodes import join, run_episodes
 from jepawm.evaluation.evaluate import row_agents, row_seed
 from jepawm.evaluation.metrics import paired_difference, wilson_interval
 from jepawm.evaluation.results import MODEL, describe
@@ -86,6 +86,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES)
     parser.add_argument("--protocol", default="paper")
     parser.add_argument("--num-tasks", type=int, default=192)
+    parser.add_argument("--tasks-per-batch", type=int, help="planned in lockstep; all if not given")
     parser.add_argument("--split", default="test", choices=("test", "val"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data-root", type=Path, help="folder of recordings that tasks come from")
@@ -151,7 +152,13 @@ def run(
     if not plans and isinstance(agent, Reseedable):
         agent.reseed(row_seed(name, seed=options.seed, batch=0))
     timed = Timed(agent)
-    outcome = run_episodes(env, tasks, agent=timed, protocol=protocol)
+    size = options.tasks_per_batch or len(tasks)
+    batches = [tasks[start : start + size] for start in range(0, len(tasks), size)]
+    outcomes, num_searched = [], 0
+    for batch in batches:
+        outcomes.append(run_episodes(env, batch, agent=timed, protocol=protocol))
+        num_searched += planning.num_searched
+    outcome = join(outcomes)
     success = outcome.success(protocol)
     row: dict[str, object] = {
         "source": Path(options.source).name,
@@ -163,6 +170,8 @@ def run(
         "gflop_per_plan": gflop_per_plan(loaded, planning) if plans else 0.0,
         "seconds_per_plan": outcome.seconds_per_plan(protocol),
         "cpu_seconds_per_plan": timed.cpu_seconds / (len(tasks) * protocol.num_plans),
+        "tasks_per_batch": size,
+        "searched_plans": num_searched,
         "outcomes": "".join(str(int(one)) for one in success),
         "threads": torch.get_num_threads(),
         "command": command(),
