@@ -57,7 +57,7 @@ def test_proposals_that_are_no_numbers_become_the_initial_guess():
     proposals[1, 0] = torch.inf
     given, dropped = ask(
         lambda horizon, num_plans: proposals[:, :num_plans, :horizon],
-        BestOf(num_proposals=3),
+        CEM(num_proposals=3),
         like=INIT,
     )
     assert given["proposals"][:, :, 0, 0].tolist() == [[9.0, 9.0, 9.0], [9.0, 6.0, 5.0]]
@@ -135,6 +135,20 @@ def test_a_search_that_finds_nothing_better_changes_nothing():
     found = plan(planner, proposals=proposals, cost=lambda a: a[..., 0, 0].square())
     assert found.num_searched == 2
     assert found.actions.flatten().tolist() == [1.0, 5.0]
+
+
+def test_unseen_the_first_usable_one_is_taken():
+    proposals = PROPOSALS.clone()
+    proposals[:, 0] = torch.nan
+    found = plan(BestOf(num_proposals=3, verify=False), proposals=proposals)
+    assert found.actions.flatten().tolist() == [1.0, 6.0]
+    assert found.num_searched == 0
+
+
+def test_a_proposal_may_equal_the_guess():
+    found = plan(BestOf(num_proposals=1, verify=False), proposals=INIT[:, None])
+    assert found.actions.flatten().tolist() == [9.0, 9.0]
+    assert found.num_searched == 0
 
 
 @pytest.mark.parametrize("verify", [True, False])

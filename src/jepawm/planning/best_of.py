@@ -45,6 +45,8 @@ class BestOf:
     """Planner that searches; the cheaper plan is taken."""
     needs_gradients: ClassVar[bool] = False
     """Whether the cost must be differentiable."""
+    sees_dropped: ClassVar[bool] = True
+    """Whether proposals come with what was no number in them; a search gets the guess instead."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that are out of range."""
@@ -72,19 +74,21 @@ class BestOf:
     ) -> Plan:
         """Choose among proposals `[B, P, H, A]`, the one that is rated best first."""
         check_problem(init, bounds)
-        plans = init[:, None] if proposals is None else proposals
-        missing = (
-            (plans == init[:, None]).flatten(1).all(1)
-        )  # [B]; what `ask` leaves of dropped ones
-        plans = clamp(plans, bounds)
+        given = init[:, None] if proposals is None else proposals
+        usable = given.isfinite().all(-1).all(-1)  # [B, P]
+        first = given[torch.arange(len(given)), usable.long().argmax(1)]  # [B, H, A]
+        missing = ~usable.any(1)  # [B]
+        first = torch.where(missing[:, None, None], init, first)
+        plans = clamp(torch.where(usable[:, :, None, None], given, first[:, None]), bounds)
         if not self.verify and proposals is not None:
             unknown = init.new_full((len(init),), float("nan"))
             found = Plan(actions=plans[:, 0], cost=unknown, history=unknown[None, :][:0])
         else:
             found = self._verified(cost, init, plans, bounds=bounds, generator=generator)
-        poor = missing & (proposals is not None)
+        poor = missing
         if self.poor_above is not None:
-            poor |= found.cost > self.poor_above * cost(clamp(init[:, None], bounds))[:, 0]
+            guess = cost(clamp(init[:, None], bounds))[:, 0]
+            poor = poor | (found.cost > self.poor_above * guess)
         if not bool(poor.any()):
             return found
         logger.info("searching %d of %d problems, whose proposals are poor", poor.sum(), len(poor))

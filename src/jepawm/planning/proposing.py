@@ -23,11 +23,13 @@ def ask(
 ) -> tuple[dict[str, Tensor], int]:
     """Return what a planner takes besides a cost and an initial guess, and how many were dropped.
 
-    A proposal that is no number is dropped, and the initial guess `like` takes its place.
+    A proposal that is no number is dropped, and the initial guess `like` takes its place; a planner
+    that does not search sees it (`sees_dropped`) and decides itself.
     """
     if not takes_proposals(planner):
         return {}, 0
     plans = propose(horizon=like.shape[1], num_plans=planner.num_proposals)
     usable = plans.isfinite().all(-1).all(-1)  # [B, P]
-    kept = torch.where(usable[:, :, None, None], plans, like[:, None])
-    return {"proposals": kept}, int((~usable).sum())
+    if not getattr(planner, "sees_dropped", False):
+        plans = torch.where(usable[:, :, None, None], plans, like[:, None])
+    return {"proposals": plans}, int((~usable).sum())
