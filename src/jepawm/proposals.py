@@ -44,6 +44,8 @@ class ProposalConfig:
     """Peak learning rate of AdamW; it falls to 0 along half a cosine."""
     shorter: float = 0.25
     """Part of the steps whose plans are shorter than the longest, by 1 block to all but 1."""
+    curriculum: float = 0.0
+    """Part of the steps in which the longest plans grow from 1 block to all."""
     other_goals: float = 0.5
     """Part of the goals that are taken from other episodes, where nobody has gone."""
     losers: float = 0.5
@@ -60,7 +62,7 @@ class ProposalConfig:
         for name, least in (("num_steps", 0), ("batch_size", 1)):
             if getattr(self, name) < least:
                 raise UserError(f"proposals.{name} = {getattr(self, name)}; give at least {least}")
-        for name in ("shorter", "other_goals", "losers"):
+        for name in ("shorter", "curriculum", "other_goals", "losers"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise UserError(f"proposals.{name} = {getattr(self, name)}; give 0 to 1")
         for name in ("learning_rate", "rating_weight", "action_weight", "hindsight_weight"):

@@ -20,6 +20,7 @@ from jepawm.training.proposals import (
     Problems,
     ProposerState,
     draw_problems,
+    longest_plan,
     optim_of,
     proposal_loss,
     proposer_tensors,
@@ -131,7 +132,7 @@ def test_terms_add_up():
         config=config,
     )
     total = 0.6 * terms["cost"] + 0.4 * terms["mean_cost"] + 0.2 * terms["rating"]
-    total = total + 0.3 * terms["action"] + 0.7 * terms["hindsight"]
+    total = total + 0.3 * terms["action"] + 0.7 * terms["hindsight"] + terms["beyond"]
     torch.testing.assert_close(terms["loss"], total)
     assert terms["cost"] <= terms["rated_cost"] <= terms["mean_cost"] * SMALL.proposer.num_plans
 
@@ -189,7 +190,7 @@ def test_some_plans_are_shorter():
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("num_steps", 0),
+        ("num_steps", -1),
         ("batch_size", 0),
         ("shorter", 1.5),
         ("losers", -0.1),
@@ -203,3 +204,45 @@ def test_some_plans_are_shorter():
 def test_numbers_out_of_range_are_refused(name: str, value: float):
     with pytest.raises(UserError, match=rf"proposals\.{name} = "):
         ProposalConfig(**{name: value})
+
+
+def test_plans_stay_within_the_bounds_of_the_agent():
+    bounds = (torch.full((2,), -0.2), torch.full((2,), 0.2))
+    state = new_state()
+    for step in range(60):
+        set_schedule(state.optimizer, optim_of(SMALL), step=step)
+        terms = proposal_loss(
+            state.proposer,
+            moves(),
+            problems=problems(step),
+            objective=LatentDistance(),
+            config=SMALL,
+            bounds=bounds,
+        )
+        state.optimizer.zero_grad()
+        terms["loss"].backward()
+        state.optimizer.step()
+    assert float(terms["beyond"].detach()) < 0.05
+    fresh = problems(10_000)
+    plans = state.proposer.propose(fresh.context, fresh.goal, horizon=HORIZON, num_plans=3)
+    assert float(plans.abs().mean()) < 0.3  # 0.36 without bounds
+
+
+def test_plans_grow_along_the_curriculum():
+    state = new_state()
+    config = replace(SMALL, num_steps=100, curriculum=0.3)
+    longest = []
+    for state.step in (0, 9, 10, 20, 99):
+        longest.append(longest_plan(state, config))
+    assert longest == [1, 1, 2, 3, 3]
+    assert longest_plan(state, SMALL) == HORIZON
+    batch = Trajectory(
+        obs=Observation(pixels=torch.zeros(4, HORIZON + 1, 3, 16, 16, dtype=torch.uint8)),
+        actions=torch.zeros(4, HORIZON, 2),
+    )
+    config = replace(config, shorter=0.0)
+    drawn = draw_problems(
+        moves(), batch, horizon=HORIZON, config=config, generator=step_generator(0, 0), longest=2
+    )
+    assert drawn.horizon == 2
+    assert drawn.context.latents.batch_shape == (4, 1)

@@ -321,6 +321,11 @@ def _train(
             config=config,
             seed=seed,
             hooks=ProposerHooks(log=log, save=save, stop=stop),
+            bounds=loaded.experiment.agent.bounds(
+                action_dim=loaded.normalizer.action_dim,
+                frameskip=loaded.experiment.data.frameskip,
+                device=loaded.normalizer.action_mean.device,
+            ),
         )
         save()
     return last

@@ -6,6 +6,7 @@ cheapest of a problem's plans takes most of the gradient, so that codes speciali
 plan learns the logarithm of its cost, so that the best one is known without the world model.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -13,12 +14,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from jepawm.contracts import Objective
+from jepawm.contracts import Bounds, Objective
 from jepawm.data.windows import Windows
 from jepawm.engine.rollout_engine import RolloutEngine
 from jepawm.errors import UserError
 from jepawm.models.proposer import Proposer, shape_of
 from jepawm.models.world_model import JEPAWorldModel
+from jepawm.planning.sampling import clamp
 from jepawm.proposals import ProposalConfig
 from jepawm.training.optim import (
     OptimConfig,
@@ -61,12 +63,15 @@ def draw_problems(
     horizon: int,
     config: ProposalConfig,
     generator: torch.Generator,
+    longest: int | None = None,
 ) -> Problems:
     """Cut problems out of windows of `w - 1 + horizon` blocks, the past included; all of one length.
 
-    A goal is the frame that the data reached, or that of another window of the batch.
+    A goal is the frame that the data reached, or that of another window of the batch; `longest`
+    blocks away at most (None: `horizon`).
     """
     now = batch.actions.shape[1] - horizon
+    horizon = longest or horizon
     if horizon > 1 and float(torch.rand((), generator=generator)) < config.shorter:
         horizon = int(torch.randint(1, horizon, (), generator=generator))
     seen = model.encode(batch.obs[:, : now + 1])
@@ -89,13 +94,16 @@ def proposal_loss(
     problems: Problems,
     objective: Objective,
     config: ProposalConfig,
+    bounds: Bounds | None = None,
 ) -> dict[str, Tensor]:
     """Return the terms of the loss of a batch; `loss` is what to minimise.
 
-    Costs are divided by the cost of standing still, averaged over the batch: they have no unit.
+    Costs are divided by the cost of standing still, averaged over the batch: they have no unit. Plans
+    are rolled out as an agent with `bounds` would execute them; what is beyond has a price of its own.
     """
     context, goal = problems.context, problems.goal
-    plans, ratings = proposer(context, goal, horizon=problems.horizon)  # [B, K, H, A], [B, K]
+    drawn, ratings = proposer(context, goal, horizon=problems.horizon)  # [B, K, H, A], [B, K]
+    plans = clamp(drawn, bounds)
     rollouts = RolloutEngine(model, context, window=context.latents.batch_shape[1])
     cost = rollouts.cost(plans, objective=objective, goal=goal)  # [B, K]
     still = objective(context.latents[:, None, -1:], goal, plans[:, :1]).mean().abs()
@@ -107,6 +115,7 @@ def proposal_loss(
         "mean_cost": cost.mean(),
         "rating": (ratings - truth).square().mean(),
         "action": plans.square().mean(),
+        "beyond": (drawn - plans).square().mean(),
         "hindsight": _hindsight(plans, problems),
     }
     terms["loss"] = (
@@ -114,6 +123,7 @@ def proposal_loss(
         + config.losers * terms["mean_cost"]
         + config.rating_weight * terms["rating"]
         + config.action_weight * terms["action"]
+        + terms["beyond"]
         + config.hindsight_weight * terms["hindsight"]
     )
     return terms
@@ -173,6 +183,7 @@ def train_proposer(
     config: ProposalConfig,
     seed: int,
     hooks: ProposerHooks,
+    bounds: Bounds | None = None,
 ) -> None:
     """Train until `config.num_steps`, from wherever the state is, or until a stop is asked for.
 
@@ -189,10 +200,20 @@ def train_proposer(
         with torch.no_grad():
             batch = windows.batch(index).to(device)
             problems = draw_problems(
-                model, batch, horizon=state.proposer.horizon, config=config, generator=generator
+                model,
+                batch,
+                horizon=state.proposer.horizon,
+                config=config,
+                generator=generator,
+                longest=longest_plan(state, config),
             )
         terms = proposal_loss(
-            state.proposer, model, problems=problems, objective=objective, config=config
+            state.proposer,
+            model,
+            problems=problems,
+            objective=objective,
+            config=config,
+            bounds=bounds,
         )
         loss = terms["loss"]
         if not bool(loss.isfinite()):
@@ -209,6 +230,13 @@ def train_proposer(
             hooks.log(state.step, {name: float(term.detach()) for name, term in terms.items()})
         if state.step % _SAVE_EVERY == 0:
             hooks.save()
+
+
+def longest_plan(state: ProposerState, config: ProposalConfig) -> int:
+    """Return the blocks of the longest plans of this step."""
+    growing = config.curriculum * config.num_steps
+    part = 1.0 if growing == 0.0 else min(1.0, (state.step + 1) / growing)
+    return max(1, math.ceil(part * state.proposer.horizon))
 
 
 def proposer_tensors(state: ProposerState) -> dict[str, Tensor]:
