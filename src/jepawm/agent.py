@@ -156,9 +156,9 @@ class PlanningAgent:
             self._history.append(self._encode(obs))
         if self._replanning.steps_to_plan == 0:
             context = self._history.context()
-            propose = self._proposer and partial(self._proposer.propose, context, self._goal)
+            asked = partial(self._proposer.propose, context, self._goal) if self._proposer else None
             cost = self._cost(context, self._goal)
-            self._replanning.plan(cost, like=context.actions, propose=propose)
+            self._replanning.plan(cost, like=context.actions, propose=asked)
             self._planned_from = context
         action = self._replanning.pop()
         self._history.append_action(action)
