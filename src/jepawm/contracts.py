@@ -134,6 +134,21 @@ class CostOfProblems(Protocol):
 
 
 @runtime_checkable
+class GivesGradients(Protocol):
+    """A cost function that differentiates itself (optional; for speed)."""
+
+    def with_gradient(
+        self, actions: Float[Tensor, "B K H A"]
+    ) -> tuple[Float[Tensor, "B K"], Float[Tensor, "B K H A"]]:
+        """Return costs `[B, K]` of candidates and the gradient of each candidate's cost."""
+        ...
+
+    def __call__(self, actions: Float[Tensor, "B K H A"]) -> Float[Tensor, "B K"]:
+        """Return costs `[B, K]` of candidates."""
+        ...
+
+
+@runtime_checkable
 class Planner(Protocol):
     """Search action sequences that minimise a cost function; stateless, batched over problems."""
 

@@ -11,6 +11,7 @@ import torch
 from jepawm.engine.config import EngineConfig
 from jepawm.engine.rollout_engine import RolloutEngine, Workers, chunks
 from jepawm.errors import UserError
+from jepawm.planning.gradients import differentiate
 from jepawm.planning.objectives import LatentDistance
 from jepawm.types import Context, Latent, concatenate
 
@@ -195,6 +196,34 @@ def _two_threads():
     torch.set_num_threads(2)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("chunk_tokens", [8, 20, 10_000])
+def test_gradients_are_those_of_one_backward_pass(chunk_tokens):
+    context, actions, goal = _problem()
+    objective = LatentDistance()
+    config = EngineConfig(chunk_tokens=chunk_tokens)
+    cost = RolloutEngine(SharingModel(), context, config=config).cost_to(goal, objective=objective)
+    with torch.no_grad():  # as an agent plans
+        found, gradient = cost.with_gradient(actions)
+    expected, slope = differentiate(cost, actions)
+    assert slope.abs().min() > 0
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(gradient, slope)
+    assert not found.requires_grad
+    assert not gradient.requires_grad
+
+
+def test_threads_descend_with_candidates_of_their_own(monkeypatch):
+    monkeypatch.setattr("jepawm.engine.rollout_engine.WORTH_WORKERS", 4)
+    context, actions, goal = _problem(candidates=4)
+    model = SharingModel()
+    config = EngineConfig(num_threads=2)
+    cost = RolloutEngine(model, context, config=config).cost_to(goal, objective=LatentDistance())
+    with torch.no_grad():
+        cost.with_gradient(actions)
+    assert model.threads == [1, 1, 1]  # a problem each: none is cut in two where that is enough
+    assert model.batches == [4, 4, 4]
 
 
 @pytest.mark.usefixtures("_two_threads")

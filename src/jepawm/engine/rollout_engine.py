@@ -18,6 +18,7 @@ from jepawm.engine.process import keep_compiled_code_private
 from jepawm.engine.shared_context import share_context
 from jepawm.errors import UserError
 from jepawm.models.world_model import JEPAWorldModel
+from jepawm.planning.gradients import differentiate
 from jepawm.types import Context, Latent, concatenate
 
 WORTH_THREADS = 8e6
@@ -85,10 +86,26 @@ class RolloutEngine:
         """Return costs `[B, K]` for goals `[B]`; the latents of one chunk are kept at a time."""
 
         def one(piece: Piece) -> Tensor:
-            predicted = self._chunk(actions, piece)
+            predicted = self._chunk(actions[piece], piece[0])
             return objective(predicted, goal[piece[0]], actions[piece]).flatten()
 
         return torch.cat(self._each(actions, one)).view(actions.shape[:2])
+
+    def cost_and_gradient(
+        self, actions: Float[Tensor, "B K H A"], *, objective: Objective, goal: Latent
+    ) -> tuple[Float[Tensor, "B K"], Float[Tensor, "B K H A"]]:
+        """Return costs `[B, K]` and the gradient of each; threads have candidates of their own."""
+
+        def one(piece: Piece) -> tuple[Tensor, Tensor]:
+            def cost(chosen: Tensor) -> Tensor:
+                predicted = self._chunk(chosen, piece[0])
+                return objective(predicted, goal[piece[0]], chosen)
+
+            found, gradient = differentiate(cost, actions[piece])
+            return found.flatten(), gradient.flatten(0, 1)
+
+        costs, gradients = zip(*self._each(actions, one), strict=True)
+        return torch.cat(costs).view(actions.shape[:2]), torch.cat(gradients).view_as(actions)
 
     def cost_to(self, goal: Latent, *, objective: Objective) -> "GoalCost":
         """Return the cost function for goals `[B]`."""
@@ -147,17 +164,16 @@ class RolloutEngine:
 
     def _kept(self, actions: Tensor, piece: Piece) -> Latent:
         """Roll a chunk out whose latents outlast the next one: graphs write into their own memory."""
-        rolled = self._chunk(actions, piece)
+        rolled = self._chunk(actions[piece], piece[0])
         return rolled if self._config.compile == "off" else rolled.map(torch.clone)
 
-    def _chunk(self, actions: Tensor, piece: Piece) -> Latent:
+    def _chunk(self, chosen: Tensor, problems: slice) -> Latent:
         """Roll a chunk out; with CUDA graphs the next one overwrites its latents."""
-        chosen = actions[piece]
         num_candidates = chosen.shape[0] * chosen.shape[1]
         self._largest_chunk = max(self._largest_chunk, num_candidates)
         compiled = num_candidates * WORTH_COMPILING >= self._largest_chunk
         roll = self._roll if compiled else _roll
-        return roll(self._rollout.part(piece[0]), chosen).to(actions.dtype)
+        return roll(self._rollout.part(problems), chosen).to(chosen.dtype)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -174,6 +190,12 @@ class GoalCost:
     def __call__(self, actions: Float[Tensor, "B K H A"]) -> Float[Tensor, "B K"]:
         """Return costs `[B, K]`."""
         return self.engine.cost(actions, objective=self.objective, goal=self.goal)
+
+    def with_gradient(
+        self, actions: Float[Tensor, "B K H A"]
+    ) -> tuple[Float[Tensor, "B K"], Float[Tensor, "B K H A"]]:
+        """Return costs `[B, K]` and their gradient."""
+        return self.engine.cost_and_gradient(actions, objective=self.objective, goal=self.goal)
 
     def of(self, problems: Int[Tensor, " b"]) -> "GoalCost":
         """Return the cost function of some of the problems."""

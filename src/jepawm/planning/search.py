@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from jepawm.contracts import Bounds, CostFn
-from jepawm.errors import UserError
+from jepawm.planning.gradients import cost_and_gradient
 from jepawm.planning.limits import Limits, TimeBudget
 from jepawm.planning.sampling import check_problem, drop_unusable
 from jepawm.types import Plan
@@ -80,21 +80,12 @@ class Search:
         The gradient is 0 where a candidate was dropped or its gradient is not a finite number.
         """
         began = perf_counter()
-        with torch.enable_grad():
-            actions = samples.detach().requires_grad_()
-            cost = self._cost(actions)
-            if not cost.requires_grad:
-                raise UserError(
-                    "this planner follows gradients, and the cost gives none: the model or the "
-                    "simulator behind it is not differentiable; choose a planner that samples, "
-                    "such as cem"
-                )
-            (gradient,) = torch.autograd.grad(cost.sum(), actions)
-        kept = self._drop(cost.detach())
+        cost, gradient = cost_and_gradient(self._cost, samples)
+        kept = self._drop(cost)
         self._record(samples, kept)
         if self._budget is not None:
             self._budget.note_seconds(began)
-        usable = gradient.isfinite().all(-1).all(-1) & cost.detach().isfinite()  # [B, K]
+        usable = gradient.isfinite().all(-1).all(-1) & cost.isfinite()  # [B, K]
         return torch.where(usable[:, :, None, None], gradient, 0.0), kept
 
     def best_plan(self) -> Plan:
