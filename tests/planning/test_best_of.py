@@ -81,22 +81,25 @@ def test_at_least_one_proposal_is_needed():
 
 
 def far(actions):
-    """Cost that is lowest at 12, for problems given by their first initial guess."""
-    return (actions[..., 0, 0] - 12.0).square()
+    """Cost that is lowest at -20."""
+    return (actions[..., 0, 0] + 20.0).square()
 
 
 def test_the_cheapest_descend_from_where_they_are():
     refiner = GradientDescent(num_iterations=10, learning_rate=1.0, trust_region=2.5)
     found = plan(BestOf(num_proposals=3, num_refined=1, refiner=refiner), cost=far)
-    assert found.actions.flatten().tolist() == [5.5, 8.5]  # 3 and 6, as far as the region allows
+    assert found.actions.flatten().tolist() == [-1.5, 1.5]  # 1 and 4, as far as the region allows
+    assert found.cost.tolist() == [18.5**2, 21.5**2]
     assert found.history.shape == (11, 2)
 
 
 class Counted:
-    """A cost that can be had for some problems, and remembers how many candidates of each."""
+    """A cost that is lowest at 5, can be had for some problems, and counts candidates of each.
 
-    def __init__(self, target=12.0, seen=None, rows=None):
-        self.target = target
+    The guess 9 costs 16; the best proposals, 3 and 5, cost 4 and 0.
+    """
+
+    def __init__(self, seen=None, rows=None):
         self.seen = [0, 0] if seen is None else seen
         self.rows = [0, 1] if rows is None else rows
 
@@ -104,32 +107,51 @@ class Counted:
         assert len(actions) == len(self.rows)
         for row in self.rows:
             self.seen[row] += actions.shape[1]
-        return (actions[..., 0, 0] - self.target).square()
+        return (actions[..., 0, 0] - 5.0).square()
 
     def of(self, problems):
-        return Counted(self.target, self.seen, [self.rows[int(one)] for one in problems])
+        return Counted(self.seen, [self.rows[int(one)] for one in problems])
 
 
 def test_poor_plans_are_searched_and_counted():
-    cost = Counted()  # the guess costs 9; the best proposals 3 and 6 cost 81 and 36
-    found = plan(BestOf(num_proposals=3, poor_above=5.0), cost=cost)
+    cost = Counted()
+    found = plan(BestOf(num_proposals=3, poor_above=0.2), cost=cost)
     assert found.num_searched == 1
-    assert found.actions.flatten()[1] == 6.0  # cheap enough: not looked at again
-    assert abs(found.actions.flatten()[0] - 12.0) < 1.0
-    assert found.cost[0] < 1.0
+    assert found.actions.flatten()[1] == 5.0  # good enough: not looked at again
+    assert abs(found.actions.flatten()[0] - 5.0) < 0.5
+    assert found.cost[0] < 0.25
     assert cost.seen[1] == 4  # three proposals and the guess
     assert cost.seen[0] > 100
+    assert found.history.shape[1] == 2
+    assert found.history[1:, 1].tolist() == [0.0] * (len(found.history) - 1)
 
 
 def test_a_cost_of_all_problems_at_once_does_as_well():
-    found = plan(BestOf(num_proposals=3, poor_above=5.0), cost=far)
+    found = plan(BestOf(num_proposals=3, poor_above=0.2), cost=lambda a: (a[..., 0, 0] - 5.0) ** 2)
     assert found.num_searched == 1
-    assert found.actions.flatten()[1] == 6.0
-    assert abs(found.actions.flatten()[0] - 12.0) < 1.0
+    assert found.actions.flatten()[1] == 5.0
+    assert abs(found.actions.flatten()[0] - 5.0) < 0.5
+    assert found.history.shape[1] == 2
+
+
+def test_only_what_is_not_good_is_refined():
+    cost = Counted()
+    refiner = GradientDescent(num_iterations=10, learning_rate=1.0, trust_region=1.5)
+    planner = BestOf(num_proposals=3, num_refined=1, refine_above=0.2, refiner=refiner)
+    found = plan(planner, cost=cost)
+    assert found.num_searched == 0
+    assert cost.seen == [14, 4]
+    assert found.actions.flatten().tolist() == [4.5, 5.0]
+
+
+def test_the_guess_is_one_of_the_candidates():
+    found = plan(BestOf(num_proposals=3), cost=lambda a: (a[..., 0, 0] - 9.0).square())
+    assert found.actions.flatten().tolist() == [9.0, 9.0]
+    assert found.cost.tolist() == [0.0, 0.0]
 
 
 def test_a_search_that_finds_nothing_better_changes_nothing():
-    search = GradientDescent(num_starts=1, num_iterations=1)  # the guess, which costs 81 and 25
+    search = GradientDescent(num_starts=1, num_iterations=1)  # the guess, which costs 81
     proposals = torch.tensor([[[[1.0]]], [[[5.0]]]])  # cost 1 and 25
     planner = BestOf(num_proposals=1, poor_above=1e-3, search=search)
     found = plan(planner, proposals=proposals, cost=lambda a: a[..., 0, 0].square())
@@ -159,8 +181,8 @@ def test_a_problem_whose_proposals_were_all_dropped_is_searched(verify):
     given, _ = ask(lambda horizon, num_plans: proposals, planner, like=INIT)
     found = plan(planner, cost=Counted(), **given)
     assert found.num_searched == 1
-    assert abs(found.actions.flatten()[0] - 12.0) < 1.0
-    assert found.actions.flatten()[1] == (6.0 if verify else 4.0)
+    assert abs(found.actions.flatten()[0] - 5.0) < 0.5
+    assert found.actions.flatten()[1] == (5.0 if verify else 4.0)
     assert found.cost.isnan().tolist() == [False, not verify]
 
 

@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from jepawm.contracts import Bounds, CostFn, CostOfProblems
 from jepawm.errors import UserError
 from jepawm.planning.gradient import FAST, GradientDescent
-from jepawm.planning.limits import Limits, check_count, check_positive
+from jepawm.planning.limits import Limits, check_count, check_not_negative, check_positive
 from jepawm.planning.sampling import check_problem, clamp, take
 from jepawm.planning.search import Search
 from jepawm.types import Plan
@@ -21,10 +22,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class BestOf:
-    """Evaluate proposals and take the cheapest, refined if asked for; search where they are poor.
+    """Evaluate proposals and take the cheapest; refine what is not good, search what is poor.
 
-    Without proposals the initial guess is the only one. A problem whose proposals were all dropped
-    is always searched.
+    How good a plan is, is the part that it leaves of the cost of the initial guess, which is evaluated
+    beside the proposals. Without proposals the guess is the plan. A problem whose proposals were all
+    dropped is always searched.
     """
 
     num_proposals: int = 8
@@ -34,13 +36,15 @@ class BestOf:
     executed unseen, and its cost is NaN."""
     num_refined: int = 0
     """Proposals, the cheapest ones, that descend from where they are; 0: none."""
+    refine_above: float = 0.0
+    """Part of the guess's cost above which a problem is refined; 0: always."""
     refiner: GradientDescent = GradientDescent(
         num_iterations=20, learning_rate=0.1, action_decay=0.05, trust_region=1.0
     )
-    """How they descend; its `num_starts` is `num_refined`."""
+    """How proposals descend; its `num_starts` is `num_refined`."""
     poor_above: float | None = None
-    """Part of the initial guess's cost above which a plan is poor and its problem is searched;
-    None: whatever the plan costs."""
+    """Part of the guess's cost above which a plan is poor and its problem is searched; None: whatever
+    the plan costs."""
     search: GradientDescent = FAST
     """Planner that searches; the cheaper plan is taken."""
     needs_gradients: ClassVar[bool] = False
@@ -52,6 +56,7 @@ class BestOf:
         """Refuse numbers that are out of range."""
         check_count("num_proposals", self.num_proposals, least=1)
         check_count("num_refined", self.num_refined, least=0)
+        check_not_negative(refine_above=self.refine_above)
         if self.poor_above is not None:
             check_positive(poor_above=self.poor_above)
         for name, needed in (("num_refined", self.num_refined), ("poor_above", self.poor_above)):
@@ -76,73 +81,71 @@ class BestOf:
         check_problem(init, bounds)
         given = init[:, None] if proposals is None else proposals
         usable = given.isfinite().all(-1).all(-1)  # [B, P]
+        poor = ~usable.any(1)  # [B]
         first = given[torch.arange(len(given)), usable.long().argmax(1)]  # [B, H, A]
-        missing = ~usable.any(1)  # [B]
-        first = torch.where(missing[:, None, None], init, first)
-        plans = clamp(torch.where(usable[:, :, None, None], given, first[:, None]), bounds)
+        first = torch.where(poor[:, None, None], init, first)
+        plans = torch.where(usable[:, :, None, None], given, first[:, None])
+        again = partial(_again, cost, init, bounds=bounds, generator=generator)
         if not self.verify and proposals is not None:
             unknown = init.new_full((len(init),), float("nan"))
-            found = Plan(actions=plans[:, 0], cost=unknown, history=unknown[None, :][:0])
+            found = Plan(
+                actions=clamp(first[:, None], bounds)[:, 0],
+                cost=unknown,
+                history=unknown[None, :][:0],
+            )
         else:
-            found = self._verified(cost, init, plans, bounds=bounds, generator=generator)
-        poor = missing
-        if self.poor_above is not None:
-            guess = cost(clamp(init[:, None], bounds))[:, 0]
-            poor = poor | (found.cost > self.poor_above * guess)
-        if not bool(poor.any()):
-            return found
-        logger.info("searching %d of %d problems, whose proposals are poor", poor.sum(), len(poor))
-        return self._searched(cost, init, found, poor, bounds=bounds, generator=generator)
+            plans = clamp(torch.cat([plans, init[:, None]], dim=1), bounds)
+            search = Search(cost, init, bounds=bounds, limits=Limits(num_iterations=1))
+            costs = search.evaluate(plans)  # [B, P + 1]
+            found, guess = search.best_plan(), costs[:, -1]
+            if self.num_refined:
+                best = take(plans, costs.argsort(dim=1, stable=True)[:, : self.num_refined])
+                refiner = replace(self.refiner, num_starts=best.shape[1])
+                fair = found.cost > self.refine_above * guess
+                found = again(found, refiner, rows=fair, proposals=best)
+            if self.poor_above is not None:
+                poor = poor | (found.cost > self.poor_above * guess)
+        if bool(poor.any()):
+            logger.info("searching %d of %d problems: poor proposals", int(poor.sum()), len(poor))
+            found = again(found, self.search, rows=poor)
+        return replace(found, num_searched=int(poor.sum()))
 
-    def _verified(
-        self,
-        cost: CostFn,
-        init: Float[Tensor, "B H A"],
-        plans: Float[Tensor, "B P H A"],
-        *,
-        bounds: Bounds | None,
-        generator: torch.Generator,
-    ) -> Plan:
-        """Return the cheapest plan, or the cheapest one after descending from the cheapest."""
-        search = Search(cost, init, bounds=bounds, limits=Limits(num_iterations=1))
-        costs = search.evaluate(plans)
-        found = search.best_plan()
-        if not self.num_refined:
-            return found
-        best = take(plans, costs.argsort(dim=1, stable=True)[:, : self.num_refined])
-        refiner = replace(self.refiner, num_starts=best.shape[1])
-        refined = refiner.plan(cost, init, bounds=bounds, generator=generator, proposals=best)
-        return replace(
-            refined,
-            history=torch.cat([found.history, refined.history]),
-            num_dropped=found.num_dropped + refined.num_dropped,
-        )
 
-    def _searched(
-        self,
-        cost: CostFn,
-        init: Float[Tensor, "B H A"],
-        found: Plan,
-        poor: Bool[Tensor, " B"],
-        *,
-        bounds: Bounds | None,
-        generator: torch.Generator,
-    ) -> Plan:
-        """Return the plans found, better ones in place of poor ones where a search finds them."""
-        rows = (
-            poor.nonzero().flatten()
-            if isinstance(cost, CostOfProblems)
-            else torch.arange(len(poor))
+def _again(
+    cost: CostFn,
+    init: Float[Tensor, "B H A"],
+    found: Plan,
+    planner: GradientDescent,
+    *,
+    rows: Bool[Tensor, " B"],
+    bounds: Bounds | None,
+    generator: torch.Generator,
+    proposals: Float[Tensor, "B P H A"] | None = None,
+) -> Plan:
+    """Plan some problems again; return the plans found, cheaper ones in place of theirs.
+
+    Where the cost cannot be had for some problems, all are planned, and those of `rows` taken.
+    """
+    if not bool(rows.any()):
+        return found
+    index = rows.nonzero().flatten()
+    if isinstance(cost, CostOfProblems):
+        cost, init = cost.of(index), init[index]
+        proposals = None if proposals is None else proposals[index]
+    new = planner.plan(cost, init, bounds=bounds, generator=generator, proposals=proposals)
+    if len(new.cost) > len(index):
+        new = replace(
+            new, actions=new.actions[index], cost=new.cost[index], history=new.history[:, index]
         )
-        of_rows = cost.of(rows) if isinstance(cost, CostOfProblems) else cost
-        searched = self.search.plan(of_rows, init[rows], bounds=bounds, generator=generator)
-        better = poor[rows] & ~(found.cost[rows] <= searched.cost)
-        actions, costs = found.actions.clone(), found.cost.clone()
-        actions[rows[better]], costs[rows[better]] = searched.actions[better], searched.cost[better]
-        return replace(
-            found,
-            actions=actions,
-            cost=costs,
-            num_dropped=found.num_dropped + searched.num_dropped,
-            num_searched=int(poor.sum()),
-        )
+    history = found.cost.expand(len(new.history), -1).clone()  # [I, B]
+    history[:, index] = new.history
+    better = ~(found.cost[index] <= new.cost)  # also where it was not known
+    actions, costs = found.actions.clone(), found.cost.clone()
+    actions[index[better]], costs[index[better]] = new.actions[better], new.cost[better]
+    return replace(
+        found,
+        actions=actions,
+        cost=costs,
+        history=torch.cat([found.history, history]),
+        num_dropped=found.num_dropped + new.num_dropped,
+    )
