@@ -79,7 +79,9 @@ def new_state(config: ProposalConfig = SMALL) -> ProposerState:
     torch.manual_seed(0)
     one = problems(0)
     proposer = Proposer(config.proposer, shape_of(one.goal, action_dim=2, horizon=HORIZON))
-    return ProposerState(proposer=proposer, optimizer=build_optimizer(proposer, optim_of(config)))
+    return ProposerState(
+        proposer=proposer, optimizer=build_optimizer(proposer, optim_of(config)), scale=1.0
+    )
 
 
 def train(state: ProposerState, config: ProposalConfig = SMALL, *, until: int) -> dict[str, Tensor]:
@@ -92,6 +94,7 @@ def train(state: ProposerState, config: ProposalConfig = SMALL, *, until: int) -
             problems=problems(state.step),
             objective=LatentDistance(),
             config=config,
+            scale=state.scale,
         )
         state.optimizer.zero_grad()
         terms["loss"].backward()
@@ -130,6 +133,7 @@ def test_terms_add_up():
         problems=problems(0),
         objective=LatentDistance(),
         config=config,
+        scale=2.0,
     )
     total = 0.6 * terms["cost"] + 0.4 * terms["mean_cost"] + 0.2 * terms["rating"]
     total = total + 0.3 * terms["action"] + 0.7 * terms["hindsight"] + terms["beyond"]
@@ -217,6 +221,7 @@ def test_plans_stay_within_the_bounds_of_the_agent():
             problems=problems(step),
             objective=LatentDistance(),
             config=SMALL,
+            scale=1.0,
             bounds=bounds,
         )
         state.optimizer.zero_grad()

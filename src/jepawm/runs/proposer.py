@@ -128,7 +128,14 @@ def train_proposer_run(
             data_root=data_root,
             processes=processes,
         )
-        state = new_state(loaded.model, windows, config=config, horizon=horizon, seed=rules.seed)
+        state = new_state(
+            loaded.model,
+            windows,
+            objective=loaded.experiment.objective,
+            config=config,
+            horizon=horizon,
+            seed=rules.seed,
+        )
         record = ProposerRecord(
             config={**asdict(config), "seed": rules.seed, "num_episodes": rules.num_episodes},
             shape=asdict(state.proposer.shape),

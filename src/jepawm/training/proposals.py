@@ -94,20 +94,19 @@ def proposal_loss(
     problems: Problems,
     objective: Objective,
     config: ProposalConfig,
+    scale: float,
     bounds: Bounds | None = None,
 ) -> dict[str, Tensor]:
     """Return the terms of the loss of a batch; `loss` is what to minimise.
 
-    Costs are divided by the cost of standing still, averaged over the batch: they have no unit. Plans
-    are rolled out as an agent with `bounds` would execute them; what is beyond has a price of its own.
+    Costs are divided by `scale`, mostly what standing still costs: they have no unit. Plans are rolled out as an agent with `bounds` would execute them; what is beyond has a price of its own.
     """
     context, goal = problems.context, problems.goal
     drawn, ratings = proposer(context, goal, horizon=problems.horizon)  # [B, K, H, A], [B, K]
     plans = clamp(drawn, bounds)
     rollouts = RolloutEngine(model, context, window=context.latents.batch_shape[1])
     cost = rollouts.cost(plans, objective=objective, goal=goal)  # [B, K]
-    still = objective(context.latents[:, None, -1:], goal, plans[:, :1]).mean().abs()
-    cost = cost / still.clamp(min=torch.finfo(cost.dtype).tiny)
+    cost = cost / scale
     truth = cost.detach().clamp(min=1e-6).log()
     terms = {
         "cost": cost.min(1).values.mean(),
@@ -144,6 +143,8 @@ class ProposerState:
     """The network."""
     optimizer: torch.optim.AdamW
     """Its optimiser."""
+    scale: float
+    """Mean cost of standing still for as long as the longest plan, on the problems to learn from."""
     step: int = 0
     """Steps done."""
 
@@ -161,17 +162,52 @@ class ProposerHooks:
 
 
 def new_state(
-    model: JEPAWorldModel, windows: Windows, *, config: ProposalConfig, horizon: int, seed: int
+    model: JEPAWorldModel,
+    windows: Windows,
+    *,
+    objective: Objective,
+    config: ProposalConfig,
+    horizon: int,
+    seed: int,
 ) -> ProposerState:
     """Build a proposer for a world model, its inputs scaled by some windows of the data."""
     device = next(model.parameters()).device
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
-        latents, _ = encode_windows(model, windows, num_windows=_SCALING_WINDOWS, device=device)
+        latents, actions = encode_windows(
+            model, windows, num_windows=_SCALING_WINDOWS, device=device
+        )
+        scale = cost_of_standing_still(objective, latents, actions, horizon=horizon, config=config)
         shape = shape_of(latents, action_dim=model.action_dim, horizon=horizon)
         proposer = Proposer(config.proposer, shape)
     proposer.to(device).fit_inputs(latents)
-    return ProposerState(proposer=proposer, optimizer=build_optimizer(proposer, optim_of(config)))
+    optimizer = build_optimizer(proposer, optim_of(config))
+    return ProposerState(proposer=proposer, optimizer=optimizer, scale=scale)
+
+
+def cost_of_standing_still(
+    objective: Objective,
+    latents: Latent,
+    actions: Float[Tensor, "n T A"],
+    *,
+    horizon: int,
+    config: ProposalConfig,
+) -> float:
+    """Return the mean cost of staying where latents `[n, T+1]` are, with goals as they are drawn.
+
+    One scale for plans of every length: divided by their own, short ones would weigh most.
+    """
+    now = actions.shape[1] - horizon
+    here, there = latents[:, now : now + 1], latents[:, -1]
+    others = there[torch.randperm(len(actions)).to(actions.device)]
+    rolled = here.map(lambda part: part[:, None])  # [n, 1, 1]
+    own, other = (
+        float(objective(rolled, goal, actions[:, None, -1:]).mean().abs())
+        for goal in (there, others)
+    )
+    return max(
+        (1 - config.other_goals) * own + config.other_goals * other, torch.finfo(torch.float32).tiny
+    )
 
 
 def train_proposer(
@@ -213,6 +249,7 @@ def train_proposer(
             problems=problems,
             objective=objective,
             config=config,
+            scale=state.scale,
             bounds=bounds,
         )
         loss = terms["loss"]
