@@ -43,7 +43,9 @@ class ProposalConfig:
     learning_rate: float = 1e-3
     """Peak learning rate of AdamW; it falls to 0 along half a cosine."""
     shorter: float = 0.25
-    """Part of the steps whose plans are shorter than the longest, by 1 block to all but 1."""
+    """Part of the steps that plan the rest of a plan, from where its first blocks lead to."""
+    nearer: float = 0.15
+    """Part of the goals that the data reached sooner than the plan ends: what replanning meets."""
     curriculum: float = 0.0
     """Part of the steps in which the longest plans grow from 1 block to all."""
     other_goals: float = 0.5
@@ -54,6 +56,8 @@ class ProposalConfig:
     """Weight of the squared error of the ratings."""
     action_weight: float = 0.01
     """Weight of the mean squared action: a pull towards the mean of the data."""
+    replanning_weight: float = 0.5
+    """Weight of the cost of replanning at every block by the plan that is rated best."""
     hindsight_weight: float = 0.0
     """Weight of the distance to what the data did on the way to its own later frames."""
 
@@ -62,10 +66,16 @@ class ProposalConfig:
         for name, least in (("num_steps", 0), ("batch_size", 1)):
             if getattr(self, name) < least:
                 raise UserError(f"proposals.{name} = {getattr(self, name)}; give at least {least}")
-        for name in ("shorter", "curriculum", "other_goals", "losers"):
+        for name in ("shorter", "nearer", "curriculum", "other_goals", "losers"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise UserError(f"proposals.{name} = {getattr(self, name)}; give 0 to 1")
-        for name in ("learning_rate", "rating_weight", "action_weight", "hindsight_weight"):
+        for name in (
+            "learning_rate",
+            "rating_weight",
+            "action_weight",
+            "replanning_weight",
+            "hindsight_weight",
+        ):
             if not 0.0 <= getattr(self, name) < float("inf"):
                 raise UserError(f"proposals.{name} = {getattr(self, name)}; give 0 or more")
 

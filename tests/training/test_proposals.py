@@ -19,11 +19,14 @@ from jepawm.training.optim import build_optimizer, set_schedule, step_generator
 from jepawm.training.proposals import (
     Problems,
     ProposerState,
+    carry_on,
+    draw_blocks_done,
     draw_problems,
     longest_plan,
     optim_of,
     proposal_loss,
     proposer_tensors,
+    replanning_cost,
     restore_proposer,
 )
 from jepawm.types import Context, Latent, Observation, Trajectory
@@ -136,6 +139,7 @@ def test_terms_add_up():
         scale=2.0,
     )
     total = 0.6 * terms["cost"] + 0.4 * terms["mean_cost"] + 0.2 * terms["rating"]
+    total = total + 0.5 * terms["replanning"]  # its weight if not given
     total = total + 0.3 * terms["action"] + 0.7 * terms["hindsight"] + terms["beyond"]
     torch.testing.assert_close(terms["loss"], total)
     assert terms["cost"] <= terms["rated_cost"] <= terms["mean_cost"] * SMALL.proposer.num_plans
@@ -172,23 +176,68 @@ def drawn(config: ProposalConfig, *, seed: int = 0, past: int = 0) -> Problems:
 
 
 def test_goals_lie_a_horizon_ahead_in_the_same_episode_or_in_another():
-    own = drawn(ProposalConfig(shorter=0.0, other_goals=0.0), past=1)
+    own = drawn(ProposalConfig(nearer=0.0, other_goals=0.0), past=1)
     assert own.context.latents.tokens.flatten(1).tolist() == [
         [20.0 * i, 20.0 * i + 1] for i in range(8)
     ]
     assert own.goal.tokens.flatten().tolist() == [20.0 * i + 1 + HORIZON for i in range(8)]
     assert own.own.all()
-    other = drawn(ProposalConfig(shorter=0.0, other_goals=1.0))
+    other = drawn(ProposalConfig(nearer=0.0, other_goals=1.0))
     goals = other.goal.tokens.flatten()
     assert sorted(goals.tolist()) == [20.0 * i + HORIZON for i in range(8)]
     assert torch.equal(other.own, goals == 20.0 * torch.arange(8) + HORIZON)
     assert not other.own.all()
 
 
-def test_some_plans_are_shorter():
-    lengths = {drawn(ProposalConfig(shorter=0.5), seed=seed).horizon for seed in range(30)}
-    assert lengths == {1, 2, 3}
-    assert {drawn(ProposalConfig(shorter=0.0), seed=seed).horizon for seed in range(5)} == {3}
+def test_some_goals_were_reached_sooner():
+    problems = drawn(ProposalConfig(nearer=0.5, other_goals=0.0))
+    away = problems.goal.tokens.flatten() - 20.0 * torch.arange(8)
+    assert set(away.tolist()) <= {0.0, 1.0, 2.0, 3.0}
+    assert torch.equal(problems.own, away == HORIZON)
+    assert 0 < int(problems.own.sum()) < 8
+    assert problems.horizon == HORIZON
+
+
+def test_some_steps_plan_the_rest_of_a_plan():
+    lengths = []
+    for seed in range(60):
+        generator = torch.Generator().manual_seed(seed)
+        lengths.append(draw_blocks_done(HORIZON, ProposalConfig(shorter=0.5), generator=generator))
+    assert set(lengths) == {0, 1, 2}
+    assert 15 < lengths.count(0) < 45
+    generator = torch.Generator()
+    assert draw_blocks_done(1, ProposalConfig(shorter=1.0), generator=generator) == 0
+    assert draw_blocks_done(HORIZON, ProposalConfig(shorter=0.0), generator=generator) == 0
+
+
+def test_the_rest_starts_where_the_first_blocks_lead():
+    state, before = new_state(), problems(0)
+    model, proposer = moves(), state.proposer
+    after = carry_on(before, model, proposer=proposer, num_blocks=2)
+    plan = proposer.propose(before.context, before.goal, horizon=HORIZON, num_plans=1)[:, 0]
+    reached = before.context.latents.tokens[:, 0, 0] + plan[:, :2].sum(1)
+    torch.testing.assert_close(after.context.latents.tokens[:, 0, 0], reached)
+    assert after.horizon == 1
+    assert after.goal is before.goal
+    assert not after.own.any()
+
+
+def test_the_rest_keeps_the_past():
+    past = Context(
+        latents=Latent(tokens=torch.randn(4, 2, 1, 2)), actions=torch.full((4, 1, 2), 7.0)
+    )
+    one = Problems(
+        context=past,
+        goal=past.latents[:, 0],
+        actions=torch.zeros(4, HORIZON, 2),
+        own=torch.ones(4, dtype=torch.bool),
+    )
+    config = replace(SMALL, proposer=replace(SMALL.proposer, window=2))
+    proposer = new_state(config).proposer
+    plan = proposer.propose(past, one.goal, horizon=HORIZON, num_plans=1)[:, 0]
+    rest = carry_on(one, moves(), proposer=proposer, num_blocks=1)
+    torch.testing.assert_close(rest.context.actions, plan[:, :1])
+    torch.testing.assert_close(rest.context.latents.tokens[:, 0], past.latents.tokens[:, 1])
 
 
 @pytest.mark.parametrize(
@@ -245,9 +294,34 @@ def test_plans_grow_along_the_curriculum():
         obs=Observation(pixels=torch.zeros(4, HORIZON + 1, 3, 16, 16, dtype=torch.uint8)),
         actions=torch.zeros(4, HORIZON, 2),
     )
-    config = replace(config, shorter=0.0)
     drawn = draw_problems(
         moves(), batch, horizon=HORIZON, config=config, generator=step_generator(0, 0), longest=2
     )
     assert drawn.horizon == 2
     assert drawn.context.latents.batch_shape == (4, 1)
+
+
+def test_replanning_is_trained_through_the_loop():
+    """The first of three blocks is seen thrice: what it lacks, later ones can add."""
+
+    def after(config: ProposalConfig) -> float:
+        state = new_state(config)
+        train(state, config, until=SMALL.num_steps)
+        fresh = problems(10_000)
+        cost = replanning_cost(state.proposer, moves(), problems=fresh, objective=LatentDistance())
+        return float(cost.detach())
+
+    with_it = after(replace(SMALL, shorter=0.0, replanning_weight=1.0))
+    without = after(replace(SMALL, shorter=0.0, replanning_weight=0.0))
+    assert with_it < 0.02
+    assert with_it < 0.5 * without
+
+
+def test_replanning_keeps_the_bounds():
+    bounds = (torch.full((2,), -0.1), torch.full((2,), 0.1))
+    state, far = new_state(), problems(0)
+    far = replace(far, goal=Latent(tokens=far.goal.tokens + 100.0))
+    cost = replanning_cost(
+        state.proposer, moves(), problems=far, objective=LatentDistance(), bounds=bounds
+    )
+    assert float(cost.detach()) > (99.0 - 3 * 0.1 - 4.0) ** 2

@@ -42,7 +42,7 @@ def _direct(_frameskip: int) -> "Planner":
 def _propose(_frameskip: int) -> "Planner":
     from jepawm.planning.best_of import BestOf
 
-    return BestOf(num_proposals=4, num_refined=2)
+    return BestOf(num_proposals=4, num_refined=2, refine_above=0.01, poor_above=0.5)
 
 
 def _hybrid(frameskip: int) -> "Planner":

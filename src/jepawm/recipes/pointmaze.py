@@ -21,9 +21,7 @@ POINTMAZE = replace(
     data=DataConfig(num_episodes=2000, episode_steps=100, num_steps=6, policy=RandomPointMaze()),
     objective=LatentDistance(proprio_weight=0.0),
     planner=find_preset("fast", frameskip=5),
-    proposals=ProposalConfig(
-        proposer=ProposerConfig(num_plans=8, width=256), other_goals=0.0, shorter=0.0
-    ),
+    proposals=ProposalConfig(proposer=ProposerConfig(num_plans=8, width=256), other_goals=0.0),
 )
 """A frame shows the place of the ball and proprioception holds its velocity, so one observation is enough
 context. Only places cost: with the velocity in the cost, plans end where it fits."""

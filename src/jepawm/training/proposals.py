@@ -31,7 +31,7 @@ from jepawm.training.optim import (
 )
 from jepawm.training.state import moments_of, restore_moments
 from jepawm.training.validation import encode_windows
-from jepawm.types import Context, Latent, Trajectory
+from jepawm.types import Context, Latent, Trajectory, concatenate
 
 _SCALING_WINDOWS = 512
 _WARMUP_STEPS, _LOG_EVERY, _SAVE_EVERY = 20, 10, 200
@@ -67,23 +67,44 @@ def draw_problems(
 ) -> Problems:
     """Cut problems out of windows of `w - 1 + horizon` blocks, the past included; all of one length.
 
-    A goal is the frame that the data reached, or that of another window of the batch; `longest`
-    blocks away at most (None: `horizon`).
+    A goal is the frame that the data reached, then or sooner, or that of another window of the batch;
+    plans have at most `longest` blocks (None: `horizon`).
     """
     now = batch.actions.shape[1] - horizon
     horizon = longest or horizon
-    if horizon > 1 and float(torch.rand((), generator=generator)) < config.shorter:
-        horizon = int(torch.randint(1, horizon, (), generator=generator))
     seen = model.encode(batch.obs[:, : now + 1])
-    goal = model.encode(batch.obs[:, now + horizon])
     size = batch.actions.shape[0]
+    sooner = torch.rand(size, generator=generator) < config.nearer
+    early = torch.randint(0, horizon, (size,), generator=generator)
+    reached = now + torch.where(sooner, early, torch.tensor(horizon))
+    goal = model.encode(batch.obs[torch.arange(size), reached])
     other = torch.rand(size, generator=generator) < config.other_goals
     source = torch.where(other, torch.randperm(size, generator=generator), torch.arange(size))
     return Problems(
         context=Context(latents=seen, actions=batch.actions[:, :now]),
         goal=goal[source.to(goal.tokens.device)],
         actions=batch.actions[:, now : now + horizon],
-        own=source == torch.arange(size),
+        own=(source == torch.arange(size)) & ~sooner,
+    )
+
+
+@torch.no_grad()
+def carry_on(
+    problems: Problems, model: JEPAWorldModel, *, proposer: Proposer, num_blocks: int
+) -> Problems:
+    """Return the problems that are left after the first blocks of the plans that are rated best.
+
+    They start where the world model says that these lead: where replanning takes place.
+    """
+    context, goal, horizon = problems.context, problems.goal, problems.horizon
+    plan = proposer.propose(context, goal, horizon=horizon, num_plans=1)[:, 0, :num_blocks]
+    window = context.latents.batch_shape[1]
+    rolled = model.rollout(context, plan, window=window)  # [B, num_blocks]
+    return Problems(
+        context=follow(context, rolled, plan),
+        goal=goal,
+        actions=problems.actions[:, num_blocks:],
+        own=torch.zeros_like(problems.own),
     )
 
 
@@ -117,6 +138,11 @@ def proposal_loss(
         "beyond": (drawn - plans).square().mean(),
         "hindsight": _hindsight(plans, problems),
     }
+    if config.replanning_weight > 0:
+        terms["replanning"] = replanning_cost(
+            proposer, model, problems=problems, objective=objective, bounds=bounds
+        )
+        terms["replanning"] = terms["replanning"] / scale
     terms["loss"] = (
         (1 - config.losers) * terms["cost"]
         + config.losers * terms["mean_cost"]
@@ -125,7 +151,44 @@ def proposal_loss(
         + terms["beyond"]
         + config.hindsight_weight * terms["hindsight"]
     )
+    if config.replanning_weight > 0:
+        terms["loss"] = terms["loss"] + config.replanning_weight * terms["replanning"]
     return terms
+
+
+def replanning_cost(
+    proposer: Proposer,
+    model: JEPAWorldModel,
+    *,
+    problems: Problems,
+    objective: Objective,
+    bounds: Bounds | None = None,
+) -> Float[Tensor, ""]:
+    """Return the mean cost where the world model ends if each block is the first of a new plan.
+
+    Its gradient passes through the whole loop of proposer and model: it trains a reactive policy. Half
+    of the problems are enough for it, the loop is long.
+    """
+    size = -(-len(problems.actions) // 2)
+    context, goal = problems.context[:size], problems.goal[:size]
+    window = context.latents.batch_shape[1]
+    rows = torch.arange(size, device=problems.actions.device)
+    last, block = context.latents[:, -1:], problems.actions[:size, :1]
+    for left in range(problems.horizon, 0, -1):
+        plans, ratings = proposer(context, goal, horizon=left)
+        block = clamp(plans[rows, ratings.argmin(1)][:, None, :1], bounds)[:, 0]  # [B, 1, A]
+        last = model.rollout(context, block, window=window)  # [B, 1]
+        context = follow(context, last, block)
+    return objective(last.map(lambda part: part[:, None]), goal, block[:, None]).mean()
+
+
+def follow(context: Context, latents: Latent, actions: Float[Tensor, "B T A"]) -> Context:
+    """Return the context, as long as before, after actions that led to latents `[B, T]`."""
+    window, num_done = context.latents.batch_shape[1], actions.shape[1]
+    return Context(
+        latents=concatenate([context.latents, latents], dim=1)[:, -window:],
+        actions=torch.cat([context.actions, actions], dim=1)[:, num_done:],
+    )
 
 
 def _hindsight(plans: Float[Tensor, "B K H A"], problems: Problems) -> Float[Tensor, ""]:
@@ -243,6 +306,9 @@ def train_proposer(
                 generator=generator,
                 longest=longest_plan(state, config),
             )
+            num_done = draw_blocks_done(problems.horizon, config, generator=generator)
+            if num_done:
+                problems = carry_on(problems, model, proposer=state.proposer, num_blocks=num_done)
         terms = proposal_loss(
             state.proposer,
             model,
@@ -267,6 +333,13 @@ def train_proposer(
             hooks.log(state.step, {name: float(term.detach()) for name, term in terms.items()})
         if state.step % _SAVE_EVERY == 0:
             hooks.save()
+
+
+def draw_blocks_done(horizon: int, config: ProposalConfig, *, generator: torch.Generator) -> int:
+    """Return how many blocks of a plan of `horizon` blocks are behind the problems of a step."""
+    if horizon == 1 or float(torch.rand((), generator=generator)) >= config.shorter:
+        return 0
+    return int(torch.randint(1, horizon, (), generator=generator))
 
 
 def longest_plan(state: ProposerState, config: ProposalConfig) -> int:
