@@ -105,8 +105,6 @@ def train_proposer_run(
         encoder_weights: where the weights of a frozen encoder are here; None: where its training
             found them.
     """
-    if config.num_steps < 1:
-        raise UserError("num_steps = 0 trains no proposer; give at least 1")
     began = perf_counter()
     tune_process()
     loaded = load(source, device=device, encoder_weights=encoder_weights)
@@ -121,26 +119,8 @@ def train_proposer_run(
         _require_model(run, fingerprint(loaded.model))
         horizon = rules.horizon or max(one.horizon for one in loaded.experiment.protocols)
         _require_possible(loaded, config, rules, horizon=horizon)
-        windows = _windows(
-            loaded,
-            rules,
-            num_steps=config.proposer.window - 1 + horizon,
-            data_root=data_root,
-            processes=processes,
-        )
-        state = new_state(
-            loaded.model,
-            windows,
-            objective=loaded.experiment.objective,
-            config=config,
-            horizon=horizon,
-            seed=rules.seed,
-        )
-        record = ProposerRecord(
-            config={**asdict(config), "seed": rules.seed, "num_episodes": rules.num_episodes},
-            shape=asdict(state.proposer.shape),
-            model=fingerprint(loaded.model),
-            step=0,
+        state, windows, record = _begin(
+            loaded, config, rules, horizon=horizon, data_root=data_root, processes=processes
         )
         if saved is not None:
             _restore(state, saved, like=record, place=place)
@@ -159,6 +139,40 @@ def train_proposer_run(
         training_seconds=seconds,
         wall_seconds=perf_counter() - began,
     )
+
+
+def _begin(
+    loaded: LoadedModel,
+    config: ProposalConfig,
+    rules: ProposerRules,
+    *,
+    horizon: int,
+    data_root: Path,
+    processes: int | None,
+) -> tuple[ProposerState, Windows, ProposerRecord]:
+    """Return a new proposer, what it learns from, and what is written about it."""
+    windows = _windows(
+        loaded,
+        rules,
+        num_steps=config.proposer.window - 1 + horizon,
+        data_root=data_root,
+        processes=processes,
+    )
+    state = new_state(
+        loaded.model,
+        windows,
+        objective=loaded.experiment.objective,
+        config=config,
+        horizon=horizon,
+        seed=rules.seed,
+    )
+    record = ProposerRecord(
+        config={**asdict(config), "seed": rules.seed, "num_episodes": rules.num_episodes},
+        shape=asdict(state.proposer.shape),
+        model=fingerprint(loaded.model),
+        step=0,
+    )
+    return state, windows, record
 
 
 def train_own_proposer(
@@ -212,6 +226,8 @@ def _require_possible(
     loaded: LoadedModel, config: ProposalConfig, rules: ProposerRules, *, horizon: int
 ) -> None:
     """Refuse now what would fail after minutes of training."""
+    if config.num_steps < 1:
+        raise UserError("num_steps = 0 trains no proposer; give at least 1")
     if config.proposer.window > loaded.model.window:
         raise UserError(
             f"proposer.window = {config.proposer.window}, and the model looks at {loaded.model.window} "

@@ -101,7 +101,7 @@ def carry_on(
     window = context.latents.batch_shape[1]
     rolled = model.rollout(context, plan, window=window)  # [B, num_blocks]
     return Problems(
-        context=follow(context, rolled, plan),
+        context=follow(context, rolled, actions=plan),
         goal=goal,
         actions=problems.actions[:, num_blocks:],
         own=torch.zeros_like(problems.own),
@@ -178,11 +178,11 @@ def replanning_cost(
         plans, ratings = proposer(context, goal, horizon=left)
         block = clamp(plans[rows, ratings.argmin(1)][:, None, :1], bounds)[:, 0]  # [B, 1, A]
         last = model.rollout(context, block, window=window)  # [B, 1]
-        context = follow(context, last, block)
+        context = follow(context, last, actions=block)
     return objective(last.map(lambda part: part[:, None]), goal, block[:, None]).mean()
 
 
-def follow(context: Context, latents: Latent, actions: Float[Tensor, "B T A"]) -> Context:
+def follow(context: Context, latents: Latent, *, actions: Float[Tensor, "B T A"]) -> Context:
     """Return the context, as long as before, after actions that led to latents `[B, T]`."""
     window, num_done = context.latents.batch_shape[1], actions.shape[1]
     return Context(
@@ -240,7 +240,9 @@ def new_state(
         latents, actions = encode_windows(
             model, windows, num_windows=_SCALING_WINDOWS, device=device
         )
-        scale = cost_of_standing_still(objective, latents, actions, horizon=horizon, config=config)
+        scale = cost_of_standing_still(
+            objective, latents, actions=actions, horizon=horizon, config=config
+        )
         shape = shape_of(latents, action_dim=model.action_dim, horizon=horizon)
         proposer = Proposer(config.proposer, shape)
     proposer.to(device).fit_inputs(latents)
@@ -251,8 +253,8 @@ def new_state(
 def cost_of_standing_still(
     objective: Objective,
     latents: Latent,
-    actions: Float[Tensor, "n T A"],
     *,
+    actions: Float[Tensor, "n T A"],
     horizon: int,
     config: ProposalConfig,
 ) -> float:
