@@ -72,6 +72,11 @@ class RolloutEngine:
         ):
             return _share(self._model, self._context, window=self._window, config=config)
 
+    def prepared(self) -> "RolloutEngine":
+        """Return this engine with its contexts prepared already."""
+        _ = self._rollout
+        return self
+
     def latents(self, actions: Float[Tensor, "B K H A"]) -> Latent:
         """Return predicted latents `[B, K, H]`, equal to plain rollouts."""
         pieces = self._each(

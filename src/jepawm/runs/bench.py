@@ -312,21 +312,21 @@ class PlanningBench:
     def count(self) -> tuple[float, float]:
         """Return the GFLOP that the last plan executed, and those of plain rollouts for the same.
 
-        Counted on one candidate of each problem, by one thread, without compilation, which hides
-        its kernels.
+        Counted on one candidate of each problem, by one thread, uncompiled: that hides kernels.
         """
         plainly = replace(self._engine, compile="off", num_threads=1)  # only this one is counted
         one = self._init[:, None]  # [B, 1, H, A]
         formulas = kernel_formulas()
-        shared = count_gflop(lambda: self._start(plainly), formulas=formulas)
         engine = self._start(plainly)
+        shared = count_gflop(lambda: self._start(plainly), formulas=formulas)
         each = count_gflop(lambda: engine.latents(one), formulas=formulas)
-        context, window = self._context, self._job.window
-        plain = count_gflop(lambda: self.model.rollout(context, one[:, 0], window=window))
+        rollout, window = self.model.rollout, self._job.window
+        plain = count_gflop(lambda: rollout(self._context, one[:, 0], window=window))
         return shared + self._num_evaluated * each, self._num_evaluated * plain
 
     def _start(self, config: EngineConfig) -> RolloutEngine:
-        return RolloutEngine(self.model, self._context, window=self._job.window, config=config)
+        window = self._job.window
+        return RolloutEngine(self.model, self._context, window=window, config=config).prepared()
 
 
 def _peak(engine: EngineConfig, device: torch.device) -> float:

@@ -22,6 +22,7 @@ from jepawm.experiment import Experiment
 from jepawm.files import complete_or_absent
 from jepawm.files import data_root as default_data_root
 from jepawm.hub.load import LoadedModel, load, load_experiment
+from jepawm.planning.best_of import BestOf
 from jepawm.planning.presets import find_preset
 from jepawm.processes import from_first, together
 from jepawm.protocol import MOST_TASKS, Protocol, Split, draw_tasks, task_seed
@@ -277,7 +278,10 @@ def _efficiency(loaded: LoadedModel, agent: PlanningAgent, results: Results) -> 
 
 
 def gflop_per_plan(loaded: LoadedModel, agent: PlanningAgent) -> float:
-    """Count the GFLOP of one plan of full length, without the encoding of the observation."""
+    """Count the GFLOP of one plan of full length, without the encoding of the observation.
+
+    Proposals are refined in it, and not searched: what `best_of` does for most problems at most.
+    """
     size = loaded.image_size
     mean = loaded.normalizer.proprio_mean
     obs = Observation(
@@ -285,9 +289,12 @@ def gflop_per_plan(loaded: LoadedModel, agent: PlanningAgent) -> float:
         proprio=None if mean is None else mean[None].cpu(),
     )
     engine = replace(agent.config.engine, num_threads=1)  # only this one is counted
+    planner = agent.planner
+    if isinstance(planner, BestOf):
+        planner = replace(planner, refine_above=0.0, poor_above=None)
     alone = loaded.agent(
         protocol=agent.protocol,
-        planner=agent.planner,
+        planner=planner,
         objective=agent.objective,
         config=replace(agent.config, engine=engine),
     )
