@@ -293,6 +293,15 @@ class Simulator(Env, Protocol):
 
 
 @runtime_checkable
+class KnowsPlaces(Protocol):
+    """A simulator that says what a state is beside (optional; for a diagnosis)."""
+
+    def beside(self, states: Float[np.ndarray, "B S"]) -> dict[str, Bool[np.ndarray, " B"]]:
+        """Return for each place by name, such as `wall` or `border`, which states are beside it."""
+        ...
+
+
+@runtime_checkable
 class TaskSource(Protocol):
     """Draw evaluation tasks from recorded behaviour; a collection policy may be one."""
 
@@ -349,4 +358,13 @@ class CollectionPolicy(Protocol):
 
         `data_root` is the folder of recordings that a policy may replay.
         """
+        ...
+
+
+@runtime_checkable
+class HoldsOut(Protocol):
+    """A collection policy that keeps some of what it replays from training (optional)."""
+
+    def held_out(self, split: Literal["val", "test"]) -> CollectionPolicy:
+        """Return the policy that replays only what a split keeps from training."""
         ...

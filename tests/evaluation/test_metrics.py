@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from jepawm.evaluation.metrics import mean_interval, paired_difference, wilson_interval
+from jepawm.evaluation.metrics import (
+    correlation_interval,
+    mean_interval,
+    paired_difference,
+    rank_correlation,
+    wilson_interval,
+)
 
 
 @pytest.mark.parametrize(
@@ -89,3 +95,25 @@ def test_interval_of_a_mean():
     assert found.ci95 == pytest.approx((2 - 1.959964 / 3**0.5, 2 + 1.959964 / 3**0.5))
     with pytest.raises(ValueError, match="no interval"):
         mean_interval(np.ones(1))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ([1.0, 2.0, 3.0, 9.0], [0.1, 0.2, 0.4, 0.5], 1.0),
+        ([1.0, 2.0, 3.0], [3.0, 2.0, 1.0], -1.0),
+        ([4.0, 3.0, 1.0, 2.0], [1.0, 2.0, 3.0, 4.0], -0.8),
+        ([1.0, 2.0, 2.0, 3.0], [1.0, 3.0, 2.0, 4.0], 0.9486833),  # ties share their mean rank
+        ([1.0, 1.0], [1.0, 2.0], None),
+        ([1.0, 2.0, np.inf], [1.0, 2.0, 3.0], 1.0),
+    ],
+)
+def test_rank_correlation_known_by_hand(first, second, expected):
+    found = rank_correlation(np.array(first), np.array(second))
+    assert found == (None if expected is None else pytest.approx(expected))
+
+
+def test_interval_of_a_rank_correlation():
+    assert correlation_interval(0.5, 30) == pytest.approx((0.1481, 0.7394), abs=2e-4)
+    assert correlation_interval(0.5, 3) is None
+    assert correlation_interval(-1.0, 30) is None

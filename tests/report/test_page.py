@@ -112,6 +112,7 @@ def test_missing_file_leaves_a_section_that_names_the_command(
         "success",
         "plans",
         "cost",
+        "diagnosis",
         "curves",
         "reading",
     ]

@@ -193,6 +193,15 @@ def test_what_a_simulator_may_not_do(fault: str, message: str):
         check_simulator(OwnSimulator(fault))
 
 
+def test_places_are_given_for_each_state():
+    class Wrong(OwnSimulator):
+        def beside(self, states):
+            return {"wall": np.zeros(len(states))}
+
+    with pytest.raises(ContractError, match=r"one bool for each state .*found wall float64"):
+        check_simulator(Wrong(""))
+
+
 def test_an_environment_without_states_is_no_simulator():
     with pytest.raises(ContractError, match=r"a simulator has also .*found no state_dim, "):
         check_simulator(OwnEnv())

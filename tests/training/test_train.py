@@ -218,3 +218,5 @@ def test_gflop_of_a_step_grow_with_the_batch(make_state, tiny_experiment, window
 def test_intervals_below_one_are_refused():
     with pytest.raises(UserError, match=r"loop\.save_every = 0"):
         LoopConfig(save_every=0)
+    with pytest.raises(UserError, match=r"loop\.keep_every = 300 is not a multiple of .* = 200"):
+        LoopConfig(save_every=200, keep_every=300)

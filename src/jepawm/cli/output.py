@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from jepawm.errors import plain_text
 
 if TYPE_CHECKING:  # at run time results are there only after torch
+    from jepawm.diagnosis.drift import Drift
+    from jepawm.diagnosis.results import Diagnosis
     from jepawm.evaluation.offline import OfflineResults
     from jepawm.evaluation.results import Results
 
@@ -100,6 +102,55 @@ def render_offline(results: "OfflineResults", written: Path) -> str:
     for name, errors in (results.poses or {}).items():
         lines.append(f"  {name}: {_text(asdict(errors))}")
     return "\n".join([*lines, f"  written: {written}"])
+
+
+def render_diagnosis(found: "Diagnosis", written: Path) -> str:
+    """Render the figures to see first; the report shows all."""
+    lines = [f"{found.source}, {found.env}, split {found.split}, seed {found.seed}"]
+    if found.latents is not None:
+        latents = found.latents
+        lines.append(
+            f"  latents: effective rank {_text(latents.effective_rank)} of {latents.width}, "
+            f"straightness {_text(latents.straightness.difference)}"
+        )
+    if found.drift is not None:
+        lines += _drift_lines(found.drift)
+    if found.actions:
+        ratios = ", ".join(_text(step.other / step.own) for step in found.actions if step.own)
+        lines.append(f"  error under other actions / under the own, k = 1...: {ratios}")
+    if found.candidates is not None:
+        for name, group in found.candidates.groups.items():
+            if group.correlation is not None:
+                lines.append(
+                    f"  rank correlation of cost and true distance, {name} candidates: "
+                    f"{_text(group.correlation.difference)} [{_text(group.correlation.ci95)}]"
+                )
+    if found.failures is not None:
+        failures = found.failures
+        lines.append(
+            f"  success {_percent(failures.success)} % [{_percents(failures.ci95)}] of "
+            f"{failures.tasks} tasks, protocol {failures.protocol}; failures: "
+            + (", ".join(f"{count} {where}" for where, count in failures.counts.items()) or "none")
+        )
+    if found.checkpoints is not None:
+        for one in found.checkpoints.correlations[:2]:
+            lines.append(f"  error at k = {one.k} and success: {_text(one.correlation)}")
+    lines += [f"  left out: {part}: {reason}" for part, reason in found.left_out.items()]
+    return "\n".join([*lines, f"  written: {written}", f"  see it: jepawm report {written.parent}"])
+
+
+def _drift_lines(drift: "Drift") -> list[str]:
+    lines = []
+    for code, curves in drift.curves.items():
+        for curve in curves:
+            last = curve.steps[-1]
+            how = "open loop" if curve.every is None else f"a real frame every {curve.every}"
+            lines.append(
+                f"  error of {code}, {how}: {_text(curve.steps[0].model)} at 1 block, "
+                f"{_text(last.model)} at {last.k}, mean {_text(curve.mean)}"
+            )
+    ahead = drift.steps_ahead_of_copying
+    return [*lines, f"  better than copying, in the open loop, for {ahead} blocks"]
 
 
 def _text(value: object) -> str:

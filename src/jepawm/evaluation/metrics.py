@@ -1,4 +1,4 @@
-"""Success rates with intervals that hold for few episodes and rates near 0 and 1."""
+"""Success rates with intervals that hold for few episodes and rates near 0 and 1; rank correlations."""
 
 import math
 from dataclasses import dataclass
@@ -73,6 +73,35 @@ def mean_interval(values: Float[np.ndarray, " n"]) -> Difference:
     mean = float(values.mean())
     half = Z95 * float(values.std(ddof=1)) / math.sqrt(len(values))
     return Difference(difference=mean, ci95=(mean - half, mean + half))
+
+
+def rank_correlation(
+    first: Float[np.ndarray, " n"], second: Float[np.ndarray, " n"]
+) -> float | None:
+    """Return Spearman's correlation of paired values; None where either does not vary."""
+    ranks = [_ranks(values) - (len(values) + 1) / 2 for values in (first, second)]
+    squares = [float((one**2).sum()) for one in ranks]
+    if min(squares) == 0.0:
+        return None
+    return float((ranks[0] * ranks[1]).sum()) / math.sqrt(squares[0] * squares[1])
+
+
+def correlation_interval(correlation: float, num_pairs: int) -> tuple[float, float] | None:
+    """Return the 95 % interval of a rank correlation; None of fewer than 4 pairs or a perfect order.
+
+    By Fisher's transform with the variance of Bonett and Wright (2000) for ranks.
+    """
+    if num_pairs < 4 or abs(correlation) >= 1.0:  # where the transform has no end
+        return None
+    half = Z95 * math.sqrt((1 + correlation**2 / 2) / (num_pairs - 3))
+    middle = math.atanh(correlation)
+    return math.tanh(middle - half), math.tanh(middle + half)
+
+
+def _ranks(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Return ranks from 1; equal values share the mean of theirs."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (counts.cumsum() - (counts - 1) / 2)[inverse]
 
 
 def _joined(side1: float, side2: float, correlation: float) -> float:

@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jepawm.border import require_inside
+from jepawm.diagnosis.results import FILE as DIAGNOSIS
+from jepawm.diagnosis.results import Diagnosis, read_diagnosis
 from jepawm.errors import UserError
 from jepawm.evaluation.result_files import read_results, read_rollouts
 from jepawm.evaluation.results import Results
@@ -32,12 +34,14 @@ class RunFiles:
     """`results.json`."""
     rollouts: Rollouts | None
     """`rollouts.npz`."""
+    diagnosis: Diagnosis | None = None
+    """`diagnosis.json`."""
 
 
 def read_run(run: Path) -> RunFiles:
     """Read a run directory."""
-    names = ("experiment.json", "metrics.jsonl", "results.json", "rollouts.npz")
-    experiment, metrics, results, rollouts = (run / name for name in names)
+    names = ("experiment.json", "metrics.jsonl", "results.json", "rollouts.npz", DIAGNOSIS)
+    experiment, metrics, results, rollouts, diagnosis = (run / name for name in names)
     if not any((run / name).is_file() for name in names):
         raise UserError(
             f"{run} is not a run directory: it has none of {', '.join(names)}; "
@@ -51,6 +55,7 @@ def read_run(run: Path) -> RunFiles:
         metrics=read_metrics(metrics) if metrics.is_file() else None,
         results=read_results(results) if results.is_file() else None,
         rollouts=_first_tasks(read_rollouts(rollouts)) if rollouts.is_file() else None,
+        diagnosis=read_diagnosis(diagnosis) if diagnosis.is_file() else None,
     )
 
 

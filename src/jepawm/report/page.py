@@ -11,6 +11,7 @@ from jepawm.errors import UserError
 from jepawm.files import write_whole
 from jepawm.report.animation import task_payloads
 from jepawm.report.charts import chart_payload, shown_text
+from jepawm.report.diagnosis import diagnosis_section
 from jepawm.report.inputs import RunFiles, read_run
 from jepawm.report.sections import (
     cost_section,
@@ -39,9 +40,13 @@ def render_page(run: RunFiles) -> str:
     """Return the whole page as HTML."""
     curves, curve_charts = curves_section(run.metrics)
     cost, cost_charts = cost_section(run.rollouts)
+    diagnosis, diagnosis_charts = diagnosis_section(run.diagnosis)
     scale = run.results.state_to_pixel if run.results is not None else None
     payload = {
-        "charts": {chart.name: chart_payload(chart) for chart in curve_charts + cost_charts},
+        "charts": {
+            chart.name: chart_payload(chart)
+            for chart in curve_charts + cost_charts + diagnosis_charts
+        },
         "tasks": task_payloads(run.rollouts, scale) if run.rollouts is not None else [],
     }
     script, style = _asset("page.js"), _asset("page.css")
@@ -51,6 +56,7 @@ def render_page(run: RunFiles) -> str:
         success_section(run.results),
         rollouts_section(run.rollouts, run.results),
         cost,
+        diagnosis,
         curves,
         READING,
     ]
@@ -67,7 +73,7 @@ def render_page(run: RunFiles) -> str:
 
 NAVIGATION = (
     "<nav aria-label='Sections'><a href='#success'>Success</a><a href='#plans'>Executed plans</a>"
-    "<a href='#cost'>Cost</a><a href='#curves'>Training curves</a>"
+    "<a href='#cost'>Cost</a><a href='#diagnosis'>Diagnosis</a><a href='#curves'>Training curves</a>"
     "<a href='#reading'>How to read this</a></nav>"
 )
 
@@ -84,6 +90,10 @@ the search found nothing better, or the cost does not see the goal. The imagined
 linear probe and carries the probe's own error.</dd>
 <dt>Cost</dt><dd>How far the planner got in its own terms. It is a distance between latents, without a
 unit: compare iterations of one task, not runs of different models.</dd>
+<dt>Diagnosis</dt><dd>Compare the open loop with copying first: where they meet, predictions say nothing
+more, and a plan that looks farther is a guess. A real observation every few blocks starts them anew, which
+is why replanning forgives drift. Costs that rank random plans well and elites badly mean that late
+iterations of the search chase noise.</dd>
 <dt>Training curves</dt><dd>Watch the rollout loss, the validation error at the last step, and the
 effective rank. Losses of two recipes with different encoders are not comparable; success is.</dd>
 </dl></section>"""

@@ -50,7 +50,9 @@ def header(run: RunFiles) -> str:
 def success_section(results: Results | None) -> str:
     """Return the success table: model, baselines and the paper, with intervals."""
     if results is None:
-        return _section("success", "Success", absent("results.json", "jepawm eval RUN --out RUN"))
+        return section(
+            "success", "Success", body=absent("results.json", "jepawm eval RUN --out RUN")
+        )
     rows = [_success_row(MODEL, results.model, tone=0)]
     own = [name for name in results.baselines if name not in _ORDER]
     rows += [
@@ -79,15 +81,15 @@ def success_section(results: Results | None) -> str:
         f"</tbody></table></div><p class='note'>{_escaped(note)} ± of the paper is a standard "
         "deviation over epochs and seeds, not an interval.</p>"
     )
-    return _section("success", "Success", body)
+    return section("success", "Success", body=body)
 
 
 def curves_section(metrics: Sequence[Mapping[str, int | float]] | None) -> tuple[str, list[Chart]]:
     """Return the curves of every logged key and the charts behind them."""
     title = "Training curves"
     if not metrics:
-        return _section(
-            "curves", title, absent("metrics.jsonl", "jepawm train RECIPE --out RUN")
+        return section(
+            "curves", title, body=absent("metrics.jsonl", "jepawm train RECIPE --out RUN")
         ), []
     groups = _metric_groups(metrics)
     charts: list[Chart] = []
@@ -98,7 +100,7 @@ def curves_section(metrics: Sequence[Mapping[str, int | float]] | None) -> tuple
     left_out = sum(bool(members) for members in groups.values()) - len(charts)
     note = f"<p class='note'>{left_out} metrics cannot be drawn.</p>" if left_out else ""
     body = f"<div class='charts'>{''.join(render_chart(chart) for chart in charts)}</div>{note}"
-    return _section("curves", title, body), charts
+    return section("curves", title, body=body), charts
 
 
 def _metric_groups(metrics: Sequence[Mapping[str, int | float]]) -> dict[str, list[str]]:
@@ -159,7 +161,7 @@ def rollouts_section(rollouts: Rollouts | None, results: Results | None) -> str:
     title = "Executed plans"
     if rollouts is None:
         body = absent("rollouts.npz", "jepawm eval RUN --out RUN")
-        return _section("plans", title, body)
+        return section("plans", title, body=body)
     cards = "".join(_task_card(i, bool(ok)) for i, ok in enumerate(rollouts.success))
     paths = results is not None and results.state_to_pixel is not None
     words = (
@@ -177,14 +179,14 @@ def rollouts_section(rollouts: Rollouts | None, results: Results | None) -> str:
         "<noscript><p class='note'>The animations need JavaScript (nothing is loaded from the "
         f"network).</p></noscript><div class='tasks'>{cards}</div>"
     )
-    return _section("plans", title, body)
+    return section("plans", title, body=body)
 
 
 def cost_section(rollouts: Rollouts | None) -> tuple[str, list[Chart]]:
     """Return the chart of the planner's cost per iteration."""
     title = "Cost per planner iteration"
     if rollouts is None:
-        return _section("cost", title, absent("rollouts.npz", "jepawm eval RUN --out RUN")), []
+        return section("cost", title, body=absent("rollouts.npz", "jepawm eval RUN --out RUN")), []
     iterations = [float(i + 1) for i in range(len(rollouts.cost_history))]
     outcome = {True: (0, "reached the goal"), False: (1, "missed the goal")}
     series = [
@@ -209,8 +211,10 @@ def cost_section(rollouts: Rollouts | None) -> tuple[str, list[Chart]]:
         logarithmic=True,
     )
     if not chart.series:
-        return _section("cost", title, "<p class='note'>No finite costs were recorded.</p>"), []
-    return _section("cost", title, f"<div class='charts one'>{render_chart(chart)}</div>"), [chart]
+        return section("cost", title, body="<p class='note'>No finite costs were recorded.</p>"), []
+    return section("cost", title, body=f"<div class='charts one'>{render_chart(chart)}</div>"), [
+        chart
+    ]
 
 
 def absent(name: str, command: str) -> str:
@@ -221,7 +225,8 @@ def absent(name: str, command: str) -> str:
     )
 
 
-def _section(name: str, title: str, body: str) -> str:
+def section(name: str, title: str, *, body: str) -> str:
+    """Return a section of the page: its identifier, its heading and its content."""
     return f"<section id='{name}' aria-labelledby='{name}-h'><h2 id='{name}-h'>{title}</h2>{body}</section>"
 
 

@@ -3,6 +3,8 @@
 from jepawm.runs.cost import dry_run, render_dry_run
 from jepawm.runs.data import check_data, export_data, import_data, inspect_data
 from jepawm.runs.datasets import collect_run, features_run, use_recordings
+from jepawm.runs.diagnose import append_row, check_rows, diagnose_run
+from jepawm.runs.diagnosis_parts import DiagnosisRules
 from jepawm.runs.evaluate import (
     TaskRules,
     default_planner,
@@ -13,7 +15,6 @@ from jepawm.runs.evaluate import (
 )
 from jepawm.runs.imports import import_checkpoint
 from jepawm.runs.offline import OfflineRules, evaluate_offline
-from jepawm.runs.pretrain import pretrain_run
 from jepawm.runs.proposer import (
     ProposerRules,
     own_proposals,
@@ -23,12 +24,16 @@ from jepawm.runs.proposer import (
 from jepawm.runs.train import train_run
 
 __all__ = [
+    "DiagnosisRules",
     "OfflineRules",
     "ProposerRules",
     "TaskRules",
+    "append_row",
     "check_data",
+    "check_rows",
     "collect_run",
     "default_planner",
+    "diagnose_run",
     "dry_run",
     "evaluate_offline",
     "evaluate_run",
@@ -41,7 +46,6 @@ __all__ = [
     "own_proposals",
     "plan_run",
     "preset_planner",
-    "pretrain_run",
     "render_dry_run",
     "train_own_proposer",
     "train_proposer_run",

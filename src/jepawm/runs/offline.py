@@ -104,7 +104,7 @@ def evaluate_offline(
         if (folder / FILE).exists() and not overwrite:
             raise UserError(f"{folder} already holds {FILE}; give another --out, or --overwrite")
         loaded = load(source, device=device, encoder_weights=encoder_weights)
-        store, episodes = _episodes(loaded, rules, data=data, data_root=data_root)
+        store, episodes = find_recordings(loaded, split=rules.split, data=data, data_root=data_root)
         agent = _agent(loaded, rules, planner=planner, precision=precision)
         results = _measure(loaded, store, episodes, rules=rules, agent=agent)
         beside = training_files(loaded.run, folder, overwrite=overwrite)
@@ -161,9 +161,17 @@ def _measure(
     )
 
 
-def _episodes(
-    loaded: LoadedModel, rules: OfflineRules, *, data: Path | None, data_root: Path
+def find_recordings(
+    loaded: LoadedModel, *, split: str, data: Path | None, data_root: Path
 ) -> tuple[EpisodeStore, np.ndarray]:
+    """Return a store and the episodes of it that a model is measured on.
+
+    Args:
+        loaded: the model.
+        split: `test` or `val` episodes of the training data; of others all count.
+        data: recordings; None means those of the training.
+        data_root: folder of data sets.
+    """
     experiment = loaded.experiment
     trained = experiment.data
     if data is not None:
@@ -186,10 +194,10 @@ def _episodes(
     _, val = split_episodes(
         len(seen), train_fraction=trained.train_fraction, seed=trained.split_seed
     )
-    chosen = {"test": test, "val": val}.get(rules.split)
+    chosen = {"test": test, "val": val}.get(split)
     if chosen is None or len(chosen) == 0:
         raise UserError(
-            f"split {rules.split!r} of {path} has no episodes; choose test (needs data.held_out in "
+            f"split {split!r} of {path} has no episodes; choose test (needs data.held_out in "
             "training) or val, or give other recordings by --data"
         )
     return store, np.sort(chosen)

@@ -34,6 +34,8 @@ from jepawm.training.devices import ComputeConfig
 
 TRAINING_FILES = ("experiment.json", "metrics.jsonl")
 """What tells in a run folder how the model was trained."""
+KEPT = "checkpoints"
+"""Folder of a run for the checkpoints that stay (`loop.keep_every`)."""
 TRAINING = "training"
 """Who takes a run folder to train in it."""
 EVALUATION = "evaluation"

@@ -1,7 +1,7 @@
 """Build the state of a training run, from the start or from its checkpoint, and save it."""
 
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -18,15 +18,13 @@ from jepawm.data.episodes import EpisodeStore
 from jepawm.errors import UserError
 from jepawm.experiment import Experiment, experiment_from_json, experiment_to_json
 from jepawm.hub.load import MODEL, PROBE
-from jepawm.models.encoders import ImageEncoder
 from jepawm.models.frozen.encoder import FrozenEncoder
-from jepawm.models.frozen.small_vit import start_from
 from jepawm.models.frozen.weights import require_same_encoder
 from jepawm.models.heads import LinearProbe
 from jepawm.models.weight_files import load_weights, stored_weights
 from jepawm.processes import gather_shards, is_first, together
 from jepawm.records import ModelRecord, TrainedOn, require_model
-from jepawm.runs.run_folder import differing_fields, provenance
+from jepawm.runs.run_folder import KEPT, differing_fields, provenance
 from jepawm.training.devices import Devices
 from jepawm.training.losses import Learner
 from jepawm.training.optim import build_optimizer
@@ -76,7 +74,7 @@ def build_state(
         saved = None
         if find_checkpoint(out / "checkpoint") is not None:
             saved = load_checkpoint(out / "checkpoint", with_training=True)
-        learner = _build_learner(experiment, store, at_start=saved is None)
+        learner = _build_learner(experiment, store)
         if saved is not None:
             _load_learner(learner, saved, source=str(out / "checkpoint"))
     module = devices.wrap(learner)
@@ -118,18 +116,16 @@ def save_state(
     with together():
         if is_first():
             checkpoint = Checkpoint(record=record, tensors=tensors, training=training)
+            keep_every = experiment.loop.keep_every
+            if keep_every is not None and state.step and state.step % keep_every == 0:
+                kept = replace(checkpoint, training=None)
+                save_checkpoint(out / KEPT / f"step-{state.step:07d}", kept)
             save_checkpoint(out / "checkpoint", checkpoint)
 
 
-def _build_learner(experiment: Experiment, store: EpisodeStore, *, at_start: bool) -> Learner:
+def _build_learner(experiment: Experiment, store: EpisodeStore) -> Learner:
     proprio_dim = 0 if store.proprio is None else store.proprio.shape[1]
     model = build_model(experiment, action_dim=store.actions.shape[1], proprio_dim=proprio_dim)
-    if (
-        at_start
-        and isinstance(model.encoder, ImageEncoder)
-        and model.encoder.config.init is not None
-    ):
-        start_from(model.encoder, model.encoder.config.init)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(experiment.seed + 1)
         return Learner(model, experiment.loss)

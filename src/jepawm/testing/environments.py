@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from jepawm.contracts import CollectionPolicy, Env, Script, Simulator
+from jepawm.contracts import CollectionPolicy, Env, KnowsPlaces, Script, Simulator
 from jepawm.data.recording import Format, ReadOptions, Recording
 from jepawm.testing.rules import (
     Require,
@@ -101,6 +101,14 @@ def check_simulator(
         found=f"{before.dtype} {before.shape} for state_dim {env.state_dim}",
         fix="return one row for each copy",
     )
+    if isinstance(env, KnowsPlaces):
+        beside = env.beside(before)
+        require(
+            all(one.shape == (num_tasks,) and one.dtype == np.bool_ for one in beside.values()),
+            "beside returns one bool for each state and place, by name",
+            found=", ".join(f"{name} {one.dtype} {one.shape}" for name, one in beside.items()),
+            fix="return arrays of bool [B]",
+        )
     _check_simulation(require, env, before=before, actions=actions)
     env.reset(tasks)
     require(

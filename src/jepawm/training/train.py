@@ -44,12 +44,22 @@ class LoopConfig:
     """Steps between two checkpoints."""
     num_validation_windows: int = 512
     """Windows of held-out episodes in each validation."""
+    keep_every: int | None = None
+    """Steps between two checkpoints that stay, in `checkpoints/`, a multiple of `save_every`; None: only
+    the last checkpoint stays."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
         for name in ("log_every", "validate_every", "save_every", "num_validation_windows"):
             if getattr(self, name) < 1:
                 raise UserError(f"loop.{name} = {getattr(self, name)} must be at least 1")
+        if self.keep_every is not None and (
+            self.keep_every < 1 or self.keep_every % self.save_every
+        ):
+            raise UserError(
+                f"loop.keep_every = {self.keep_every} is not a multiple of loop.save_every = "
+                f"{self.save_every}; a checkpoint is kept when it is saved"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

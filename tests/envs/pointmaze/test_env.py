@@ -123,3 +123,16 @@ def test_bad_input_is_refused(monkeypatch):
     monkeypatch.setitem(sys.modules, "mujoco", None)
     with pytest.raises(UserError, match=r"jepawm\[mujoco\]"):
         PointMazeBatch()
+
+
+def test_what_balls_are_beside():
+    batch = PointMazeBatch()
+    # the walls inside the U end at x = 1.3 and 2.3, y = 2.3 (without the ball's radius)
+    places = [(0.0, 0.0), (0.6, 0.6), (1.18, 0.6), (0.6, 0.001), (1.8, 2.42), (3.0, 3.0)]
+    states = np.array([[*place, 0.0, 0.0] for place in places])
+    found = {name: there.tolist() for name, there in batch.beside(states).items()}
+    assert not found["wall"][1]
+    assert found["wall"][2]
+    assert found["wall"][4]
+    assert found["border"][0]
+    assert not found["border"][1]

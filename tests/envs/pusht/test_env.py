@@ -161,3 +161,20 @@ def test_bad_input_is_refused(monkeypatch):
     monkeypatch.setitem(sys.modules, "pymunk", None)
     with pytest.raises(UserError, match=r"jepawm\[pusht\]"):
         PushTBatch()
+
+
+def test_what_block_and_agent_are_beside():
+    batch = PushTBatch()
+    states = np.array(
+        [
+            [256.0, 400.0, 256.0, 256.0, 0.0, 0.0, 0.0],
+            [20.0, 400.0, 256.0, 256.0, 0.0, 0.0, 0.0],
+            [256.0, 400.0, 65.0, 256.0, 0.0, 0.0, 0.0],  # the bar reaches 60 pixels to the left
+            [530.0, 400.0, 256.0, 256.0, 0.0, 0.0, 0.0],  # the agent may leave the table
+        ]
+    )
+    found = {name: there.tolist() for name, there in batch.beside(states).items()}
+    assert found == {
+        "border (block)": [False, False, True, False],
+        "border (agent)": [False, True, False, True],
+    }

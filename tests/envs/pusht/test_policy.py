@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jepawm.contracts import Script
+from jepawm.contracts import CollectionPolicy, HoldsOut, Script
 from jepawm.envs.pusht.dynamics import PushTWorld
 from jepawm.envs.pusht.policy import (
     PushTReplays,
@@ -37,7 +37,7 @@ def write_demos(folder: Path) -> Path:
     return path
 
 
-def draw(policy: PushTReplays, folder: Path, *, num_episodes: int, num_steps: int) -> Script:
+def draw(policy: CollectionPolicy, folder: Path, *, num_episodes: int, num_steps: int) -> Script:
     generator = np.random.default_rng(1)
     return policy.script(
         generator, num_episodes=num_episodes, num_steps=num_steps, data_root=folder
@@ -222,3 +222,15 @@ def test_too_few_held_out_demonstrations_for_tasks(tmp_path: Path):
     policy = PushTReplays(demos=str(path), num_held_out=2)
     with pytest.raises(UserError, match="holds none of more than 50 steps for split val"):
         policy.draw_tasks(0, num_tasks=1, num_steps=50, split="val", data_root=tmp_path)
+
+
+def test_only_what_is_held_out_for_a_split_is_replayed(tmp_path: Path):
+    path = write_demos(tmp_path)
+    policy = PushTReplays(demos=str(path), num_held_out=2, **EXACT)
+    for split, lengths in (("val", {9}), ("test", {15})):
+        script = draw(policy.held_out(split), tmp_path, num_episodes=4, num_steps=100)
+        assert set(map(len, script.commands)) == lengths
+    assert isinstance(policy, HoldsOut)
+    none = PushTReplays(demos=str(path), num_held_out=0).held_out("val")
+    with pytest.raises(UserError, match=r"leaves none of the 3 demonstrations.*raise it"):
+        draw(none, tmp_path, num_episodes=1, num_steps=5)

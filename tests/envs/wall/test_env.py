@@ -219,3 +219,15 @@ def test_bad_options_are_refused():
         WallEnv().reset(options={"task": (1.0, 2.0)})
     with pytest.raises(UserError, match="1 tasks for 2 copies"):
         WallVectorEnv(2).reset(options={"tasks": [task]})
+
+
+def test_what_dots_are_beside():
+    batch = WallBatch()
+    places = [(32.0, 30.0), (36.5, 30.0), (27.5, 40.0), (20.0, 20.0), (5.0, 20.0), (33.0, 58.5)]
+    batch.reset([Task(start=place, goal=(50.0, 50.0)) for place in places])
+    found = {name: there.tolist() for name, there in batch.beside(batch.states()).items()}
+    assert found == {
+        "door": [True, True, False, False, False, False],
+        "wall": [False, False, True, False, False, True],
+        "border": [False, False, False, False, True, True],
+    }

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from jepawm.envs.mujoco_engine import import_mujoco
 
 if TYPE_CHECKING:
     import mujoco
+
+_BESIDE = 0.05  # metres
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +94,24 @@ class PointMazeSimulator:
         # the solver starts without memory of earlier contacts: a state is complete
         after, _ = self._rollout(self.model, self._data, initial, repeated)
         return after[:, -1, 1:].copy()
+
+
+def beside_walls(
+    states: Float[np.ndarray, "B 4"], *, physics: PointMazePhysics = PAPER_PHYSICS
+) -> dict[str, Bool[np.ndarray, " B"]]:
+    """Return which balls are within 5 cm of a wall inside the maze, and of one around it."""
+    places = states[:, :2] + np.array(physics.particle_base[:2])
+    last = len(physics.maze) - 1, len(physics.maze[0]) - 1
+    touches = {"wall": np.zeros(len(states), np.bool_), "border": np.zeros(len(states), np.bool_)}
+    for row, cells in enumerate(physics.maze):
+        for column, cell in enumerate(cells):
+            if cell != "#":
+                continue
+            outside = np.abs(places - [row + 1, column + 1]) - physics.wall_half_size[:2]
+            gap = np.linalg.norm(outside.clip(0.0), axis=-1) - physics.particle_radius
+            outer = row in (0, last[0]) or column in (0, last[1])
+            touches["border" if outer else "wall"] |= gap <= _BESIDE
+    return touches
 
 
 def compile_maze(physics: PointMazePhysics) -> "mujoco.MjModel":  # pyright: ignore[reportAttributeAccessIssue]

@@ -6,7 +6,12 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from jepawm.envs.pointmaze.dynamics import PAPER_PHYSICS, PointMazePhysics, PointMazeSimulator
+from jepawm.envs.pointmaze.dynamics import (
+    PAPER_PHYSICS,
+    PointMazePhysics,
+    PointMazeSimulator,
+    beside_walls,
+)
 from jepawm.envs.pointmaze.render import DEFAULT_VIEW, PointMazeView, render_pointmaze
 from jepawm.envs.pointmaze.tasks import pointmaze_states, sample_pointmaze_tasks
 from jepawm.errors import UserError
@@ -99,6 +104,10 @@ class PointMazeBatch:
     def goal_distance(self, states: Float[np.ndarray, "B K 4"]) -> Float[np.ndarray, "B K"]:
         """Return the squared distance `[B, K]` of places to the goals, in square metres."""
         return ((states[..., :2] - self._goals[:, None, :2]) ** 2).sum(-1)
+
+    def beside(self, states: Float[np.ndarray, "B 4"]) -> dict[str, Bool[np.ndarray, " B"]]:
+        """Return which balls `[B]` are beside the wall inside the U, and which at the outer walls."""
+        return beside_walls(states, physics=self.physics)
 
     def _observe(self, states: Float[np.ndarray, "B 4"]) -> Observation:
         pixels = render_pointmaze(states, self.image_size, view=self.view, physics=self.physics)

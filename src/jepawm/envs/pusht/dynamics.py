@@ -16,7 +16,8 @@ from jepawm.envs.pusht.shape import BLOCK_SHAPES, CENTER_OF_GRAVITY
 from jepawm.errors import missing_extra
 
 _MASS = 1.0
-_AGENT_RADIUS = 15.0
+AGENT_RADIUS = 15.0
+"""Radius of the agent, in pixels."""
 _BORDER_LOW, _BORDER_HIGH, _BORDER_RADIUS = 5.0, 506.0, 2.0
 
 
@@ -106,7 +107,7 @@ class PushTWorld:
 
     def _add_agent(self):  # noqa: ANN202 - a pymunk.Body; pymunk may be missing
         body = self._pymunk.Body(body_type=self._pymunk.Body.KINEMATIC)
-        self._space.add(body, self._pymunk.Circle(body, _AGENT_RADIUS))
+        self._space.add(body, self._pymunk.Circle(body, AGENT_RADIUS))
         return body
 
     def _add_block(self):  # noqa: ANN202 - a pymunk.Body; pymunk may be missing

@@ -6,15 +6,16 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from jepawm.envs.pusht.dynamics import PAPER_PHYSICS, PushTPhysics, PushTWorld
+from jepawm.envs.pusht.dynamics import AGENT_RADIUS, PAPER_PHYSICS, PushTPhysics, PushTWorld
 from jepawm.envs.pusht.render import CANVAS, render_pusht
-from jepawm.envs.pusht.shape import target_reward
+from jepawm.envs.pusht.shape import place_block, target_reward
 from jepawm.envs.pusht.tasks import angle_distance, pusht_states, sample_pusht_tasks, solved
 from jepawm.errors import UserError
 from jepawm.types import Observation, Task
 
 _SMALLEST_IMAGE = 32
 _NATIVE_IMAGE = 224
+_BESIDE = 10.0  # pixels from the edge of the world; the border is drawn 5 pixels inside it
 _PROPRIO = [0, 1, 5, 6]  # the agent's place and velocity
 
 
@@ -135,6 +136,15 @@ class PushTBatch:
         weight = (self.physics.success_distance / self.physics.success_angle) ** 2
         return places + weight * angle_distance(states[..., 4], goals[..., 4]) ** 2
 
+    def beside(self, states: Float[np.ndarray, "B 7"]) -> dict[str, Bool[np.ndarray, " B"]]:
+        """Return which blocks, and which agents, are at or over the border of the table `[B]`."""
+        corners = place_block(states[:, 2:5]).reshape(len(states), -1)  # [B, 16]
+        agents = states[:, :2]
+        return {
+            "border (block)": _at_border(corners, self.physics.window, reach=0.0),
+            "border (agent)": _at_border(agents, self.physics.window, reach=AGENT_RADIUS),
+        }
+
     def _observe(self, states: Float[np.ndarray, "B 7"]) -> Observation:
         pixels = render_pusht(
             states, self.image_size, with_target=self.with_target, antialias=self.antialias
@@ -151,3 +161,10 @@ class PushTBatch:
             )
         if not np.isfinite(actions).all():
             raise UserError("actions for Push-T are not finite; check the policy")
+
+
+def _at_border(
+    places: Float[np.ndarray, "B n"], window: int, *, reach: float
+) -> Bool[np.ndarray, " B"]:
+    """Return whether some coordinate is within 10 pixels, and a reach, of the edge of the world."""
+    return np.minimum(places, window - places).min(1) <= _BESIDE + reach

@@ -70,17 +70,36 @@ class PushTReplays:
 
         Each demonstration is replayed about equally often.
         """
+        return self._script(
+            generator, num_episodes=num_episodes, num_steps=num_steps, data_root=data_root
+        )
+
+    def held_out(self, split: Literal["val", "test"]) -> "HeldOutReplays":
+        """Return the policy that replays only those of a split, which training never sees."""
+        return HeldOutReplays(replays=self, split=split)
+
+    def _script(
+        self,
+        generator: np.random.Generator,
+        *,
+        num_episodes: int,
+        num_steps: int,
+        data_root: Path,
+        split: Literal["val", "test"] | None = None,
+    ) -> Script:
+        """Draw replays of demonstrations of a split; None: of those that training sees."""
         path = _find(self.demos, data_root)
         actions, states, ends = read_demonstrations(path)
-        num_demos = len(ends) - self.num_held_out
-        if num_demos < 1:
+        demos = self._demos(len(ends), split)
+        if not demos:
+            change = "lower" if split is None else "raise"
             raise UserError(
                 f"num_held_out = {self.num_held_out} leaves none of the {len(ends)} demonstrations "
-                f"of {path}; lower it"
+                f"of {path}; {change} it"
             )
         starts = np.concatenate([[0], ends[:-1]])
         tasks, commands = [], []
-        order = generator.permutation(np.arange(num_episodes) % num_demos)
+        order = generator.permutation(np.arange(num_episodes) % len(demos)) + demos.start
         for demo in order:
             length = min(num_steps, int(ends[demo] - starts[demo]))
             first = int(generator.integers(starts[demo], ends[demo] - length + 1))
@@ -110,11 +129,9 @@ class PushTReplays:
         """
         path = _find(self.demos, data_root)
         actions, states, ends = read_demonstrations(path)
-        half = self.num_held_out // 2
-        first = len(ends) - self.num_held_out
-        demos = range(first, first + half) if split == "val" else range(first + half, len(ends))
+        demos = self._demos(len(ends), split)
         starts = np.concatenate([[0], ends[:-1]])
-        long_enough = [i for i in demos if first >= 0 and ends[i] - starts[i] > num_steps]
+        long_enough = [i for i in demos if ends[i] - starts[i] > num_steps]
         if not long_enough:
             raise UserError(
                 f"num_held_out = {self.num_held_out} of the {len(ends)} demonstrations of {path} "
@@ -133,6 +150,14 @@ class PushTReplays:
                 tasks.append(task)
         return tasks
 
+    def _demos(self, count: int, split: Literal["val", "test"] | None) -> range:
+        """Return which of `count` demonstrations belong to a split, or to training."""
+        first = count - self.num_held_out
+        if split is None or first < 0:
+            return range(max(first, 0) if split is None else 0)
+        middle = first + self.num_held_out // 2
+        return range(first, middle) if split == "val" else range(middle, count)
+
     def _start(self, generator: np.random.Generator, state: Float[np.ndarray, " 5"]) -> Task:
         jitter = generator.standard_normal(5) * ([self.start_jitter] * 4 + [self.angle_jitter])
         start = state + jitter
@@ -145,6 +170,28 @@ class PushTReplays:
         persistence = generator.uniform(0.0, self.persistence_high)
         noise = generator.standard_normal((1, num_steps, 2))
         return std * persistent(noise, np.array([[persistence]]))[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOutReplays:
+    """Replay demonstrations that training never sees, as it replays the others."""
+
+    replays: PushTReplays
+    """How training replays, and what it holds out."""
+    split: Literal["val", "test"]
+    """Whose demonstrations: those that its tasks come from."""
+
+    def script(
+        self, generator: np.random.Generator, *, num_episodes: int, num_steps: int, data_root: Path
+    ) -> Script:
+        """Draw replays of at most `num_steps` steps."""
+        return self.replays._script(  # noqa: SLF001 - the other half of the same policy
+            generator,
+            num_episodes=num_episodes,
+            num_steps=num_steps,
+            data_root=data_root,
+            split=self.split,
+        )
 
 
 def steer_to_places(

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 
 _TANGENTIAL_PUSH = 0.5  # always towards positive x or y
 _NORMAL_PUSH = 0.5
+_BESIDE = 2.0  # pixels; an action of length 1 asks for as much
 _INSIDE = 0.3  # how far inside its room a position on or over a limit is put
 
 
@@ -110,6 +111,20 @@ def wall_rollout(
         positions = wall_step(positions, actions[..., t, :], layout=layout, geometry=geometry)
         result[..., t, :] = positions
     return result
+
+
+def beside_places(
+    positions: Float[np.ndarray, "*b 2"],
+    *,
+    layout: WallLayout,
+    geometry: WallGeometry = DEFAULT_GEOMETRY,
+) -> dict[str, Bool[np.ndarray, "*b"]]:
+    """Return which dots are in the door, beside the wall and at the border: within 2 pixels of it."""
+    x, y = positions[..., 0], positions[..., 1]
+    at_wall = np.abs(x - layout.wall_x) <= geometry.wall_half_width + _BESIDE
+    in_door = at_wall & (np.abs(y - layout.door_y) <= geometry.door_half_height)
+    nearest = np.minimum(positions - geometry.low, geometry.high - positions).min(-1)
+    return {"door": in_door, "wall": at_wall & ~in_door, "border": nearest <= _BESIDE}
 
 
 def _stays_in_room(

@@ -8,7 +8,13 @@ import torch
 from jaxtyping import Bool, Float
 
 from jepawm.envs.gymnasium.adapter import GymEnv, GymVectorEnv
-from jepawm.envs.wall.dynamics import DEFAULT_GEOMETRY, WallGeometry, wall_rollout, wall_step
+from jepawm.envs.wall.dynamics import (
+    DEFAULT_GEOMETRY,
+    WallGeometry,
+    beside_places,
+    wall_rollout,
+    wall_step,
+)
 from jepawm.envs.wall.render import render_wall
 from jepawm.envs.wall.tasks import (
     DEFAULT_DOOR_Y,
@@ -110,6 +116,10 @@ class WallBatch:
     def goal_distance(self, states: Float[np.ndarray, "B K 2"]) -> Float[np.ndarray, "B K"]:
         """Return the squared distance `[B, K]` of positions to the goals, in square pixels."""
         return ((states - self._goals[:, None]) ** 2).sum(-1)
+
+    def beside(self, states: Float[np.ndarray, "B 2"]) -> dict[str, Bool[np.ndarray, " B"]]:
+        """Return which dots `[B]` are in the door, beside the wall, at the border."""
+        return beside_places(states, layout=self._layout, geometry=self.geometry)
 
     def _observe(self, positions: Float[np.ndarray, "B 2"]) -> Observation:
         pixels = render_wall(

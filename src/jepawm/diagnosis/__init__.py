@@ -1,0 +1,1 @@
+"""What a world model gets wrong: drift, latents, costs of candidates, where failures stop."""

@@ -1,1 +1,0 @@
-"""Any environment made noisy: moving distractors, changing light, disturbed actions."""

@@ -1,1 +1,0 @@
-"""Self-supervised pretraining of a small vision transformer on the frames of a store."""
