@@ -8,13 +8,14 @@ if TYPE_CHECKING:  # for type checkers; at run time `__getattr__` imports on fir
     from jepawm.api import register, train
     from jepawm.collection import collect
     from jepawm.contracts import Env, Script, Simulator
+    from jepawm.envs.noisy.env import make_noisy
     from jepawm.errors import UserError
     from jepawm.evaluation.evaluate import evaluate
     from jepawm.evaluation.results import Results
     from jepawm.experiment import DataConfig, Experiment
     from jepawm.hub import load
     from jepawm.models.encoders import EncoderConfig
-    from jepawm.models.frozen.encoder import FrozenEncoderConfig, TimmEncoderConfig
+    from jepawm.models.frozen.encoder import FrozenEncoderConfig, SmallViTConfig, TimmEncoderConfig
     from jepawm.models.predictor import PredictorConfig
     from jepawm.models.world_model import JEPAWorldModel
     from jepawm.normalizer import Normalizer
@@ -28,6 +29,7 @@ if TYPE_CHECKING:  # for type checkers; at run time `__getattr__` imports on fir
     from jepawm.planning.random_shooting import RandomShooting
     from jepawm.protocol import Protocol
     from jepawm.recipes.metaworld_reach import METAWORLD_REACH
+    from jepawm.recipes.metaworld_reach_wall import METAWORLD_REACH_WALL
     from jepawm.recipes.paper_size import (
         DINO_WM_DROID,
         DINO_WM_METAWORLD,
@@ -78,6 +80,7 @@ _HOMES = {
     "Latent": "jepawm.types",
     "LatentDistance": "jepawm.planning.objectives",
     "METAWORLD_REACH": "jepawm.recipes.metaworld_reach",
+    "METAWORLD_REACH_WALL": "jepawm.recipes.metaworld_reach_wall",
     "MPPI": "jepawm.planning.mppi",
     "Nevergrad": "jepawm.planning.ask_tell",
     "Normalizer": "jepawm.normalizer",
@@ -93,6 +96,7 @@ _HOMES = {
     "Results": "jepawm.evaluation.results",
     "Script": "jepawm.contracts",
     "Simulator": "jepawm.contracts",
+    "SmallViTConfig": "jepawm.models.frozen.encoder",
     "Task": "jepawm.types",
     "TimmEncoderConfig": "jepawm.models.frozen.encoder",
     "Trajectory": "jepawm.types",
@@ -102,6 +106,7 @@ _HOMES = {
     "collect": "jepawm.collection",
     "evaluate": "jepawm.evaluation.evaluate",
     "load": "jepawm.hub",
+    "make_noisy": "jepawm.envs.noisy.env",
     "register": "jepawm.api",
     "train": "jepawm.api",
 }
@@ -121,6 +126,7 @@ __all__ = [
     "JEPA_WM_PUSHT",
     "JEPA_WM_WALL",
     "METAWORLD_REACH",
+    "METAWORLD_REACH_WALL",
     "MPPI",
     "POINTMAZE",
     "PUSHT",
@@ -151,6 +157,7 @@ __all__ = [
     "Results",
     "Script",
     "Simulator",
+    "SmallViTConfig",
     "Task",
     "TimmEncoderConfig",
     "Trajectory",
@@ -158,6 +165,7 @@ __all__ = [
     "collect",
     "evaluate",
     "load",
+    "make_noisy",
     "register",
     "train",
 ]

@@ -16,7 +16,7 @@ from jepawm.data.windows import Windows, hold_out, split_episodes
 from jepawm.errors import UserError
 from jepawm.experiment import Experiment
 from jepawm.models.encoders import EncoderConfig, GivenTokens
-from jepawm.models.frozen.encoder import AnyFrozenConfig, FrozenEncoderConfig
+from jepawm.models.frozen.encoder import AnyFrozenConfig, FrozenEncoderConfig, SmallViTConfig
 from jepawm.models.heads import StepDistanceHead
 from jepawm.models.predictor import Predictor, PredictorConfig
 from jepawm.models.proprio import ProprioConfig, ProprioEncoder
@@ -80,7 +80,7 @@ def require_weights(
             f"{source}: predictor.depth = {experiment.predictor.depth}, and the weights are "
             f"{len(tensors)} tensors; copy the checkpoint again"
         )
-    if not isinstance(config, EncoderConfig | FrozenEncoderConfig):
+    if not isinstance(config, EncoderConfig | FrozenEncoderConfig | SmallViTConfig):
         return
     with foreign(Path(source), "configuration of a model"), torch.device("meta"):
         if isinstance(config, EncoderConfig):

@@ -29,7 +29,7 @@ from jepawm.contracts import CollectionPolicy, Env, Script, Simulator
 from jepawm.data.episodes import EpisodeStore, open_store
 from jepawm.data.manifest import MANIFEST_NAME, read_manifest
 from jepawm.data.writer import EpisodeWriter
-from jepawm.envs import ENVIRONMENTS, POLICIES
+from jepawm.envs import ENVIRONMENTS, POLICIES, without_noise
 from jepawm.errors import UserError
 from jepawm.files import data_root as default_data_root
 from jepawm.files import partial_folders, require_free, require_free_bytes
@@ -41,7 +41,8 @@ _PART_BYTES = 2**27
 
 
 def new_policy(name: str) -> CollectionPolicy:
-    """Build the policy of the environment called `name` with its defaults."""
+    """Build the policy of the environment called `name`, noisy or not, with its defaults."""
+    name = without_noise(name)
     if name not in POLICIES.names():
         raise UserError(
             f"environment {name!r} has no policy of its own; choose one by --policy (known: "

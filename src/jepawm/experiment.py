@@ -20,6 +20,7 @@ from jepawm.models.encoders import EncoderConfig
 from jepawm.models.frozen.encoder import (
     AnyFrozenConfig,
     FrozenEncoderConfig,
+    SmallViTConfig,
     TimmEncoderConfig,
 )
 from jepawm.models.predictor import PredictorConfig
@@ -275,7 +276,7 @@ def _built_in_encoder(data: Mapping[str, object]) -> type:
     raise ValueError(f"{family!r} is not a family of encoders")
 
 
-_BUILT_IN_ENCODERS = (EncoderConfig, FrozenEncoderConfig, TimmEncoderConfig)
+_BUILT_IN_ENCODERS = (EncoderConfig, FrozenEncoderConfig, TimmEncoderConfig, SmallViTConfig)
 
 
 def _converter(*, trust: bool) -> cattrs.Converter:

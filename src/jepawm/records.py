@@ -85,7 +85,29 @@ class ProposerRecord:
     """What it was trained with."""
 
 
-Record = ModelRecord | DecoderRecord | ProposerRecord
+@dataclass(frozen=True, kw_only=True)
+class EncoderRecord:
+    """What a checkpoint says of a pretrained encoder of images besides the weights."""
+
+    method: str
+    """How it learned: `dino` or `vjepa`."""
+    size: str
+    """Size of the small vision transformer."""
+    patch_size: int
+    """Side in pixels of its patches."""
+    image_size: int
+    """Side in pixels of the images that it learned from."""
+    config: dict[str, JsonValue]
+    """The whole configuration of the training, as plain JSON."""
+    step: int
+    """Optimiser steps done."""
+    data: TrainedOn
+    """What it was trained on."""
+    provenance: Provenance
+    """What it was trained with."""
+
+
+Record = ModelRecord | DecoderRecord | ProposerRecord | EncoderRecord
 """What a checkpoint is of."""
 
 
@@ -97,6 +119,11 @@ def require_model(record: Record, *, source: Path | str) -> ModelRecord:
         )
     if isinstance(record, ProposerRecord):
         raise UserError(f"{source} is a proposer, no world model; give the folder around it")
+    if isinstance(record, EncoderRecord):
+        raise UserError(
+            f"{source} is a pretrained encoder, no world model; train one on it by `jepawm train "
+            "RECIPE --encoder small_vit --encoder.weights FOLDER`"
+        )
     return record
 
 
@@ -112,6 +139,15 @@ def record_to_json(record: Record) -> dict[str, JsonValue]:
         }
     if isinstance(record, DecoderRecord):
         return {"decoder": record.decoder, "imported": record.imported}
+    if isinstance(record, EncoderRecord):
+        shape = {name: getattr(record, name) for name in _ENCODER_SHAPE}
+        return {
+            "pretrained": shape,
+            "config": record.config,
+            "step": record.step,
+            "data": asdict(record.data),
+            **asdict(record.provenance),
+        }
     config: dict[str, JsonValue] = {
         "experiment": record.experiment,
         "dims": {"action_dim": record.action_dim, "proprio_dim": record.proprio_dim},
@@ -140,6 +176,8 @@ def record_from_json(config: Mapping[str, JsonValue], *, source: Path) -> Record
             step=_count(config, "step", source),
             provenance=_provenance(config, source) if "versions" in config else None,
         )
+    if "pretrained" in config:
+        return _encoder_record(config, source)
     imported = _section(config, "imported", source) if "imported" in config else None
     if "decoder" in config:
         decoder = _section(config, "decoder", source)
@@ -155,6 +193,23 @@ def record_from_json(config: Mapping[str, JsonValue], *, source: Path) -> Record
         data=_trained_on(config, source) if "data" in config else None,
         encoder=_section(config, "encoder", source) if "encoder" in config else None,
         imported=imported,
+    )
+
+
+_ENCODER_SHAPE = ("method", "size", "patch_size", "image_size")
+
+
+def _encoder_record(config: Mapping[str, JsonValue], source: Path) -> EncoderRecord:
+    shape = _section(config, "pretrained", source)
+    return EncoderRecord(
+        method=str(shape.get("method")),
+        size=str(shape.get("size")),
+        patch_size=_count(shape, "pretrained.patch_size", source),
+        image_size=_count(shape, "pretrained.image_size", source),
+        config=_section(config, "config", source),
+        step=_count(config, "step", source),
+        data=_trained_on(config, source),
+        provenance=_provenance(config, source),
     )
 
 

@@ -37,16 +37,25 @@ class Registry:
     returns for `push`.
     """
 
-    def __init__(self, kind: str, targets: Mapping[str, str], *, rule: Rule) -> None:
+    def __init__(
+        self,
+        kind: str,
+        targets: Mapping[str, str],
+        *,
+        rule: Rule,
+        wrappers: tuple[str, ...] = (),
+    ) -> None:
         """Take the kind ("data_format", ...), the built-in targets and what an object must have.
 
-        The kind is part of the group of entry points, `jepawm.data_format`.
+        The kind is part of the group of entry points, `jepawm.data_format`. `wrappers` are families
+        whose members are names of this registry, with something after them.
         """
         if not kind.isidentifier():
             raise ValueError(f"{kind!r} cannot be the group of entry points")
         self.kind = kind
         self._targets = dict(targets)
         self._rule = rule
+        self._wrappers = wrappers
         self._registered: dict[str, object] = {}
 
     @property
@@ -143,8 +152,11 @@ class Registry:
         targets = self._all_targets()
         if name in targets:
             return ""
-        if name.partition(":")[0] in {one.partition(":")[0] for one in targets}:
-            name = name.partition(":")[2]
+        family, colon, member = name.partition(":")
+        if colon and family in self._wrappers:
+            return self.module_in(member)
+        if family in {one.partition(":")[0] for one in targets}:
+            name = member
         return name.rpartition(":")[0]
 
     def _all_targets(self) -> dict[str, object]:

@@ -319,3 +319,13 @@ def test_a_protocol_says_how_far_away_recorded_goals_are(
         rules = TaskRules(num_tasks=1, data_root=tmp_path)
         find_tasks(tiny_experiment, WallBatch(), protocol=protocol, rules=rules)
     assert asked == [50, 25]
+
+
+def test_a_model_acts_in_the_environment_that_is_asked_for(run_copy: Path, tmp_path: Path, capsys):
+    plain = evaluate_tiny(run_copy, out=tmp_path / "plain")
+    rules = replace(RULES, env="noisy:wall@1")
+    noisy = evaluate_tiny(run_copy, rules=rules, out=tmp_path / "noisy")
+    assert (plain.env, noisy.env) == ("wall", "noisy:wall@1")
+    assert noisy.tasks_sha256 == plain.tasks_sha256
+    assert main(["eval", str(run_copy), "--offline", "--env", "wall"]) == 2
+    assert "--env acts in an environment" in capsys.readouterr().err

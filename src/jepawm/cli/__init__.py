@@ -17,6 +17,7 @@ from jepawm.cli.evaluate import prepare_eval, prepare_plan
 from jepawm.cli.inspect import prepare_check, prepare_list, prepare_report
 from jepawm.cli.output import print_json
 from jepawm.cli.parsing import Command
+from jepawm.cli.pretrain import prepare_pretrain
 from jepawm.cli.train import (
     prepare_collect,
     prepare_import,
@@ -65,6 +66,9 @@ VERBS: Mapping[str, Verb] = {
     "plan": Verb(summary="plan one task and show it", prepare=prepare_plan),
     "diagnose": Verb(summary="measure what a model gets wrong", prepare=prepare_diagnose),
     "collect": Verb(summary="collect episodes into a store", prepare=prepare_collect),
+    "pretrain": Verb(
+        summary="pretrain a small encoder on the frames of a store", prepare=prepare_pretrain
+    ),
     "data": Verb(summary="import, inspect, check, export data sets", prepare=prepare_data),
     "import": Verb(summary="import a checkpoint of another project", prepare=prepare_import),
     "report": Verb(summary="write the report of a run", prepare=prepare_report),

@@ -32,6 +32,8 @@ class EvalOptions:
     """Seed of the tasks and of the planner."""
     split: str = "test"
     """Which tasks, or episodes of recordings: `test` or `val`."""
+    env: str | None = None
+    """Environment to act in, as noisy:wall@0.5; the one that the model was trained for if not given."""
     offline: bool = False
     """Measure predictions and plans on recordings instead of acting in a simulator; models trained
     on recordings are measured so anyway."""
@@ -83,7 +85,12 @@ def prepare_eval(argv: list[str]) -> Command:
 
         trust_source(options.source, trust=options.trust)
         planner = parsed.get("planner")
-        if options.offline or options.data is not None or not has_simulator(options.source):
+        offline = options.offline or options.data is not None
+        if offline and options.env is not None:
+            raise UserError(
+                "--env acts in an environment, recordings are measured without; drop one"
+            )
+        if offline or not (options.env or has_simulator(options.source)):
             return _run_offline(options, planner)
         done = evaluate_run(
             options.source,
@@ -94,6 +101,7 @@ def prepare_eval(argv: list[str]) -> Command:
                 split=options.split,
                 tasks_per_batch=options.tasks_per_batch,
                 data_root=options.data_root,
+                env=options.env,
             ),
             planner=cast("Planner | None", planner),
             precision=options.precision,

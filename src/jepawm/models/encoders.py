@@ -17,7 +17,8 @@ from jepawm.processes import count_processes, sum_over_processes
 
 _PIXEL_MEAN, _PIXEL_STD = 0.5, 0.5
 _CONV_CHANNELS = {"S": (32, 64, 64), "B": (48, 96, 128), "L": (64, 128, 256)}
-_VIT_SHAPES = {"S": (128, 4, 4), "B": (192, 6, 6), "L": (384, 8, 6)}  # width, depth, heads
+VIT_SHAPES = {"S": (128, 4, 4), "B": (192, 6, 6), "L": (384, 8, 6)}
+"""Width, depth and heads of the small vision transformer by size."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,8 @@ class EncoderConfig:
     """Side in pixels of a patch (family vit)."""
     reduction: Literal[8, 16] = 16
     """Pixels per side of a cell of the last feature map (family conv); 8 keeps places finer."""
+    init: str | None = None
+    """Folder of `jepawm pretrain` whose weights the transformer starts from (family vit); None: random."""
 
     def __post_init__(self) -> None:
         """Check sizes."""
@@ -50,6 +53,11 @@ class EncoderConfig:
         require_range(self, sizes, where="encoder", least=1, most=2**16)
         if self.reduction not in (8, 16):
             raise UserError(f"encoder.reduction = {self.reduction}; choose 8 or 16")
+        if self.init is not None and self.family != "vit":
+            raise UserError(
+                f"encoder.init = {self.init!r} holds a vision transformer, and encoder.family is "
+                f"{self.family}; choose family vit, or leave init out"
+            )
         if self.image_size % self.cell_size or (self.grid > 1 and self.num_cells % self.grid):
             raise UserError(
                 f"encoder.image_size = {self.image_size} gives "
@@ -130,6 +138,7 @@ class ViTBackbone(nn.Module):
         self.side = side
         self.patches = nn.Conv2d(3, width, patch_size, stride=patch_size)
         table = frame_grid_sincos(num_frames=1, grid=(side, side), num_condition=0, dim=width)
+        self.table: Tensor
         self.register_buffer("table", table, persistent=False)
         head_dim = width // num_heads
         self.blocks = nn.ModuleList(
@@ -139,10 +148,18 @@ class ViTBackbone(nn.Module):
 
     def forward(self, images: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B width s s"]:
         """Map images to a feature map."""
-        x = self.patches(images).flatten(2).transpose(1, 2) + self.table  # [B, s * s, width]
+        x = self.embed(images) + self.table  # [B, s * s, width]
+        return self.encode(x).transpose(1, 2).unflatten(-1, (self.side, self.side))
+
+    def embed(self, images: Float[Tensor, "B 3 height width"]) -> Float[Tensor, "B n D"]:
+        """Cut images of any size into patches, row by row, and project them; no positions yet."""
+        return self.patches(images).flatten(2).transpose(1, 2)
+
+    def encode(self, tokens: Float[Tensor, "B n D"]) -> Float[Tensor, "B n D"]:
+        """Run the blocks and the last norm over any tokens."""
         for block in self.blocks:
-            x = block(x)
-        return self.norm(x).transpose(1, 2).unflatten(-1, (self.side, self.side))
+            tokens = block(tokens)
+        return self.norm(tokens)
 
 
 def build_encoder(config: EncoderConfig) -> ImageEncoder:
@@ -151,15 +168,14 @@ def build_encoder(config: EncoderConfig) -> ImageEncoder:
         channels = _CONV_CHANNELS[config.size]
         backbone = ConvBackbone(channels, reduction=config.reduction)
         return ImageEncoder(config, backbone, features=channels[-1])
-    width, depth, heads = _VIT_SHAPES[config.size]
-    backbone = ViTBackbone(
-        width=width,
-        depth=depth,
-        num_heads=heads,
-        patch_size=config.patch_size,
-        side=config.num_cells,
-    )
-    return ImageEncoder(config, backbone, features=width)
+    backbone = build_vit(config.size, patch_size=config.patch_size, side=config.num_cells)
+    return ImageEncoder(config, backbone, features=VIT_SHAPES[config.size][0])
+
+
+def build_vit(size: str, *, patch_size: int, side: int) -> ViTBackbone:
+    """Build the small vision transformer for `side` patches a side, with random weights."""
+    width, depth, heads = VIT_SHAPES[size]
+    return ViTBackbone(width=width, depth=depth, num_heads=heads, patch_size=patch_size, side=side)
 
 
 def _norm(width: int) -> list[nn.Module]:

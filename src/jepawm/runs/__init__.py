@@ -15,6 +15,7 @@ from jepawm.runs.evaluate import (
 )
 from jepawm.runs.imports import import_checkpoint
 from jepawm.runs.offline import OfflineRules, evaluate_offline
+from jepawm.runs.pretrain import pretrain_run
 from jepawm.runs.proposer import (
     ProposerRules,
     own_proposals,
@@ -46,6 +47,7 @@ __all__ = [
     "own_proposals",
     "plan_run",
     "preset_planner",
+    "pretrain_run",
     "render_dry_run",
     "train_own_proposer",
     "train_proposer_run",

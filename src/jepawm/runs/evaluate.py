@@ -12,7 +12,7 @@ from jepawm.contracts import Env, Planner, TaskSource
 from jepawm.engine.config import Precision
 from jepawm.engine.kernels.split_products import kernel_formulas
 from jepawm.engine.process import tune_process
-from jepawm.envs import RECORDINGS
+from jepawm.envs import RECORDINGS, build_env
 from jepawm.errors import UserError
 from jepawm.evaluation.evaluate import DEFAULT_TASKS_PER_BATCH, evaluate
 from jepawm.evaluation.result_files import check_output, write_results
@@ -49,6 +49,8 @@ class TaskRules:
     """Tasks that run in lockstep; random numbers belong to a batch."""
     data_root: Path | None = None
     """Folder of recordings that tasks may come from; None: the default one."""
+    env: str | None = None
+    """Environment to act in; None: the one that the model was trained for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,14 +188,15 @@ def _evaluate(
     recorder: Recorder,
     show_progress: bool,
 ) -> Results:
-    env = loaded.make_env()
+    name = rules.env or loaded.experiment.env
+    env = loaded.make_env() if rules.env is None else build_env(name, image_size=loaded.image_size)
     return evaluate(
         env,
         agent,
         tasks=find_tasks(loaded.experiment, env, protocol=agent.protocol, rules=rules),
         seed=rules.seed,
         split=_split(rules.split),
-        env_name=loaded.experiment.env,
+        env_name=name,
         recorder=recorder,
         tasks_per_batch=rules.tasks_per_batch,
         show_progress=show_progress,

@@ -18,7 +18,9 @@ from jepawm.data.episodes import EpisodeStore
 from jepawm.errors import UserError
 from jepawm.experiment import Experiment, experiment_from_json, experiment_to_json
 from jepawm.hub.load import MODEL, PROBE
+from jepawm.models.encoders import ImageEncoder
 from jepawm.models.frozen.encoder import FrozenEncoder
+from jepawm.models.frozen.small_vit import start_from
 from jepawm.models.frozen.weights import require_same_encoder
 from jepawm.models.heads import LinearProbe
 from jepawm.models.weight_files import load_weights, stored_weights
@@ -74,7 +76,7 @@ def build_state(
         saved = None
         if find_checkpoint(out / "checkpoint") is not None:
             saved = load_checkpoint(out / "checkpoint", with_training=True)
-        learner = _build_learner(experiment, store)
+        learner = _build_learner(experiment, store, at_start=saved is None)
         if saved is not None:
             _load_learner(learner, saved, source=str(out / "checkpoint"))
     module = devices.wrap(learner)
@@ -123,9 +125,15 @@ def save_state(
             save_checkpoint(out / "checkpoint", checkpoint)
 
 
-def _build_learner(experiment: Experiment, store: EpisodeStore) -> Learner:
+def _build_learner(experiment: Experiment, store: EpisodeStore, *, at_start: bool) -> Learner:
     proprio_dim = 0 if store.proprio is None else store.proprio.shape[1]
     model = build_model(experiment, action_dim=store.actions.shape[1], proprio_dim=proprio_dim)
+    if (
+        at_start
+        and isinstance(model.encoder, ImageEncoder)
+        and model.encoder.config.init is not None
+    ):
+        start_from(model.encoder, model.encoder.config.init)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(experiment.seed + 1)
         return Learner(model, experiment.loss)

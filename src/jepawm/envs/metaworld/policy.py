@@ -18,6 +18,11 @@ from jepawm.errors import UserError, require_range
 from jepawm.types import Task
 
 
+def reach_wall() -> "MetaworldExplorer":
+    """Return the policy of `reach-wall`, where a low wall stands between hand and goal."""
+    return MetaworldExplorer(task="reach-wall")
+
+
 @dataclass(frozen=True, kw_only=True)
 class MetaworldExplorer:
     """Follow the scripted expert with noise, then move at random."""

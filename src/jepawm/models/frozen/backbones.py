@@ -49,11 +49,16 @@ def build_backbone(family: FrozenFamily, shape: BackboneShape, *, image_size: in
 
 
 def run_backbone(
-    family: FrozenFamily | Literal["timm"], backbone: nn.Module, *, images: Float[Tensor, "B 3 S S"]
+    family: FrozenFamily | Literal["timm", "small_vit"],
+    backbone: nn.Module,
+    *,
+    images: Float[Tensor, "B 3 S S"],
 ) -> Float[Tensor, "B n D"]:
     """Encode normalised images; class token and registers, where there are any, come first."""
     if family == "timm":
         return cast(_Timm, backbone).forward_features(images)
+    if family == "small_vit":
+        return backbone(images)
     return _FAMILIES[family].run(backbone, images)
 
 

@@ -1,21 +1,22 @@
-"""Frozen encoders that others trained: DINOv2, DINOv3, V-JEPA 1 and 2, and those of timm.
+"""Frozen encoders: DINOv2, DINOv3, V-JEPA 1 and 2, those of timm, and a small vision transformer.
 
-Here they have random weights; `models/frozen/weights.py` loads the published ones. What comes out
-are the patch tokens after the last layer norm, without class token and registers.
+Here they have random weights; `models/frozen/weights.py` loads others. What comes out are the patch
+tokens after the last layer norm, without class token and registers.
 """
 
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from jepawm.errors import UserError
+from jepawm.errors import UserError, require_range
+from jepawm.models.encoders import VIT_SHAPES
 from jepawm.models.frozen.backbones import (
     SHAPES,
     BackboneShape,
@@ -82,29 +83,34 @@ class FrozenEncoderConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TimmEncoderConfig:
-    """Which vision transformer of the package timm maps images to tokens."""
+    """Which network of the package timm maps images to tokens."""
 
     family: Literal["timm"] = "timm"
     """A model of timm."""
     model: str = "vit_small_patch16_224"
-    """Its name there; it must give tokens and take square images."""
+    """Its name there; it takes square images."""
     image_size: int = 224
-    """Side in pixels that images are resized to; a multiple of the patch."""
+    """Side in pixels that images are resized to; a multiple of the patch, or of `reduction`."""
+    reduction: int | None = None
+    """Pixels per side of a token of a convolutional network: which of its feature maps is taken
+    (mostly 4, 8, 16 or 32); None for vision transformers, which have patches."""
     normalization: Normalization = "imagenet"
     """Mean and standard deviation of the input."""
     normalize_output: bool = False
     """Pass tokens through a layer norm without weights."""
     weights: str = "hub"
-    """`hub`: as timm fetches them; or the path of a file; or `random`, `random:SEED`."""
+    """`hub`: as timm fetches them; or `package`: those of the package that the extra `efficientnet`
+    installs; or the path of a file; or `random`, `random:SEED`."""
 
     def __post_init__(self) -> None:
-        """Check the seed."""
+        """Check the seed and the feature map."""
         random_seed(self.weights)
+        require_range(self, ("image_size", "reduction"), where="encoder", least=1, most=2**16)
 
     @property
     def name(self) -> str:
-        """Return the name with its prefix."""
-        return f"timm:{self.model}"
+        """Return the name with its prefix, and which feature map it is."""
+        return f"timm:{self.model}" + (f" /{self.reduction}" if self.reduction else "")
 
     @property
     def random_seed(self) -> int | None:
@@ -118,7 +124,74 @@ class TimmEncoderConfig:
         return load_frozen_encoder(self)
 
 
-AnyFrozenConfig = FrozenEncoderConfig | TimmEncoderConfig
+@dataclass(frozen=True, kw_only=True)
+class SmallViTConfig:
+    """A small vision transformer, that of the learned family `vit`, with fixed weights."""
+
+    family: Literal["small_vit"] = "small_vit"
+    """Pretrained on one's own frames, or random: the control."""
+    size: Literal["S", "B", "L"] = "S"
+    """Width and number of blocks."""
+    grid: int = 4
+    """Tokens per side; neighbouring patches lie side by side in one token."""
+    image_size: int = 64
+    """Side in pixels that images are resized to."""
+    patch_size: int = 8
+    """Side in pixels of a patch."""
+    weights: str = ""
+    """Folder that `jepawm pretrain` wrote; or `random`, `random:SEED`."""
+
+    normalization: ClassVar[Normalization] = "half"
+    """Mean and standard deviation of the input: as the learned encoders have it."""
+    normalize_output: ClassVar[bool] = False
+    """Tokens come out of the transformer's own layer norm."""
+
+    def __post_init__(self) -> None:
+        """Check the sizes and the seed."""
+        sizes = ("grid", "image_size", "patch_size")
+        require_range(self, sizes, where="encoder", least=1, most=2**16)
+        if self.image_size % self.patch_size or self.num_cells % self.grid:
+            raise UserError(
+                f"encoder.image_size = {self.image_size} in patches of {self.patch_size} pixels gives "
+                f"no grid of {self.grid} x {self.grid} tokens; change one of them"
+            )
+        random_seed(self.weights)
+
+    @property
+    def name(self) -> str:
+        """Return family, size and what decides where a token looks."""
+        return f"{self.family} {self.size} /{self.patch_size} {self.grid} x {self.grid}"
+
+    @property
+    def num_cells(self) -> int:
+        """Return the patches per side."""
+        return self.image_size // self.patch_size
+
+    @property
+    def shape(self) -> BackboneShape:
+        """Return the sizes of tokens and network; a patch is what one token sees."""
+        width, depth, num_heads = VIT_SHAPES[self.size]
+        cell = self.num_cells // self.grid
+        return BackboneShape(
+            width=width * cell**2,
+            depth=depth,
+            num_heads=num_heads,
+            patch_size=self.patch_size * cell,
+        )
+
+    @property
+    def random_seed(self) -> int | None:
+        """Return the seed of random weights; None where weights are read."""
+        return random_seed(self.weights)
+
+    def build(self) -> "FrozenEncoder":
+        """Build the encoder with the weights that are named."""
+        from jepawm.models.frozen.weights import load_frozen_encoder
+
+        return load_frozen_encoder(self)
+
+
+AnyFrozenConfig = FrozenEncoderConfig | TimmEncoderConfig | SmallViTConfig
 
 _GRID = 16
 """Patches per side of a default image, as in the released world models."""
@@ -127,6 +200,21 @@ _GRID = 16
 def timm(name: str) -> Callable[[], TimmEncoderConfig]:
     """Return what makes the configuration of a model of timm."""
     return partial(TimmEncoderConfig, model=name)
+
+
+def efficientnet_lite0() -> TimmEncoderConfig:
+    """Return EfficientNet-Lite0 with the ImageNet weights of the extra `efficientnet`."""
+    return TimmEncoderConfig(
+        model="tf_efficientnet_lite0",
+        image_size=64,
+        reduction=16,
+        normalization="half",
+        normalize_output=True,
+        weights="package",
+    )
+
+
+random_vit = partial(SmallViTConfig, weights="random:0")
 
 
 def _smallest(family: FrozenFamily) -> FrozenEncoderConfig:

@@ -22,9 +22,11 @@ from jepawm.models.frozen.encoder import (
     AnyFrozenConfig,
     FrozenEncoder,
     FrozenEncoderConfig,
+    SmallViTConfig,
     TimmEncoderConfig,
     build_frozen_encoder,
 )
+from jepawm.models.frozen.small_vit import load_small_vit
 from jepawm.models.frozen.timm_encoders import load_timm_encoder
 from jepawm.models.positions import resample_clip_table, resample_table
 from jepawm.models.weight_files import load_weights, read_weight_file, strip_prefixes
@@ -43,6 +45,8 @@ def load_frozen_encoder(
     """
     if isinstance(config, TimmEncoderConfig):
         return load_timm_encoder(config)
+    if isinstance(config, SmallViTConfig):
+        return load_small_vit(config)
     seed, side = config.random_seed, config.image_size // (shape or config.shape).patch_size
     published = _published(config, shape or config.shape, side=side) if seed is None else None
     with torch.random.fork_rng(devices=[]):

@@ -1,0 +1,1 @@
+"""Any environment made noisy: moving distractors, changing light, disturbed actions."""

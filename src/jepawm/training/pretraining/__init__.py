@@ -1,0 +1,1 @@
+"""Self-supervised pretraining of a small vision transformer on the frames of a store."""
