@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from jepawm.errors import UserError
-from jepawm.models.encoders import BatchNorm
+from jepawm.models.encoders import BatchNorm, PositionNorm
 from jepawm.processes import any_process, from_first, gather, mean_over_processes, together
 from jepawm.training.regularizers import sigreg, vicreg
 
@@ -23,13 +23,14 @@ def losses(values: torch.Tensor) -> list[torch.Tensor]:
         sigreg(values, num_directions=6, generator=generator),
         vicreg(values, covariance_weight=2.0),
         (BatchNorm(4)(values.float().flatten(0, 1)) ** 3).mean(),
+        (PositionNorm(3, 4)(values.float().transpose(0, 1)) ** 3).mean(),
     ]
 
 
 def gradients(values: torch.Tensor) -> dict[str, object]:
     """Return losses and their gradients at a factor and at a shift of each feature."""
     found = []
-    for index in range(3):
+    for index in range(4):
         factor = torch.ones(4, dtype=torch.float64, requires_grad=True)
         shift = torch.zeros(4, dtype=torch.float64, requires_grad=True)
         loss = losses(torch.sin(values * factor + shift))[index]

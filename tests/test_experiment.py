@@ -195,6 +195,22 @@ def test_a_retired_field_loads_where_it_had_no_effect(path: str):
                 experiment_from_json(data, source="here")
 
 
+@pytest.mark.parametrize("family", ["conv", "vit"])
+def test_configurations_from_before_there_was_a_choice_share_statistics(family: str):
+    experiment = replace(WALL, encoder=replace(WALL.encoder, family=family, grid=4))
+    data = json.loads(json.dumps(experiment_to_json(experiment)))
+    assert experiment_from_json(data, source="here") == experiment
+    del data["encoder"]["statistics"]
+    found = experiment_from_json(data, source="here")
+    assert found == replace(experiment, encoder=replace(experiment.encoder, statistics="shared"))
+
+
+def test_only_learned_encoders_have_statistics():
+    data = experiment_to_json(Experiment(encoder=FrozenEncoderConfig()))
+    assert "statistics" not in data["encoder"]
+    assert experiment_from_json(data, source="here").encoder == FrozenEncoderConfig()
+
+
 def numeric_fields(part: object, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], type]:
     """Return the type of every field that holds a number, or might (None), by its path."""
     found: dict[tuple[str, ...], type] = {}

@@ -16,6 +16,7 @@ from jepawm.metrics_log import (
     METRICS,
     MetricsLog,
     TrainingProgress,
+    find_gaps,
     find_metric,
     metrics_table,
     read_metrics,
@@ -195,3 +196,24 @@ def test_the_page_of_the_report_shows_the_table(project_root: Path):
     """The page holds what `metrics_table()` returns, word for word."""
     page = (project_root / "docs" / "report.md").read_text(encoding="utf-8")
     assert metrics_table() in page
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "message"),
+    [
+        (0.1, 0.99, None),
+        (0.1, 1.0, "val/prediction 1 and train/prediction 0.1 differ 10 times: learned by heart"),
+        (2.0, 0.1, "val/prediction 0.1 and train/prediction 2 differ 20 times: batch norm lags"),
+        (0.0, 1.0, None),  # collapse has a warning of its own
+        (-0.9, -0.001, None),  # minus a cosine has no factor
+        (math.nan, 1.0, None),
+    ],
+)
+def test_losses_of_one_kind_that_differ_tenfold_are_named(ours, theirs, message):
+    gaps = find_gaps({"train/prediction": ours, "val/prediction": theirs, "train/rollout": 1e-9})
+    assert [gap[: len(message or "")] for gap in gaps] == ([] if message is None else [message])
+
+
+def test_both_losses_may_differ():
+    row = {"train/prediction": 1.0, "train/rollout": 2.0, "val/prediction": 30, "val/rollout": 60.0}
+    assert [gap.split()[0] for gap in find_gaps(row)] == ["val/prediction", "val/rollout"]

@@ -54,7 +54,7 @@ def found(tmp_path_factory: pytest.TempPathFactory, project_root: Path) -> list[
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
 
 
-@pytest.mark.parametrize("index", range(3), ids=["sigreg", "vicreg", "batch_norm"])
+@pytest.mark.parametrize("index", range(4), ids=["sigreg", "vicreg", "batch_norm", "position_norm"])
 def test_statistics_and_gradients_are_those_of_the_whole_batch(worker, found, index: int):
     expected = worker.gradients(worker.latents())["gradients"][index]
     for process in found:

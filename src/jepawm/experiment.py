@@ -220,6 +220,7 @@ def experiment_from_json(data: object, *, source: str, trust: bool = False) -> E
         raise UserError(f"{source} is not a configuration of this version: it is no JSON object")
     for path, neutral in RETIRED_FIELDS.items():
         data = _without_retired(data, path.split("."), neutral=neutral, source=f"{source}: {path}")
+    data = _with_statistics(data)
     try:
         env = data.get("env")
         if isinstance(env, str) and not trust:
@@ -260,6 +261,19 @@ def _without_retired(
             f"{neutral!r} did; use the version that wrote it"
         )
     return kept
+
+
+def _with_statistics(data: Mapping[str, object]) -> Mapping[str, object]:
+    """Return the configuration with the statistics of its learned encoder.
+
+    Versions before there was a choice shared them between the positions of a grid.
+    """
+    encoder = data.get("encoder")
+    if not isinstance(encoder, Mapping) or "name" in encoder or "statistics" in encoder:
+        return data
+    if encoder.get("family") not in get_args(get_type_hints(EncoderConfig)["family"]):
+        return data
+    return {**data, "encoder": {**encoder, "statistics": "shared"}}
 
 
 def _first_untrusted(error: BaseException) -> UntrustedModuleError | None:

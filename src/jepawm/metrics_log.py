@@ -126,6 +126,30 @@ METRICS: tuple[Metric, ...] = (
         logarithmic=True,
     ),
     Metric(
+        key="val/prediction",
+        title="Prediction loss on validation",
+        meaning="`train/prediction` on episodes never trained on, encoded as planning sees them",
+        good="at most twice `train/prediction`",
+        suspicious="ten times it: learned by heart, or other statistics; a warning says so",
+        logarithmic=True,
+    ),
+    Metric(
+        key="val/rollout",
+        title="Rollout loss on validation",
+        meaning="`train/rollout` on episodes never trained on, from every start that it may have",
+        good="at most twice `train/rollout`",
+        suspicious="ten times it, as above",
+        logarithmic=True,
+    ),
+    Metric(
+        key="val/frame_share",
+        title="Variance between frames",
+        meaning="part of the tokens' variance that is between frames, not between places",
+        good="1 for one token, near 1 for the grid of a learned encoder",
+        suspicious="below 0.01: tokens tell places, not what moves; a warning says so",
+        logarithmic=True,
+    ),
+    Metric(
         key="val/effective_rank",
         title="Effective rank",
         meaning="number of directions that the latents use: exponential of the entropy of their "
@@ -157,6 +181,9 @@ METRICS: tuple[Metric, ...] = (
     ),
 )
 """Everything that a training logs besides `step` and `seconds`, in the order of the report."""
+_GAP = 10.0
+_HIGHER = "learned by heart, or other statistics in training; take more data or larger batches"
+_LOWER = "batch norm lags behind, or dropout costs much; lower optim.learning_rate"
 
 
 def find_metric(key: str) -> Metric | None:
@@ -165,6 +192,18 @@ def find_metric(key: str) -> Metric | None:
     if mark and number.isdigit():
         key = f"{name}_k{{k}}"
     return next((metric for metric in METRICS if metric.key == key), None)
+
+
+def find_gaps(metrics: Mapping[str, int | float]) -> list[str]:
+    """Say of each loss in a row that validation and training disagree about tenfold, with advice."""
+    found = []
+    for name in ("prediction", "rollout"):
+        ours, theirs = metrics.get(f"train/{name}", 0.0), metrics.get(f"val/{name}", 0.0)
+        ratio = max(ours, theirs) / min(ours, theirs) if min(ours, theirs) > 0 else 0.0
+        if ratio >= _GAP:
+            words = f"val/{name} {theirs:.3g} and train/{name} {ours:.3g} differ {ratio:.0f} times"
+            found.append(f"{words}: {_HIGHER if theirs > ours else _LOWER}")
+    return found
 
 
 def metrics_table() -> str:

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from jepawm.errors import UserError
-from jepawm.models.encoders import BatchNorm, EncoderConfig, build_encoder
+from jepawm.models.encoders import BatchNorm, EncoderConfig, PositionNorm, build_encoder
 
 FAMILIES = ("conv", "vit")
 
@@ -81,6 +81,55 @@ def test_batch_norm_standardises_tokens_in_training():
         torch.testing.assert_close(tokens.mean(0), torch.zeros(6), atol=1e-5, rtol=0)
         assert (tokens.std(0) > 0.9).all()
     assert encoder_of(batch_norm=False).train()(pixels).std(0).max() < 0.9
+
+
+def grid_tokens(num_frames: int = 500) -> torch.Tensor:
+    """Return tokens `[n, 3, 2]`: places far apart, the first two vary a little, the last not."""
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(num_frames, 3, 2, generator=generator)
+    noise = (noise - noise.mean(0)) / noise.std(0, correction=0)
+    return (
+        torch.tensor([-9.0, 0.0, 9.0])[:, None] + torch.tensor([0.02, 0.01, 0.0])[:, None] * noise
+    )
+
+
+def test_places_are_centred_and_share_their_spread():
+    tokens = PositionNorm(3, 2)(grid_tokens())
+    torch.testing.assert_close(tokens.mean(0), torch.zeros(3, 2), atol=1e-4, rtol=0)
+    spread = 0.01 / ((0.02**2 + 0.01**2) / 3 + 1e-8) ** 0.5
+    expected = torch.tensor([2 * spread, spread, 0.0])[:, None].expand(3, 2)
+    torch.testing.assert_close(tokens.std(0, correction=0), expected, atol=1e-3, rtol=0)
+
+
+def test_what_differs_from_place_to_place_does_not_hide_what_moves():
+    """With statistics that places share, the same tokens vary by a thousandth from frame to frame."""
+    shared = BatchNorm(2)(grid_tokens().flatten(0, 1)).view(-1, 3, 2)
+    assert shared.std(0).max() < 3e-3
+    assert PositionNorm(3, 2)(grid_tokens()).std(0).max() > 1
+
+
+def test_a_grid_is_encoded_in_evaluation_as_in_training():
+    norm, tokens = PositionNorm(3, 2), grid_tokens()
+    for _ in range(200):
+        seen = norm(tokens)
+    torch.testing.assert_close(norm.eval()(tokens), seen, atol=1e-2, rtol=1e-2)
+
+
+def test_statistics_of_a_grid_belong_to_places_unless_they_are_shared():
+    shapes = {
+        statistics: tuple(encoder_of(grid=2, statistics=statistics).norm.running_mean.shape)
+        for statistics in ("centred", "shared")
+    }
+    assert shapes == {"centred": (4, 6), "shared": (6,)}
+    one = encoder_of(grid=1).norm.state_dict()
+    assert one.keys() == BatchNorm(6).state_dict().keys()
+    moving = images_of(16) // 16  # a dark scene
+    moving[:, :, :16, :16] = 255  # and a place that is bright in all frames
+    spreads = []
+    for statistics in ("centred", "shared"):
+        tokens = encoder_of(grid=2, statistics=statistics).train()(moving)
+        spreads.append(tokens.std(0).mean().item())
+    assert spreads[0] > 1.5 * spreads[1]
 
 
 @pytest.mark.parametrize(

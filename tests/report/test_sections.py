@@ -44,6 +44,17 @@ def test_nan_metrics_are_left_out_and_counted(tmp_path, parse_page):
     assert "1 values are not finite" in "".join(page.text)
 
 
+def test_a_gap_between_validation_and_training_is_told(tmp_path, parse_page):
+    run = tmp_path / "run"
+    run.mkdir()
+    with MetricsLog(run / "metrics.jsonl") as log:
+        log.append(1, {"train/prediction": 1.0, "val/prediction": 1.0}, seconds=0.0)
+        log.append(2, {"train/prediction": 0.01, "val/prediction": 0.5}, seconds=0.0)
+        log.append(3, {"train/prediction": 0.01}, seconds=0.0)
+    page = parse_page(write_report(run).read_text())
+    assert "val/prediction 0.5 and train/prediction 0.01 differ 50 times" in "".join(page.text)
+
+
 def test_other_protocols_are_not_compared_with_the_paper(tmp_path, make_run, parse_page):
     run = make_run(tmp_path / "run", results={"protocol": "mpc"})
     text = "".join(parse_page(write_report(run).read_text()).text)

@@ -19,6 +19,7 @@ _PIXEL_MEAN, _PIXEL_STD = 0.5, 0.5
 _CONV_CHANNELS = {"S": (32, 64, 64), "B": (48, 96, 128), "L": (64, 128, 256)}
 VIT_SHAPES = {"S": (128, 4, 4), "B": (192, 6, 6), "L": (384, 8, 6)}
 """Width, depth and heads of the small vision transformer by size."""
+_EPS = 1e-8  # tokens of a small object begin with a variance of 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,9 @@ class EncoderConfig:
     batch_norm: bool = True
     """Normalise tokens over the batch (no weights), as LeWorldModel's projector does; without it a
     small moving object on a constant scene starts as a nearly constant latent."""
+    statistics: Literal["centred", "shared"] = "centred"
+    """Of a grid, centred: each place has its own mean, all share the spread; shared: both belong to
+    all places together, so that what differs from place to place hides what moves."""
     image_size: int = 64
     """Side in pixels that images are resized to (bilinear) if they differ."""
     patch_size: int = 8
@@ -51,6 +55,8 @@ class EncoderConfig:
             raise UserError(f"encoder.dim = {self.dim} and encoder.grid = {self.grid} must be >= 1")
         sizes = ("dim", "grid", "image_size", "patch_size")
         require_range(self, sizes, where="encoder", least=1, most=2**16)
+        if self.statistics not in ("centred", "shared"):
+            raise UserError(f"encoder.statistics = {self.statistics!r}; choose centred or shared")
         if self.reduction not in (8, 16):
             raise UserError(f"encoder.reduction = {self.reduction}; choose 8 or 16")
         if self.init is not None and self.family != "vit":
@@ -96,7 +102,7 @@ class ImageEncoder(nn.Module):
         self.backbone = backbone
         self.cell = config.num_cells // config.grid
         self.head = nn.Linear(features * self.cell**2, config.dim)
-        self.norm = BatchNorm(config.dim) if config.batch_norm else None
+        self.norm = _build_norm(config) if config.batch_norm else None
 
     def forward(self, pixels: UInt8[Tensor, "*b 3 height width"]) -> Float[Tensor, "*b N D"]:
         """Encode images `[*b, 3, Hpx, Wpx]`, uint8, into tokens `[*b, N, D]`."""
@@ -111,7 +117,8 @@ class ImageEncoder(nn.Module):
         cells = cells.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)  # [B, N, features cell^2]
         tokens = self.head(cells)  # [B, N, D]
         if self.norm is not None:
-            tokens = self.norm(tokens.flatten(0, 1)).view_as(tokens)
+            rows = tokens.flatten(0, 1) if isinstance(self.norm, BatchNorm) else tokens
+            tokens = self.norm(rows).view_as(tokens)
         return tokens.reshape(*pixels.shape[:-3], self.num_tokens, self.dim)
 
 
@@ -182,6 +189,12 @@ def _norm(width: int) -> list[nn.Module]:
     return [nn.GroupNorm(4, width), nn.GELU()]
 
 
+def _build_norm(config: EncoderConfig) -> nn.Module:
+    if config.grid == 1 or config.statistics == "shared":
+        return BatchNorm(config.dim)
+    return PositionNorm(config.grid**2, config.dim)
+
+
 class BatchNorm(nn.BatchNorm1d):
     """Normalise features over the global batch, without weights.
 
@@ -213,6 +226,36 @@ class BatchNorm(nn.BatchNorm1d):
         self.running_mean.lerp_(mean, self.momentum)
         self.running_var.lerp_(variance, self.momentum)
         self.num_batches_tracked.add_(1)
+
+
+class PositionNorm(nn.Module):
+    """Normalise tokens of a grid over the global batch, each around the mean of its place.
+
+    Without weights. All places share the spread: where nothing ever happens, noise is not blown up.
+    """
+
+    def __init__(self, num_tokens: int, dim: int) -> None:
+        """Take the number `N` and the width `D` of the tokens."""
+        super().__init__()
+        self.eps, self.momentum = _EPS, 0.1
+        self.running_mean: Tensor
+        self.running_var: Tensor
+        self.register_buffer("running_mean", torch.zeros(num_tokens, dim))
+        self.register_buffer("running_var", torch.ones(1, dim))
+
+    def forward(self, tokens: Float[Tensor, "n N D"]) -> Float[Tensor, "n N D"]:
+        """Normalise `[n, N, D]`, with the moments of all processes while training."""
+        if not self.training:
+            return (tokens - self.running_mean) * torch.rsqrt(self.running_var + self.eps)
+        x = tokens.float()
+        count = len(x) * count_processes()  # slices of a batch are equal
+        mean = sum_over_processes(x.sum(0)) / count  # [N, D]
+        centered = x - mean
+        variance = sum_over_processes(centered.square().mean(1).sum(0)) / count  # [D]
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * count / (count - 1), self.momentum)
+        return (centered * torch.rsqrt(variance + self.eps)).to(tokens)
 
 
 class GivenTokens(nn.Module):

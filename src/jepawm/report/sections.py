@@ -7,7 +7,7 @@ from math import isfinite
 
 from jepawm.evaluation.results import MODEL, NO_ORACLE, Results, Row, row_text
 from jepawm.evaluation.rollouts import Rollouts
-from jepawm.metrics_log import METRICS, Metric, find_metric
+from jepawm.metrics_log import METRICS, Metric, find_gaps, find_metric
 from jepawm.report.charts import Chart, Series, is_drawable, render_chart, shown_text, thin
 from jepawm.report.inputs import RunFiles
 from jepawm.report.paper import PAPER_ARXIV, PaperNumber, paper_row
@@ -99,6 +99,9 @@ def curves_section(metrics: Sequence[Mapping[str, int | float]] | None) -> tuple
             charts.append(chart)
     left_out = sum(bool(members) for members in groups.values()) - len(charts)
     note = f"<p class='note'>{left_out} metrics cannot be drawn.</p>" if left_out else ""
+    validated = [row for row in metrics if any(key.startswith("val/") for key in row)]
+    gaps = find_gaps(validated[-1]) if validated else []
+    note += "".join(f"<p class='absent'>At the end, {_escaped(gap)}.</p>" for gap in gaps)
     body = f"<div class='charts'>{''.join(render_chart(chart) for chart in charts)}</div>{note}"
     return section("curves", title, body=body), charts
 

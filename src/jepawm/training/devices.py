@@ -211,6 +211,6 @@ def _shard(learner: nn.Module, mesh: "DeviceMesh") -> nn.Module:
     for layer in reversed(find_layers(learner)):  # inner stacks first
         fully_shard(layer, mesh=shards)
     fully_shard(learner, mesh=shards)
-    for method in ("encode", "rollout"):  # what validation calls besides the loss
+    for method in ("encode", "rollout", "held_out"):  # what validation calls besides the loss
         register_fsdp_forward_method(learner, method)
     return learner

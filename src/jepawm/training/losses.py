@@ -117,6 +117,22 @@ class Learner(nn.Module):
             terms["loss"] = terms["loss"] + weight * term
         return terms
 
+    def held_out(
+        self, latents: Latent, actions: Float[Tensor, "B T A"]
+    ) -> dict[str, Float[Tensor, ""]]:
+        """Return the prediction and rollout terms for latents `[B, T+1]` that are not learned from.
+
+        They are of the same kind as those of training; rollouts start wherever they may.
+        """
+        every = "first" if self.loss.rollout_prefix == "first" else "all"
+        config = replace(self.loss, rollout_prefix=every)
+        prefixes = draw_prefixes(config, actions.shape[1], generator=torch.Generator())
+        found = prediction_loss(
+            self.model, latents, actions=actions, config=config, prefixes=prefixes
+        )
+        terms = {"prediction": found.teacher_forcing}
+        return terms | ({"rollout": found.steps.mean()} if len(found.steps) else {})
+
     def encode(self, obs: Observation | EncodedObservation) -> Latent:
         """Encode observations, as the model does."""
         return self.model.encode(obs)

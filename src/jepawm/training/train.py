@@ -25,7 +25,7 @@ from jepawm.training.devices import Devices, hold_gradients
 from jepawm.training.losses import Learner
 from jepawm.training.optim import OptimConfig, batch_indices, set_schedule, step_generator
 from jepawm.training.state import TrainState
-from jepawm.training.validation import validate
+from jepawm.training.validation import validate, warn_of_gaps
 from jepawm.types import Observation
 
 _FRAMES_AT_A_TIME = 256
@@ -127,6 +127,7 @@ def train(
                     num_windows=loop.num_validation_windows,
                     device=devices.device,
                 )
+                warn_of_gaps(metrics)
                 learner.train()
             hooks.log(state.step, metrics)
         if state.step % loop.save_every == 0 or last or stopped:
