@@ -174,6 +174,13 @@ def test_kept_tokens_and_changed_frames_exclude_each_other():
     assert experiment_from_json(experiment_to_json(noisy), source="here") == noisy
 
 
+def test_an_encoder_that_never_learns_needs_weights():
+    with pytest.raises(UserError, match=r"encoder_steps = 0 .*--init-from"):
+        Experiment(optim=OptimConfig(encoder_steps=0))
+    started = Experiment(optim=OptimConfig(encoder_steps=0), init_from="wall")
+    assert experiment_from_json(experiment_to_json(started), source="s") == started
+
+
 @pytest.mark.parametrize("path", RETIRED_FIELDS)
 def test_a_retired_field_loads_where_it_had_no_effect(path: str):
     """A file of an earlier version holds it; at another value it would be another experiment."""

@@ -27,6 +27,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from jepawm.contracts import CollectionPolicy, Env, Script, Simulator
 from jepawm.data.episodes import EpisodeStore, open_store
+from jepawm.data.joining import copy_episodes
 from jepawm.data.manifest import MANIFEST_NAME, read_manifest
 from jepawm.data.writer import EpisodeWriter
 from jepawm.envs import ENVIRONMENTS, POLICIES, without_noise
@@ -323,14 +324,7 @@ def _join_parts(parts: list[Path], path: Path, *, origin: _Origin) -> None:
     frames = sum(int(store.lengths.sum()) for store in stores)
     with EpisodeWriter(path, **vars(origin), expected_frames=frames) as writer:
         for store in stores:
-            for start, length in zip(store.starts, store.lengths, strict=True):
-                rows = slice(start, start + length)
-                writer.append(
-                    store.frames(np.arange(start, start + length)),
-                    store.actions[rows][: length - 1],
-                    proprio=None if store.proprio is None else store.proprio[rows],
-                    state=None if store.state is None else store.state[rows],
-                )
+            copy_episodes(store, writer)
     shutil.rmtree(parts[0].parent)
 
 

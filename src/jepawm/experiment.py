@@ -106,6 +106,8 @@ class Experiment:
     """Environment to collect in and to plan in; `recordings`: there is none, only data."""
     seed: int = 0
     """Seed of the weights, of the order of the data and of all random numbers of training."""
+    init_from: str | None = None
+    """Run, or bundled or released checkpoint, whose weights training starts from; random ones if not given."""
     encoder: BuildsEncoder = EncoderConfig()
     """Encoder of images, learned or frozen."""
     predictor: PredictorConfig = PredictorConfig()
@@ -169,6 +171,7 @@ class Experiment:
                 f"{names} would act on the tokens of the frozen encoder {self.encoder.name}, which "
                 "do not change; set it to none or 0"
             )
+        self._require_weights()
         step_weight = getattr(self.objective, "step_weight", 0.0)
         if step_weight > 0 and not loss.step_distance_weight > 0:
             raise UserError(
@@ -191,6 +194,15 @@ class Experiment:
                     f"{protocol.frameskip} of protocol {protocol.name}; the model and the "
                     "protocol must agree"
                 )
+
+    def _require_weights(self) -> None:
+        """Refuse an encoder that neither learns nor starts from weights."""
+        started = self.init_from is not None or getattr(self.encoder, "init", None) is not None
+        if self.optim.encoder_steps == 0 and not started:
+            raise UserError(
+                "optim.encoder_steps = 0 would keep the random weights of the encoder; start from a "
+                "trained one by --init-from, or let it learn"
+            )
 
     def protocol(self, name: str) -> Protocol:
         """Return the evaluation protocol called `name`."""

@@ -24,6 +24,10 @@ TRAIN = (
 )
 SECONDS = 120
 """A command that takes longer hangs."""
+PROPOSER = (
+    "train-proposer --num-steps 1 --batch-size 4 --proposer.width 16 --episodes 0 --device cpu"
+)
+PLANS = "collect-plans --num-episodes 2 --preset fast --processes 1"
 EVAL = "eval {run} --episodes 2 --tasks-per-batch 2 --device cpu"
 
 
@@ -39,72 +43,67 @@ class Place:
     """Whether the command takes no time where the path can be used."""
 
 
+def quick(command: str, valid: str) -> Place:
+    return Place(command=command, valid=valid)
+
+
+def slow(command: str, valid: str) -> Place:
+    return Place(command=command, valid=valid, quick=False)
+
+
 PLACES = {
-    "train --data": Place(command=f"{TRAIN} --out {{new}} --data PATH", valid="store", quick=False),
-    "train --out": Place(command=f"{TRAIN} --data-root {{data}} --out PATH", valid="", quick=False),
-    "train --data-root": Place(
-        command=f"{TRAIN} --out {{new}} --data-root PATH", valid="data", quick=False
+    "train --data": slow(f"{TRAIN} --out {{new}} --data PATH", "store"),
+    "train --out": slow(f"{TRAIN} --data-root {{data}} --out PATH", ""),
+    "train --data-root": slow(f"{TRAIN} --out {{new}} --data-root PATH", "data"),
+    "train --resume --out": slow(f"{TRAIN} --resume --data-root {{data}} --out PATH", "run"),
+    "train --init-from": slow(
+        f"{TRAIN} --data-root {{data}} --out {{new}} --init-from PATH", "run"
     ),
-    "train --resume --out": Place(
-        command=f"{TRAIN} --resume --data-root {{data}} --out PATH",
-        valid="run",
-        quick=False,
+    "train-proposer RUN": slow(f"{PROPOSER} PATH --data-root {{data}} --out {{new}}", "run"),
+    "train-proposer --out": slow(f"{PROPOSER} {{run}} --data-root {{data}} --out PATH", ""),
+    "collect-plans RUN": slow(f"{PLANS} PATH --out {{new}}", "run"),
+    "collect-plans --out": slow(f"{PLANS} {{run}} --out PATH", ""),
+    "eval RUN": slow("eval PATH --episodes 2 --device cpu --out {new}", "run"),
+    "eval --data": slow(f"{EVAL} --offline --out {{new}} --data PATH", "store"),
+    "eval --data-root": slow(f"{EVAL} --out {{new}} --data-root PATH", "data"),
+    "eval --out": slow(f"{EVAL} --out PATH", ""),
+    "plan RUN": slow("plan PATH --device cpu --out {new}", "run"),
+    "plan --out": slow("plan {run} --device cpu --out PATH", ""),
+    "plan --data-root": slow("plan {run} --device cpu --out {new} --data-root PATH", "data"),
+    "collect --out": quick(
+        "collect wall --num-episodes 2 --num-steps 3 --image-size 16 --processes 1 --out PATH", ""
     ),
-    "eval RUN": Place(
-        command="eval PATH --episodes 2 --device cpu --out {new}", valid="run", quick=False
-    ),
-    "eval --data": Place(
-        command=f"{EVAL} --offline --out {{new}} --data PATH", valid="store", quick=False
-    ),
-    "eval --data-root": Place(
-        command=f"{EVAL} --out {{new}} --data-root PATH", valid="data", quick=False
-    ),
-    "eval --out": Place(command=f"{EVAL} --out PATH", valid="", quick=False),
-    "plan RUN": Place(command="plan PATH --device cpu --out {new}", valid="run", quick=False),
-    "plan --out": Place(command="plan {run} --device cpu --out PATH", valid="", quick=False),
-    "plan --data-root": Place(
-        command="plan {run} --device cpu --out {new} --data-root PATH", valid="data", quick=False
-    ),
-    "collect --out": Place(
-        command="collect wall --num-episodes 2 --num-steps 3 --image-size 16 --processes 1 "
-        "--out PATH",
-        valid="",
-    ),
-    "collect --data-root": Place(
-        command="collect wall --num-episodes 2 --num-steps 3 --image-size 16 --processes 1 "
+    "collect --data-root": quick(
+        "collect wall --num-episodes 2 --num-steps 3 --image-size 16 --processes 1 "
         "--data-root PATH",
-        valid="data",
+        "data",
     ),
-    "data import SRC": Place(
-        command="data import PATH --out {new} --image-size 16", valid="recordings"
-    ),
-    "data import --out": Place(
-        command="data import {recordings} --image-size 16 --out PATH", valid=""
-    ),
-    "data inspect SRC": Place(command="data inspect PATH", valid="recordings"),
-    "data inspect STORE": Place(command="data inspect PATH", valid="store"),
-    "data check SRC": Place(command="data check PATH", valid="recordings"),
-    "data export STORE": Place(command="data export PATH --format npz --out {new}", valid="store"),
-    "data export --out": Place(command="data export {store} --format npz --out PATH", valid=""),
-    "data features STORE": Place(
-        command="data features PATH --encoder dinov2 --encoder.weights random:0 "
+    "data import SRC": quick("data import PATH --out {new} --image-size 16", "recordings"),
+    "data import --out": quick("data import {recordings} --image-size 16 --out PATH", ""),
+    "data inspect SRC": quick("data inspect PATH", "recordings"),
+    "data inspect STORE": quick("data inspect PATH", "store"),
+    "data check SRC": quick("data check PATH", "recordings"),
+    "data export STORE": quick("data export PATH --format npz --out {new}", "store"),
+    "data export --out": quick("data export {store} --format npz --out PATH", ""),
+    "data join STORE": quick("data join {store} PATH --out {new}", "store"),
+    "data join --out": quick("data join {store} {store} --out PATH", ""),
+    "data features STORE": slow(
+        "data features PATH --encoder dinov2 --encoder.weights random:0 "
         "--encoder.image-size 28 --device cpu --out {new}",
-        valid="store",
-        quick=False,
+        "store",
     ),
-    "data features --out": Place(
-        command="data features {store} --encoder dinov2 --encoder.weights random:0 "
+    "data features --out": slow(
+        "data features {store} --encoder dinov2 --encoder.weights random:0 "
         "--encoder.image-size 28 --device cpu --out PATH",
-        valid="",
-        quick=False,
+        "",
     ),
-    "import FILE": Place(command="import dino-wm PATH --out {new}", valid="tensors"),
-    "import --out": Place(command="import dino-wm {tensors} --out PATH", valid=""),
-    "import --statistics": Place(
-        command="import dino-wm {tensors} --out {new} --statistics PATH", valid="statistics"
+    "import FILE": quick("import dino-wm PATH --out {new}", "tensors"),
+    "import --out": quick("import dino-wm {tensors} --out PATH", ""),
+    "import --statistics": quick(
+        "import dino-wm {tensors} --out {new} --statistics PATH", "statistics"
     ),
-    "report RUN": Place(command="report PATH", valid="run"),
-    "check golden DIR": Place(command="check golden PATH", valid="golden"),
+    "report RUN": quick("report PATH", "run"),
+    "check golden DIR": quick("check golden PATH", "golden"),
 }
 """The verbs and options that take a path."""
 USELESS = {"import FILE", "import --out", "import --statistics"}

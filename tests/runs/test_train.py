@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from jepawm.build import build_model
 from jepawm.checkpoint import load_checkpoint, read_record
 from jepawm.compute import matmul_peak
 from jepawm.data.writer import EpisodeWriter
@@ -20,6 +21,7 @@ from jepawm.metrics_log import METRICS, find_metric, read_metrics
 from jepawm.runs.datasets import find_or_collect
 from jepawm.runs.run_folder import TRAINING, export_run
 from jepawm.runs.train import train_run
+from jepawm.runs.train_state import start_model_from
 from jepawm.training.train import LoopHooks
 
 
@@ -355,3 +357,40 @@ def test_a_run_of_an_earlier_version_goes_on(train_tiny, stopped_run: Path):
     path.write_text(json.dumps(config))
     assert train_tiny(stopped_run, resume=True).steps == 12
     assert {"seal", "data"} <= json.loads(path.read_text()).keys()
+
+
+def test_training_starts_from_the_weights_of_another_run(
+    train_tiny, tiny_run: Path, tiny_experiment: Experiment, tmp_path: Path
+):
+    before = load(tiny_run).model.state_dict()
+    optim = replace(tiny_experiment.optim, num_steps=1, encoder_steps=0)
+    train_tiny(tmp_path / "run", init_from=str(tiny_run), optim=optim)
+    after = load(tmp_path / "run").model.state_dict()
+    same = {name for name in before if torch.equal(before[name], after[name])}
+    assert {name for name in before if name.startswith("encoder.")} <= same  # it never learned
+    far = max(float((before[name] - after[name]).abs().max()) for name in before.keys() - same)
+    assert 0 < far < 0.1  # one step away; random weights are far
+    resumed = train_tiny(tmp_path / "run", resume=True, explicit=False)
+    assert resumed.steps == 1
+
+
+def test_layers_of_other_widths_start_anew(
+    tiny_experiment: Experiment, tiny_run: Path, caplog: pytest.LogCaptureFixture
+):
+    model = build_model(tiny_experiment, action_dim=3, proprio_dim=0)
+    new = model.state_dict()["predictor.action_encoder.weight"].clone()
+    start_model_from(model, str(tiny_run))
+    mine, theirs = model.state_dict(), load(tiny_run).model.state_dict()
+    assert torch.equal(mine["predictor.action_encoder.weight"], new)
+    others = [name for name in mine if not name.startswith("predictor.action_encoder")]
+    assert all(torch.equal(mine[name], theirs[name]) for name in others)
+    assert "predictor.action_encoder.weight" in caplog.text
+
+
+def test_weights_of_another_architecture_are_refused(tiny_experiment: Experiment, tiny_run: Path):
+    deeper = replace(
+        tiny_experiment,
+        predictor=replace(tiny_experiment.predictor, depth=tiny_experiment.predictor.depth + 1),
+    )
+    with pytest.raises(UserError, match=r"predictor\.blocks"):
+        start_model_from(build_model(deeper, action_dim=2, proprio_dim=0), str(tiny_run))

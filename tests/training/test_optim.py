@@ -43,9 +43,14 @@ def test_the_learning_rate_starts_anew_when_the_encoder_stops():
     ]
 
 
-def test_an_encoder_learns_for_one_step_at_least():
-    with pytest.raises(UserError, match=r"optim.encoder_steps = 0 must be at least 1"):
-        OptimConfig(encoder_steps=0)
+def test_an_encoder_may_stay_as_it_is_from_the_start():
+    config = OptimConfig(num_steps=20, encoder_steps=0, warmup_steps=0, learning_rate=2.0)
+    assert not config.encoder_learns(0)
+    torch.testing.assert_close(
+        [config.learning_rate_at(0), config.learning_rate_at(10)], [2.0, 1.0]
+    )
+    with pytest.raises(UserError, match=r"optim.encoder_steps = -1 must be at least 0"):
+        OptimConfig(encoder_steps=-1)
 
 
 def test_weight_decay_goes_from_start_to_end():

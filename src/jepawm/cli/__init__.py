@@ -13,7 +13,7 @@ from types import TracebackType
 from jepawm.cli.bench import prepare_bench
 from jepawm.cli.data import prepare_data
 from jepawm.cli.diagnose import prepare_diagnose
-from jepawm.cli.evaluate import prepare_eval, prepare_plan
+from jepawm.cli.evaluate import prepare_collect_plans, prepare_eval, prepare_plan
 from jepawm.cli.inspect import prepare_check, prepare_list, prepare_report
 from jepawm.cli.output import print_json
 from jepawm.cli.parsing import Command
@@ -69,7 +69,10 @@ VERBS: Mapping[str, Verb] = {
     "pretrain": Verb(
         summary="pretrain a small encoder on the frames of a store", prepare=prepare_pretrain
     ),
-    "data": Verb(summary="import, inspect, check, export data sets", prepare=prepare_data),
+    "collect-plans": Verb(
+        summary="collect what the plans of a run lead to", prepare=prepare_collect_plans
+    ),
+    "data": Verb(summary="import, inspect, check, export, join data sets", prepare=prepare_data),
     "import": Verb(summary="import a checkpoint of another project", prepare=prepare_import),
     "report": Verb(summary="write the report of a run", prepare=prepare_report),
     "list": Verb(summary="list environments, recipes, planners, checkpoints", prepare=prepare_list),

@@ -1,4 +1,4 @@
-"""`jepawm data import|inspect|check|export|features`: data sets of others, and stores."""
+"""`jepawm data import|inspect|check|export|join|features`: data sets of others, and stores."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -86,6 +86,18 @@ class ExportOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class JoinOptions:
+    """Options of `data join`."""
+
+    paths: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="STORE")]
+    """Stores that agree in environment, frame size, and widths of actions and proprioception."""
+    out: Path
+    """Folder of the store to create."""
+    json: bool = False
+    """Print the result as one JSON object."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class FeatureOptions:
     """Options of `data features`."""
 
@@ -100,7 +112,7 @@ class FeatureOptions:
 
 
 def prepare_data(argv: list[str]) -> Command:
-    """Parse `jepawm data import|inspect|check|export|features`."""
+    """Parse `jepawm data import|inspect|check|export|join|features`."""
     if not argv or argv[0] not in _VERBS:
         usage = f"jepawm data {'|'.join(_VERBS)} ... (--help after one of them lists its options)"
         if wants_help(argv):
@@ -186,6 +198,18 @@ def _prepare_export(argv: list[str]) -> Command:
     return Command(run=run, as_json=options.json)
 
 
+def _prepare_join(argv: list[str]) -> Command:
+    text = "Write the episodes of several stores into one, to train on all of them."
+    options, _ = parse(JoinOptions, argv, verb="data join", description=text, parts={})
+
+    def run() -> Outcome:
+        from jepawm.runs import join_data
+
+        return _outcome(to_json(join_data(options.paths, options.out)))
+
+    return Command(run=run, as_json=options.json)
+
+
 def _prepare_features(argv: list[str]) -> Command:
     text = (
         "Encode the frames of a store once, by the frozen encoder of --recipe NAME "
@@ -216,6 +240,7 @@ _VERBS: Mapping[str, Callable[[list[str]], Command]] = {
     "inspect": _prepare_inspect,
     "check": _prepare_check,
     "export": _prepare_export,
+    "join": _prepare_join,
     "features": _prepare_features,
 }
 

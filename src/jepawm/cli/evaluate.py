@@ -1,4 +1,4 @@
-"""`jepawm eval` and `jepawm plan`: act with a trained model."""
+"""`jepawm eval`, `plan` and `collect-plans`: act with a trained model."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -212,6 +212,74 @@ def prepare_plan(argv: list[str]) -> Command:
             data_root=options.data_root,
         )
         result = to_json(done)
+        return Outcome(result=result, text=render_fields(result))
+
+    return Command(run=run, as_json=options.json)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectPlansOptions:
+    """Options of `collect-plans`."""
+
+    source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """Run folder, or the name of a bundled checkpoint."""
+    out: Path
+    """Folder of the store to create."""
+    preset: str = "propose"
+    """What plans: `propose` where there is a proposer, or another preset."""
+    num_episodes: int = 4000
+    """Plans, and so episodes."""
+    nearer: float = 0.3
+    """Part of the plans whose goal is reached sooner than the plan ends."""
+    noisy: float = 0.5
+    """Part of the plans to which noise is added, so that what lies beside them is seen too."""
+    noise: float = 0.3
+    """Largest standard deviation of that noise, in units of normalised actions."""
+    seed: int = 1
+    """Seed of starts, goals, noise and planner; another than that of the run's own data."""
+    data_root: Path | None = None
+    """Folder of recordings that the policy replays; `$JEPAWM_DATA` or the user's cache folder if not
+    given."""
+    processes: int | None = None
+    """Processes that simulate and draw; one for each thread if not given."""
+    trust: bool = False
+    """Run code of other people that only the run names: parts given as my_module:MyThing."""
+    json: bool = False
+    """Print the result as one JSON object."""
+
+
+def prepare_collect_plans(argv: list[str]) -> Command:
+    """Parse `jepawm collect-plans RUN`."""
+    options, _ = parse(
+        CollectPlansOptions,
+        argv,
+        verb="collect-plans",
+        description="Execute plans of a run in its environment and store the episodes, to learn from "
+        "them as well: where a planner goes, its data hardly do. Then `jepawm data join` and "
+        f"`jepawm train --init-from`. Presets: {', '.join(preset_names())}.",
+        parts={},
+    )
+
+    def run() -> Outcome:
+        from jepawm.files import data_root
+        from jepawm.runs import PlanRules, collect_plans, preset_planner
+
+        trust_source(options.source, trust=options.trust)
+        collected = collect_plans(
+            options.source,
+            out=options.out,
+            planner=preset_planner(options.source, options.preset),
+            rules=PlanRules(
+                num_episodes=options.num_episodes,
+                nearer=options.nearer,
+                noisy=options.noisy,
+                noise=options.noise,
+                seed=options.seed,
+            ),
+            data_root=data_root(options.data_root),
+            processes=options.processes,
+        )
+        result = to_json(collected)
         return Outcome(result=result, text=render_fields(result))
 
     return Command(run=run, as_json=options.json)

@@ -1,7 +1,7 @@
 """What each verb of the command line does, as functions."""
 
 from jepawm.runs.cost import dry_run, render_dry_run
-from jepawm.runs.data import check_data, export_data, import_data, inspect_data
+from jepawm.runs.data import check_data, export_data, import_data, inspect_data, join_data
 from jepawm.runs.datasets import collect_run, features_run, use_recordings
 from jepawm.runs.diagnose import append_row, check_rows, diagnose_run
 from jepawm.runs.diagnosis_parts import DiagnosisRules
@@ -15,6 +15,7 @@ from jepawm.runs.evaluate import (
 )
 from jepawm.runs.imports import import_checkpoint
 from jepawm.runs.offline import OfflineRules, evaluate_offline
+from jepawm.runs.plans import PlanRules, collect_plans
 from jepawm.runs.pretrain import pretrain_run
 from jepawm.runs.proposer import (
     ProposerRules,
@@ -27,11 +28,13 @@ from jepawm.runs.train import train_run
 __all__ = [
     "DiagnosisRules",
     "OfflineRules",
+    "PlanRules",
     "ProposerRules",
     "TaskRules",
     "append_row",
     "check_data",
     "check_rows",
+    "collect_plans",
     "collect_run",
     "default_planner",
     "diagnose_run",
@@ -44,6 +47,7 @@ __all__ = [
     "import_checkpoint",
     "import_data",
     "inspect_data",
+    "join_data",
     "own_proposals",
     "plan_run",
     "preset_planner",

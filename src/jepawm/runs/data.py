@@ -11,6 +11,7 @@ from jepawm.data.episodes import EpisodeStore, open_store
 from jepawm.data.exporting import ExportOptions, export_store
 from jepawm.data.formats import open_source
 from jepawm.data.importing import ImportOptions, check_source, import_source
+from jepawm.data.joining import join_stores
 from jepawm.data.manifest import MANIFEST_NAME
 from jepawm.data.recording import ReadOptions, Source
 
@@ -170,6 +171,11 @@ def export_data(path: Path, out: Path, *, format_name: str, options: ExportOptio
     store = open_store(path)
     export_store(store, out, format_name=format_name, options=options)
     return ExportedData(exported=out, format=format_name, episodes=len(store))
+
+
+def join_data(paths: Sequence[Path], out: Path) -> StoreSummary:
+    """Join stores into a new one; returns what was written."""
+    return _describe_store(join_stores(paths, out))
 
 
 def _is_store(path: Path) -> bool:

@@ -3,8 +3,10 @@
 import logging
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import cast
 
 import torch
+from torch import nn
 
 from jepawm.build import build_model, build_normalizer
 from jepawm.checkpoint import (
@@ -17,13 +19,14 @@ from jepawm.checkpoint import (
 from jepawm.data.episodes import EpisodeStore
 from jepawm.errors import UserError
 from jepawm.experiment import Experiment, experiment_from_json, experiment_to_json
-from jepawm.hub.load import MODEL, PROBE
+from jepawm.hub.load import MODEL, PROBE, load
 from jepawm.models.encoders import ImageEncoder
 from jepawm.models.frozen.encoder import FrozenEncoder
 from jepawm.models.frozen.small_vit import start_from
 from jepawm.models.frozen.weights import require_same_encoder
 from jepawm.models.heads import LinearProbe
 from jepawm.models.weight_files import load_weights, stored_weights
+from jepawm.models.world_model import JEPAWorldModel
 from jepawm.processes import gather_shards, is_first, together
 from jepawm.records import ModelRecord, TrainedOn, require_model
 from jepawm.runs.run_folder import KEPT, differing_fields, provenance
@@ -33,7 +36,9 @@ from jepawm.training.optim import build_optimizer
 from jepawm.training.state import TrainState, restore_heads, restore_training, training_tensors
 
 _LOG = logging.getLogger(__name__)
-_PLACES = {"data.store", "data.feature_cache", "encoder.weights"}
+_PLACES = {"data.store", "data.feature_cache", "encoder.weights", "init_from"}
+_OF_WIDTHS = ("predictor.action_encoder.", "proprio_encoder.")
+"""Layers that read actions and proprioception: for another robot they start anew."""
 
 
 def require_same_data(store: EpisodeStore, *, out: Path) -> None:
@@ -79,6 +84,12 @@ def build_state(
         learner = _build_learner(experiment, store, at_start=saved is None)
         if saved is not None:
             _load_learner(learner, saved, source=str(out / "checkpoint"))
+        elif experiment.init_from is not None:
+            start_model_from(learner.model, experiment.init_from)
+    if not experiment.optim.encoder_learns(0):  # nor do the heads that shape it
+        for part in (cast(nn.Module, learner.model.encoder), learner.inverse_dynamics):
+            if part is not None:
+                part.requires_grad_(requires_grad=False)
     module = devices.wrap(learner)
     optimizer = build_optimizer(learner, experiment.optim)
     state = TrainState(learner=learner, module=module, optimizer=optimizer)
@@ -123,6 +134,32 @@ def save_state(
                 kept = replace(checkpoint, training=None)
                 save_checkpoint(out / KEPT / f"step-{state.step:07d}", kept)
             save_checkpoint(out / "checkpoint", checkpoint)
+
+
+def start_model_from(model: JEPAWorldModel, source: str) -> None:
+    """Give a new model the weights of another one of the same architecture.
+
+    Layers that read actions or proprioception of another width keep their random weights, and the
+    log names them.
+    """
+    other = load(source).model
+    if isinstance(model.encoder, FrozenEncoder):
+        known = asdict(other.encoder.identity) if isinstance(other.encoder, FrozenEncoder) else None
+        require_same_encoder(model.encoder, known, source=source)
+    own, weights = stored_weights(model), stored_weights(other)
+    new = [
+        name
+        for name in own.keys() & weights.keys()
+        if name.startswith(_OF_WIDTHS) and own[name].shape != weights[name].shape
+    ]
+    kept = {name: own[name] for name in new}
+    load_weights(model, {**weights, **kept}, source=source)
+    if new:
+        _LOG.warning(
+            "%s has other widths of actions or proprioception; these layers start anew: %s",
+            source,
+            ", ".join(sorted(new)),
+        )
 
 
 def _build_learner(experiment: Experiment, store: EpisodeStore, *, at_start: bool) -> Learner:

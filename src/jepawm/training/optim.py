@@ -28,7 +28,7 @@ class OptimConfig:
     """Steps after which a learned encoder stays as it is: its tokens of all frames are computed once,
     held in memory (frames x N x D x 4 bytes), and the other steps train the predictor on them, as
     the paper does with frozen encoders. The learning rate then starts anew. None: it learns to
-    the end."""
+    the end; 0: it never does, for weights that another training has left."""
     batch_size: int = 128
     """Windows per step."""
     learning_rate: float = 5e-4
@@ -60,8 +60,8 @@ class OptimConfig:
             )
         if self.num_epochs is not None and self.num_epochs < 1:
             raise UserError(f"optim.num_epochs = {self.num_epochs} must be at least 1, or none")
-        if self.encoder_steps is not None and self.encoder_steps < 1:
-            raise UserError(f"optim.encoder_steps = {self.encoder_steps} must be at least 1")
+        if self.encoder_steps is not None and self.encoder_steps < 0:
+            raise UserError(f"optim.encoder_steps = {self.encoder_steps} must be at least 0")
         steps = ("num_steps", "num_epochs", "batch_size", "warmup_steps", "anneal_steps")
         rates = ("learning_rate", "initial_learning_rate", "weight_decay", "final_weight_decay")
         require_range(self, (*steps, *rates, "clip_norm"), where="optim", least=0)

@@ -1,0 +1,68 @@
+"""Join stores of the same kind into one, to learn from all of them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from jepawm.data.episodes import EpisodeStore, open_store
+from jepawm.data.jpeg_frames import JpegFrames
+from jepawm.data.writer import EpisodeWriter
+from jepawm.errors import UserError
+from jepawm.files import require_free
+
+
+def join_stores(paths: Sequence[Path], out: Path) -> EpisodeStore:
+    """Write the episodes of stores, one store after the other, into a new one.
+
+    They must agree in environment, frame size and rate, and in the widths of actions,
+    proprioception and state. The manifest names the hash of each.
+    """
+    require_free(out)
+    if len(paths) < 2:
+        raise UserError("name at least two stores to join")
+    stores = [open_store(path) for path in paths]
+    first = stores[0].manifest
+    for store in stores:
+        _require_alike(store, stores[0])
+    settings = {"joined": [store.sha256 for store in stores]}
+    with EpisodeWriter(
+        out,
+        environment=first.environment,
+        image_size=first.image_size,
+        settings=settings,
+        expected_frames=sum(store.manifest.num_frames for store in stores),
+        pixels="raw",
+        fps=first.fps,
+    ) as writer:
+        for store in stores:
+            copy_episodes(store, writer)
+    return open_store(out)
+
+
+def copy_episodes(store: EpisodeStore, writer: EpisodeWriter) -> None:
+    """Append all episodes of a store, decoded, to another."""
+    for index, (start, length) in enumerate(zip(store.starts, store.lengths, strict=True)):
+        rows = slice(start, start + length)
+        writer.append(
+            store.frames(np.arange(start, start + length)),
+            store.actions[rows][: store.num_actions[index]],
+            proprio=None if store.proprio is None else store.proprio[rows],
+            state=None if store.state is None else store.state[rows],
+            task=store.tasks[index],
+        )
+
+
+def _require_alike(store: EpisodeStore, first: EpisodeStore) -> None:
+    for name in ("environment", "image_size", "fps", "action_dim", "proprio_dim", "state_dim"):
+        values = [getattr(one.manifest, name) for one in (store, first)]
+        if values[0] != values[1]:
+            raise UserError(
+                f"{store.path}: {name} = {values[0]}, and {first.path} has {values[1]}; only stores "
+                "that agree can be joined"
+            )
+    if isinstance(store.pixels, JpegFrames):
+        raise UserError(
+            f"{store.path} holds JPEG pictures, which would be compressed a second time; import it "
+            "with --pixels raw to join it"
+        )
