@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from jepawm.errors import UserError
 
@@ -157,11 +157,51 @@ def _import_path() -> dict[str, str]:
     }
 
 
+def child_command(argv: Sequence[str]) -> tuple[str, ...]:
+    """Return the command line that runs `jepawm ARGV` with this interpreter."""
+    # -P: no modules of the working folder
+    return (sys.executable, "-P", "-m", "jepawm", *argv)
+
+
+def start_child(
+    argv: Sequence[str], *, output: BinaryIO, num_threads: int
+) -> subprocess.Popen[bytes]:
+    """Start `jepawm ARGV` on its own, not as a process of a run; it ends with this process.
+
+    Args:
+        argv: the command line after `jepawm`.
+        output: file for what it says.
+        num_threads: CPU threads, where `OMP_NUM_THREADS` does not say it.
+    """
+    try:
+        return subprocess.Popen(
+            child_command(argv),
+            env=alone_environment()
+            | _import_path()
+            | {
+                _FOLLOWS: "1",
+                "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(num_threads)),
+            },
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # the terminal's Ctrl-C reaches them through us, once
+        )
+    except OSError as error:
+        raise UserError(f"cannot start a worker ({error.strerror}); start fewer --jobs") from error
+
+
+def alone_environment() -> dict[str, str]:
+    """Return the environment of this process without what says that it is one of several."""
+    others = _TORCHRUN | _SLURM
+    return {name: value for name, value in os.environ.items() if name not in others}
+
+
 def _start(rank: int, argv: Sequence[str], *, count: int, port: int) -> subprocess.Popen[bytes]:
     """Start a process of the run; it ends when its standard input does, and so with this one."""
     try:
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", "jepawm", *argv],  # -P: no modules of the working folder
+            child_command(argv),
             env=os.environ
             | _import_path()
             | _place(rank, count=count, port=port)

@@ -18,6 +18,7 @@ from jepawm.cli.inspect import prepare_check, prepare_list, prepare_report
 from jepawm.cli.output import print_json
 from jepawm.cli.parsing import Command
 from jepawm.cli.pretrain import prepare_pretrain
+from jepawm.cli.study import prepare_study
 from jepawm.cli.train import (
     prepare_collect,
     prepare_import,
@@ -76,6 +77,10 @@ VERBS: Mapping[str, Verb] = {
     "import": Verb(summary="import a checkpoint of another project", prepare=prepare_import),
     "report": Verb(summary="write the report of a run", prepare=prepare_report),
     "list": Verb(summary="list environments, recipes, planners, checkpoints", prepare=prepare_list),
+    "study": Verb(
+        summary="vary one choice of design, with statistics (study list|run|report)",
+        prepare=prepare_study,
+    ),
     "bench": Verb(summary="measure planning on this machine", prepare=prepare_bench),
     "check": Verb(summary="reproduce golden numbers (check golden DIR)", prepare=prepare_check),
 }

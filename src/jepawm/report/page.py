@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+from collections.abc import Mapping
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -49,7 +50,6 @@ def render_page(run: RunFiles) -> str:
         },
         "tasks": task_payloads(run.rollouts, scale) if run.rollouts is not None else [],
     }
-    script, style = _asset("page.js"), _asset("page.css")
     whose = run.results.env if run.results is not None else run.folder.name
     name = (run.experiment or {}).get("recipe") or whose
     sections = [
@@ -60,12 +60,25 @@ def render_page(run: RunFiles) -> str:
         curves,
         READING,
     ]
+    return whole_page(
+        f"{shown_text(str(name))}: jepawm report",
+        f"{header(run)}{NAVIGATION}{''.join(sections)}",
+        payload=payload,
+    )
+
+
+def whole_page(title: str, body: str, *, payload: Mapping[str, object]) -> str:
+    """Return a page that loads nothing, from its title, its HTML and what its script reads.
+
+    The payload holds `charts` by name (`chart_payload`) and `tasks` (`task_payloads`).
+    """
+    script, style = _asset("page.js"), _asset("page.css")
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_policy(script)}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(shown_text(str(name)))}: jepawm report</title><style>{style}</style></head>"
-        f"<body><main>{header(run)}{NAVIGATION}{''.join(sections)}</main>"
+        f"<title>{escape(title)}</title><style>{style}</style></head>"
+        f"<body><main>{body}</main>"
         f'<script type="application/json" id="data">{_json(payload)}</script>'
         f"<script>{script}</script></body></html>\n"
     )

@@ -1,4 +1,4 @@
-"""The paper's numbers as data (arXiv 2512.24497, table 1), for reports and tables."""
+"""The paper's numbers as data (arXiv 2512.24497, tables 1 and S5.1), for reports and tables."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -98,3 +98,22 @@ PAPER: dict[str, PaperRow] = {
     ),
 }
 """The paper's row by the name of the environment; `droid` is a data set."""
+
+_PLANNED_IN = ("pointmaze", "wall", "pusht", "metaworld_reach", "metaworld_reach_wall")
+
+
+def _planner(*percents: float) -> dict[str, float]:
+    return {env: percent / 100 for env, percent in zip(_PLANNED_IN, percents, strict=True)}
+
+
+PLANNERS: dict[str, dict[str, float]] = {
+    "cem+l2": _planner(83.9, 78.8, 70.2, 58.2, 41.6),
+    "cem+l1": _planner(79.7, 46.7, 63.4, 55.1, 40.8),
+    "nevergrad+l2": _planner(72.7, 35.4, 48.0, 29.3, 21.0),
+    "nevergrad+l1": _planner(69.5, 30.9, 48.2, 27.8, 21.3),
+    "reference_adam+l2": _planner(17.7, 1.1, 9.0, 55.3, 39.7),
+    "reference_gd+l2": _planner(17.7, 1.1, 9.1, 55.3, 39.7),
+    "reference_gd+l1": _planner(16.1, 0.0, 0.9, 53.3, 40.1),
+}
+"""Success of the paper's model by planner and cost (table S5.1), then by environment. Its Adam never
+takes an Adam step (`planning/reference_gradient.py`)."""
