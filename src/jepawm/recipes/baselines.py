@@ -23,9 +23,12 @@ from jepawm.training.losses import LossConfig
 from jepawm.training.optim import OptimConfig
 
 _NUM_STEPS, _WINDOW = 3, 3
+_NUM_EPISODES = 1000  # at most
 _ENCODER = EncoderConfig(family="conv", dim=16, grid=4, image_size=32, reduction=8)
+_ONE_PLAN = CEM(num_samples=128, num_iterations=10)
+_MANY_PLANS = CEM(num_samples=64, num_iterations=8)  # an episode of Metaworld has seven
 _OPTIM = OptimConfig(
-    num_steps=2000,
+    num_steps=1000,
     batch_size=64,
     learning_rate=1.5e-3,
     weight_decay=1e-4,
@@ -101,12 +104,16 @@ def _small(
         encoder=_ENCODER,
         predictor=replace(predictor, window=_WINDOW, depth=3, num_heads=4, residual=True),
         proprio=proprio,
-        loss=loss,
+        loss=replace(loss, num_directions=16),
         optim=_OPTIM,
         compute=WALL.compute,
-        data=replace(base.data, num_steps=_NUM_STEPS),
+        data=replace(
+            base.data,
+            num_steps=_NUM_STEPS,
+            num_episodes=min(base.data.num_episodes, _NUM_EPISODES),
+        ),
         objective=LatentDistance(proprio_weight=proprio_weight),
-        planner=CEM(num_iterations=15) if base.env.startswith("metaworld") else CEM(),
+        planner=_MANY_PLANS if base.env.startswith("metaworld") else _ONE_PLAN,
         agent=AgentConfig(window=2),
         proposals=NO_PROPOSALS,
     )

@@ -101,6 +101,7 @@ def test_pictures_change_and_states_stay_true():
     assert not torch.equal(seen.pixels, true.pixels)
     assert torch.equal(seen.proprio, true.proprio)
     np.testing.assert_array_equal(noisy.states(), plain.states())
+    assert noisy.beside(noisy.states()).keys() == plain.beside(plain.states()).keys() != set()
     away = (seen.pixels.float() - true.pixels.float()).abs().mean()
     strong = make_noisy(WallBatch(64), 1.0).reset(tasks)
     assert 0 < away < (strong.pixels.float() - true.pixels.float()).abs().mean()

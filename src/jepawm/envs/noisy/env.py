@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from jepawm.contracts import Env, Simulator
+from jepawm.contracts import Env, KnowsPlaces, Simulator
 from jepawm.envs import ENVIRONMENTS, split_noisy
 from jepawm.envs.noisy.scenery import Scenery, disturb_pictures, draw_scenery
 from jepawm.errors import UserError
@@ -170,6 +170,10 @@ class NoisySimulator:
     def goal_distance(self, states: Float[np.ndarray, "B K S"]) -> Float[np.ndarray, "B K"]:
         """Return the squared distance `[B, K]` of states to the goals."""
         return self._env.goal_distance(states)
+
+    def beside(self, states: Float[np.ndarray, "B S"]) -> dict[str, Bool[np.ndarray, " B"]]:
+        """Return for each place that the environment knows which states are beside it."""
+        return self._env.beside(states) if isinstance(self._env, KnowsPlaces) else {}
 
 
 def task_noise_seed(task: Task) -> int:
