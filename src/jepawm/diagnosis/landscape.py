@@ -68,7 +68,7 @@ def draw_landscapes(
         extent: half a side, in standard deviations of the training data.
         recorded: normalised actions that a recording reaches the goals by.
     """
-    values = torch.linspace(-extent, extent, points)
+    values = extent * (2.0 * torch.arange(points) / (points - 1) - 1.0)  # 0 exactly in the middle
     actions = constant_actions(
         problem.init, values.to(problem.init), width=normalizer.action_dim, directions=directions
     )
