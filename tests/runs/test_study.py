@@ -150,6 +150,7 @@ def test_what_cannot_run_is_refused_before_anything_is_made(tiny_recipe: str, tm
         ("window", "tiny", replace(TWO, num_seeds=0), "--seeds 0; give 1 to 100"),
         ("window", "tiny", replace(TWO, num_jobs=0), "--jobs 0; give at least 1"),
         ("window", "tiny", replace(TWO, protocol="fast"), "unknown protocol 'fast'"),
+        ("window", "tiny", replace(TWO, noise=1.5), "--noise 1.5; give 0"),
     ):
         with pytest.raises(UserError, match=message):
             run_study(

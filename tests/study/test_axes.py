@@ -2,10 +2,13 @@
 
 from dataclasses import replace
 from itertools import combinations
+from typing import cast
 
 import pytest
 
 from jepawm.errors import UserError
+from jepawm.experiment import Experiment
+from jepawm.recipes import RECIPES
 from jepawm.study.axes import Axis, own_value, variants
 from jepawm.study.known_axes import AXES, find_axis
 from jepawm.study.setup import Rules, Setup, differences
@@ -13,10 +16,18 @@ from jepawm.study.setup import Rules, Setup, differences
 axes = pytest.mark.parametrize("axis", AXES, ids=lambda axis: axis.name)
 
 
+def base_of(axis: Axis, base: Setup) -> Setup:
+    """Return the base, or a recipe that has counterparts where the axis compares these."""
+    if axis.name != "recipe":
+        return base
+    experiment = cast(Experiment, RECIPES.get("small_jepa_wm_wall"))
+    return replace(base, experiment=experiment)
+
+
 @axes
 def test_two_runs_of_an_axis_differ_in_its_fields_and_in_nothing_else(axis: Axis, base: Setup):
     names = [value.name for value in axis.values]
-    found = variants(axis, base, values=names)
+    found = variants(axis, base_of(axis, base), values=names)
     assert [one.value for one in found] == names
     for first, second in combinations(found, 2):
         differing = differences(first.setup.to_json(), second.setup.to_json())
@@ -32,12 +43,13 @@ def _below(path: str, fields: tuple[str, ...]) -> bool:
 
 @axes
 def test_what_a_value_says_is_what_it_sets(axis: Axis, base: Setup):
-    for one in variants(axis, base):
+    for one in variants(axis, base_of(axis, base)):
         assert set(axis.fields) <= set(one.settings) <= set(axis.fields) | set(axis.follows)
 
 
 @axes
 def test_axes_train_models_of_their_own_unless_they_only_plan_differently(axis: Axis, base: Setup):
+    base = base_of(axis, base)
     models = {
         Setup(experiment=one.setup.for_training(base.experiment), protocol=base.protocol).model_id()
         for one in variants(axis, base)
@@ -113,6 +125,39 @@ def test_other_senseless_bases(base: Setup):
     imported = replace(base, experiment=replace(base.experiment, data=data))
     with pytest.raises(UserError, match="data are imported"):
         variants(find_axis("data"), imported)
+
+
+def test_noise_is_part_of_the_name_of_the_environment(base: Setup):
+    found = variants(find_axis("noise"), base)
+    assert [one.setup.experiment.env for one in found] == [
+        *("wall", "noisy:wall@0.5", "noisy:wall@1")
+    ]
+    with pytest.raises(UserError, match="noisy already"):
+        variants(find_axis("noise"), found[1].setup)
+
+
+def test_recipes_are_compared_with_those_of_their_environment(base: Setup):
+    found = variants(find_axis("recipe"), base_of(find_axis("recipe"), base))
+    assert own_value(find_axis("recipe"), found, base=found[-1].setup) == "small_jepa_wm"
+    for one in found:
+        recipe = cast(Experiment, RECIPES.get(f"{one.value}_wall"))
+        assert replace(one.setup.experiment, name=recipe.name) == recipe
+    with pytest.raises(UserError, match="none of the recipes of equal size"):
+        variants(find_axis("recipe"), base)
+
+
+def test_a_frozen_encoder_takes_the_terms_of_learned_ones_away(base: Setup):
+    found = {one.value: one.setup for one in variants(find_axis("encoder"), base)}
+    assert found["conv"].experiment.loss.regularizer == "sigreg"
+    assert found["dino"].experiment.loss.regularizer == "none"
+    assert {name: one.pretraining for name, one in found.items() if one.pretraining} == {
+        "dino": "dino",
+        "vjepa": "vjepa",
+    }
+    other = replace(found["dino"].experiment, seed=1)
+    assert replace(found["dino"], experiment=other).pretraining_id() != (
+        found["dino"].pretraining_id()
+    )
 
 
 def test_a_value_that_does_not_fit_is_named(base: Setup):

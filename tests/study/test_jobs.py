@@ -50,6 +50,14 @@ def test_axes_share_what_is_the_same(base: Setup):
     assert len(models[0] & models[1]) == 1
 
 
+def test_pretrained_encoders_come_before_the_models_that_use_them(base: Setup):
+    found = plan("encoder", base, seeds=1, values=("conv", "dino"))
+    assert counts(found) == {"pretrain": 1, "train": 2, "evaluate": 2, "references": 1}
+    pretrain = next(job for job in found.jobs if job.kind == "pretrain")
+    needing = [job.kind for job in found.jobs if job.needs == pretrain.file_name]
+    assert needing == ["train"]
+
+
 def test_references_are_those_of_the_base_whatever_the_axis_varies(base: Setup):
     ids = {
         next(job.id for job in plan(axis, base, seeds=1).jobs if job.kind == "references")

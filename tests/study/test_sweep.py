@@ -45,8 +45,8 @@ def jobs_of(base: Setup) -> tuple[Job, Job, Job]:
     train = Job(kind="train", id="m", setup=base, model="m", title="train a")
     return (
         train,
-        replace(train, kind="evaluate", id="e1", title="evaluate a"),
-        replace(train, kind="evaluate", id="e2", title="evaluate b"),
+        replace(train, kind="evaluate", id="e1", title="evaluate a", needs="train-m"),
+        replace(train, kind="evaluate", id="e2", title="evaluate b", needs="train-m"),
     )
 
 
@@ -111,7 +111,7 @@ def test_a_worker_that_is_always_killed_ends_as_a_failure(base: Setup, folder: S
     assert started == ["m"] * (MOST_RESTARTS + 1)
     assert done == []
     assert "killed 6 times (the last time by signal 9)" in failures[0].reason
-    assert {one.reason for one in failures[1:]} == {"its model could not be trained"}
+    assert {one.reason for one in failures[1:]} == {"train-m, which it needs, failed"}
 
 
 def test_one_failure_leaves_the_others_alone_and_is_told(base: Setup, folder: StudyFolder):

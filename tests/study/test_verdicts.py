@@ -74,6 +74,20 @@ def test_what_cannot_be_told_says_why(make_row):
     assert [one.word for one in contradicting.findings] == ["disagrees", "agrees"]
 
 
+def test_claims_about_real_data_read_rows_of_noisy_worlds(make_row):
+    rows = [
+        make_row("size", value, seed=seed, success=[task < count for task in range(96)], env=env)
+        for env, counts in (("wall", (80, 80)), ("noisy:wall@0.5", (20, 80)))
+        for value, count in zip(("S", "L"), counts, strict=True)
+        for seed in range(3)
+    ]
+    assert word_of(rows, "size-l-over-s").word == "agrees"
+    noisy = word_of(rows, "size-l-over-s-noisy")
+    assert noisy.word == "agrees"
+    assert [one.table.env for one in noisy.findings] == ["noisy:wall@0.5"]
+    assert noisy.claim.command.endswith("--noise 0.5")
+
+
 def test_claims_about_one_environment_leave_others_out(make_row):
     rows = [
         make_row(

@@ -47,6 +47,8 @@ class StudyRunOptions:
     """`test`, or `val` for choices made during development."""
     protocol: str | None = None
     """Evaluation protocol; the axis's own (mostly `paper`) if not given."""
+    noise: float = 0.0
+    """Strength of the noise in the recipe's environment (distractors, light, actions), 0 to 1."""
     references: bool = True
     """Measure doing nothing, random actions and the oracle on the same tasks, too."""
     out: Path = Path("runs") / "study"
@@ -136,6 +138,7 @@ def _prepare_run(argv: list[str]) -> Command:
                 first_seed=options.first_seed,
                 num_jobs=options.jobs,
                 protocol=options.protocol,
+                noise=options.noise,
                 references=options.references,
                 executor=options.executor,
                 minutes=options.minutes,

@@ -29,6 +29,7 @@ from jepawm.study.known_axes import AXES, find_axis
 from jepawm.study.rows import Measured, StudyRow, append_rows, read_rows
 from jepawm.study.setup import Rules, Setup
 from jepawm.study.sweep import require_done, run_jobs
+from jepawm.study.values import noisy_env
 
 SWEEP = "sweep"
 """Who takes the folder of a study to run jobs in it."""
@@ -50,6 +51,8 @@ class SweepOptions:
     """Workers at the same time."""
     protocol: str | None = None
     """Protocol of the evaluations; None: the axis's."""
+    noise: float = 0.0
+    """Strength of the noise in the recipe's environment, 0 to 1; 0: none."""
     references: bool = True
     """Whether doing nothing, random actions and the oracle are measured, too."""
     executor: ExecutorName = "processes"
@@ -122,9 +125,9 @@ def run_study(
         )
 
     def on_done(job: Job) -> None:
-        if job.kind != "train":
+        if job.kind in ("evaluate", "references"):
             found[job.id] = read_measured(folder, job)
-            new = _rows_of(plan, job, found[job.id], rules=rules)
+            new = _rows_of(plan, job, found[job.id], rules=rules, options=options)
             appended.extend(append_rows(file, new))
 
     start = start_with(options.executor, folder=out / "submitit", resources=_resources(options))
@@ -170,8 +173,10 @@ def prepare_sweep(axis_name: str, recipe: str, *, options: SweepOptions, rules: 
             f"the recipe {recipe} trains on recordings and has no environment to act in, so no "
             "success can be measured; choose a recipe of an environment"
         )
+    if not 0.0 <= options.noise <= 1.0:
+        raise UserError(f"--noise {options.noise}; give 0 (none) to 1")
     base = Setup(
-        experiment=experiment,
+        experiment=replace(experiment, env=noisy_env(experiment.env, options.noise)),
         protocol=experiment.protocol(options.protocol or axis.protocol),
     )
     return plan_sweep(
@@ -189,9 +194,11 @@ def _references(plan: Plan) -> list[Job]:
     return [job for job in plan.jobs if job.kind == "references"]
 
 
-def _rows_of(plan: Plan, job: Job, measured: Sequence[Measured], *, rules: Rules) -> list[StudyRow]:
+def _rows_of(
+    plan: Plan, job: Job, measured: Sequence[Measured], *, rules: Rules, options: SweepOptions
+) -> list[StudyRow]:
     """Return the rows that a finished job gives, one for each value and seed that it serves."""
-    row = partial(_row, plan, rules=rules)
+    row = partial(_row, plan, rules=rules, options=options)
     if job.kind == "references":
         cells = [
             Cell(value=one.row, seed=job.setup.experiment.seed, settings={}, own=False, job=job.id)
@@ -201,13 +208,16 @@ def _rows_of(plan: Plan, job: Job, measured: Sequence[Measured], *, rules: Rules
     return [row(cell, measured[0]) for cell in plan.cells if cell.job == job.id]
 
 
-def _row(plan: Plan, cell: Cell, measured: Measured, *, rules: Rules) -> StudyRow:
+def _row(
+    plan: Plan, cell: Cell, measured: Measured, *, rules: Rules, options: SweepOptions
+) -> StudyRow:
     words = ["jepawm", "study", "run", plan.axis.name, plan.recipe]
     if measured.row == MODEL:
         words += ["--values", cell.value]
     words += ["--seeds", "1", "--first-seed", str(cell.seed)]
     words += ["--protocol", str(measured.protocol["name"]), "--episodes", str(rules.num_tasks)]
     words += ["--task-seed", str(rules.task_seed), "--split", rules.split]
+    words += ["--noise", f"{options.noise:g}"] if options.noise else []
     return StudyRow(
         axis=plan.axis.name,
         value=cell.value,

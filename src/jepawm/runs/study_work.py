@@ -1,5 +1,6 @@
 """The work of one worker of a sweep: train a model, evaluate it, or measure what acts without one."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -7,7 +8,7 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from jepawm.build import build_windows
+from jepawm.build import build_windows, with_encoder_weights
 from jepawm.contracts import Agent, Env
 from jepawm.engine.process import tune_process
 from jepawm.evaluation.evaluate import row_agents
@@ -15,22 +16,24 @@ from jepawm.evaluation.metrics import wilson_interval
 from jepawm.evaluation.results import MODEL
 from jepawm.files import alone
 from jepawm.hub.load import LoadedModel, load
-from jepawm.models.frozen.encoder import FrozenEncoder
+from jepawm.models.frozen.encoder import FrozenEncoder, SmallViTConfig
 from jepawm.models.world_model import JEPAWorldModel
 from jepawm.protocol import hash_tasks
 from jepawm.runs.datasets import find_or_collect, find_or_compute_features
 from jepawm.runs.evaluate import TaskRules, find_tasks
+from jepawm.runs.pretrain import pretrain_run
 from jepawm.runs.run_folder import provenance
 from jepawm.runs.train import train_run
 from jepawm.study.folder import (
     TrainedModel,
     Work,
+    read_pretrained,
     read_trained,
     read_work,
     write_measured,
     write_trained,
 )
-from jepawm.study.jobs import Job
+from jepawm.study.jobs import Job, JobKind
 from jepawm.study.measures import (
     LatentErrors,
     latent_errors,
@@ -39,6 +42,7 @@ from jepawm.study.measures import (
     windows_needed,
 )
 from jepawm.study.rows import Measured, Measures
+from jepawm.training.pretraining.settings import METHODS, ViTConfig
 from jepawm.types import Task
 
 
@@ -52,16 +56,31 @@ def do_work(path: Path) -> Job:
     place = work.folder.root / "working" / work.job.file_name
     with alone(place):
         if not work.folder.result(work.job).is_file():
-            {"train": _train, "evaluate": _evaluate, "references": _measure_references}[
-                work.job.kind
-            ](work)
+            _WORK[work.job.kind](work)
     return work.job
+
+
+def _pretrain(work: Work) -> None:
+    setup = work.job.setup
+    experiment, encoder = setup.experiment, setup.experiment.encoder
+    assert isinstance(encoder, SmallViTConfig)
+    vit = ViTConfig(size=encoder.size, patch_size=encoder.patch_size, image_size=encoder.image_size)
+    config = replace(METHODS[str(setup.pretraining)], vit=vit, seed=experiment.seed)
+    store = find_or_collect(experiment.env, experiment.data, data_root=work.data_root)
+    out = work.folder.pretrained(setup)
+    found = pretrain_run(store.path, config, out=out, device=work.device, resume=True)
+    write_trained(work, TrainedModel(seconds=found.training_seconds, parameters=found.parameters))
 
 
 def _train(work: Work) -> None:
     run = work.folder.model(work.job.id)
+    experiment, before = work.job.setup.experiment, 0.0
+    if work.job.setup.pretraining is not None:
+        folder = work.folder.pretrained(work.job.setup)
+        experiment = with_encoder_weights(experiment, str(folder))
+        before = read_pretrained(work.folder, work.job.setup).seconds
     trained = train_run(
-        work.job.setup.experiment,
+        experiment,
         out=run,
         data_root=work.data_root,
         device=work.device,
@@ -71,7 +90,9 @@ def _train(work: Work) -> None:
     )
     model = load(run, trust=True).model
     parameters = sum(one.numel() for one in _learned(model))
-    write_trained(work, TrainedModel(seconds=trained.training_seconds, parameters=parameters))
+    write_trained(
+        work, TrainedModel(seconds=before + trained.training_seconds, parameters=parameters)
+    )
 
 
 def _learned(model: JEPAWorldModel) -> list[torch.nn.Parameter]:
@@ -117,7 +138,8 @@ def _measure_references(work: Work) -> None:
 def _load(work: Work) -> LoadedModel:
     """Load the model of a job, to plan as the job's experiment says."""
     loaded = load(work.folder.model(work.job.model), device=work.device, trust=True)
-    return replace(loaded, experiment=work.job.setup.experiment)
+    encoder = loaded.experiment.encoder  # with the place of its weights
+    return replace(loaded, experiment=replace(work.job.setup.experiment, encoder=encoder))
 
 
 def _tasks(env: Env, work: Work) -> list[Task]:
@@ -173,7 +195,7 @@ def _measure(env: Env, tasks: list[Task], *, agent: Agent, name: str, work: Work
 
 
 def _latent_errors(loaded: LoadedModel, work: Work) -> LatentErrors:
-    experiment = work.job.setup.experiment
+    experiment = loaded.experiment
     longest = experiment.data.episode_steps // experiment.data.frameskip
     steps, context = windows_needed(
         loaded.model.window, horizon=work.job.setup.protocol.horizon, longest=longest
@@ -184,3 +206,11 @@ def _latent_errors(loaded: LoadedModel, work: Work) -> LatentErrors:
     data = replace(experiment.data, num_steps=max(steps, experiment.loss.rollout_steps))
     _, held_out = build_windows(replace(experiment, data=data), store, features=features)
     return latent_errors(loaded.model, held_out, context=context, device=device)
+
+
+_WORK: Mapping[JobKind, Callable[[Work], None]] = {
+    "pretrain": _pretrain,
+    "train": _train,
+    "evaluate": _evaluate,
+    "references": _measure_references,
+}

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args
 
 from jepawm.errors import UserError
 from jepawm.experiment import experiment_from_json, experiment_to_json
@@ -58,6 +58,10 @@ class StudyFolder:
         """Return the run folder of a model."""
         return self.root / "models" / name
 
+    def pretrained(self, setup: Setup) -> Path:
+        """Return the folder of a setup's pretrained encoder."""
+        return self.root / "encoders" / setup.pretraining_id()
+
     def rows(self, axis: str) -> Path:
         """Return the file of rows of an axis, if the user names none."""
         return self.root / "rows" / f"{axis}.jsonl"
@@ -65,6 +69,7 @@ class StudyFolder:
     def result(self, job: Job) -> Path:
         """Return the file that says that a job is done, and what came of it."""
         kinds: Mapping[JobKind, str] = {
+            "pretrain": "pretrained",
             "train": "trained",
             "evaluate": "evaluations",
             "references": "evaluations",
@@ -133,7 +138,7 @@ def read_work(path: Path) -> Work:
         name: entry(content, name, str, where=path)
         for name in ("kind", "id", "model", "title", "data_root", "device")
     }
-    if texts["kind"] not in ("train", "evaluate", "references"):
+    if texts["kind"] not in get_args(JobKind):
         raise UserError(f"{path}: kind is {texts['kind']!r}; {_AGAIN}")
     converter = strict_converter()
     setup = Setup(
@@ -149,7 +154,7 @@ def read_work(path: Path) -> Work:
             setup=setup,
         ),
         rules=converter.structure(content.get("rules"), Rules),
-        folder=StudyFolder(root=path.parent.parent),
+        folder=StudyFolder(root=path.resolve().parent.parent),
         data_root=Path(texts["data_root"]),
         device=texts["device"],
     )
@@ -162,13 +167,12 @@ def write_trained(work: Work, trained: TrainedModel) -> None:
 
 def read_trained(folder: StudyFolder, model: str) -> TrainedModel:
     """Read what a training left."""
-    path = folder.root / "trained" / f"{model}.json"
-    content = read_json(path, what="note of a training", remedy=_AGAIN)
-    found = expect(content, dict, where=path, field="the file", remedy=_AGAIN)
-    return TrainedModel(
-        seconds=entry(found, "seconds", float, where=path),
-        parameters=entry(found, "parameters", int, where=path),
-    )
+    return _read_trained(folder.root / "trained" / f"{model}.json")
+
+
+def read_pretrained(folder: StudyFolder, setup: Setup) -> TrainedModel:
+    """Read what the pretraining of a setup's encoder left."""
+    return _read_trained(folder.root / "pretrained" / f"{setup.pretraining_id()}.json")
 
 
 def write_measured(work: Work, measured: list[Measured]) -> None:
@@ -190,3 +194,12 @@ def _write(path: Path, content: Mapping[str, JsonValue]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path)
     write_whole(path, json.dumps(content, indent=1, allow_nan=False))
+
+
+def _read_trained(path: Path) -> TrainedModel:
+    content = read_json(path, what="note of a training", remedy=_AGAIN)
+    found = expect(content, dict, where=path, field="the file", remedy=_AGAIN)
+    return TrainedModel(
+        seconds=entry(found, "seconds", float, where=path),
+        parameters=entry(found, "parameters", int, where=path),
+    )

@@ -9,8 +9,8 @@ from jepawm.records import JsonValue
 from jepawm.study.axes import Axis, Variant, own_value, variants
 from jepawm.study.setup import Rules, Setup
 
-JobKind = Literal["train", "evaluate", "references"]
-"""`references` are the rows without a model: doing nothing, random actions, the oracle."""
+JobKind = Literal["pretrain", "train", "evaluate", "references"]
+"""`pretrain` makes a frozen encoder, `references` are the rows without a model: doing nothing, random actions, the oracle."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +27,8 @@ class Job:
     """Hash of the model that it trains or needs."""
     title: str
     """What it is for, in words."""
+    needs: str | None = None
+    """Job that must be done before, as kind and hash: `train-ID`; None: it can start at once."""
 
     @property
     def file_name(self) -> str:
@@ -96,7 +98,7 @@ def plan_sweep(
         for variant in found_variants:
             found = _jobs_of(axis, variant, seeded, rules=rules)
             if references and not cells:
-                found.insert(1, _references_of(found[-1], seeded, rules=rules))
+                found.insert(-1, _references_of(found[-1], seeded, rules=rules))
             for job in found:
                 jobs.setdefault((job.kind, job.id), job)
             cells[variant.value, seed] = Cell(
@@ -110,17 +112,19 @@ def plan_sweep(
 
 
 def _jobs_of(axis: Axis, variant: Variant, base: Setup, *, rules: Rules) -> list[Job]:
-    """Return the training of a variant and its evaluation."""
+    """Return the training of a variant and its evaluation, after that of its encoder if need be."""
     setup, seed = variant.setup, variant.setup.experiment.seed
     trained = Setup(experiment=setup.for_training(base.experiment), protocol=base.protocol)
     model = trained.model_id()
     title = f"{axis.name} {variant.value}, seed {seed}"
+    pretrains = _pretraining_of(trained, title=title)
     trains = Job(
         kind="train",
         id=model,
         setup=trained,
         model=model,
         title=f"train {title}" if axis.trains else f"train {base.experiment.name}, seed {seed}",
+        needs=pretrains[0].file_name if pretrains else None,
     )
     evaluates = Job(
         kind="evaluate",
@@ -128,8 +132,17 @@ def _jobs_of(axis: Axis, variant: Variant, base: Setup, *, rules: Rules) -> list
         setup=setup,
         model=model,
         title=f"evaluate {title}",
+        needs=trains.file_name,
     )
-    return [trains, evaluates]
+    return [*pretrains, trains, evaluates]
+
+
+def _pretraining_of(setup: Setup, *, title: str) -> list[Job]:
+    """Return the job that pretrains the encoder of a setup, where it has to be."""
+    if setup.pretraining is None:
+        return []
+    name = setup.pretraining_id()
+    return [Job(kind="pretrain", id=name, setup=setup, model=name, title=f"pretrain {title}")]
 
 
 def _references_of(job: Job, base: Setup, *, rules: Rules) -> Job:

@@ -5,10 +5,15 @@ from itertools import product
 from jepawm.errors import UserError
 from jepawm.study.axes import Axis, Value
 from jepawm.study.values import (
+    ENCODER_NAMES,
     METRIC_NAMES,
     PLANNER_NAMES,
+    RECIPE_FAMILIES,
+    RECIPE_FIELDS,
     WIDTHS,
     conditioning_value,
+    lack_of_baselines,
+    lack_of_calm,
     lack_of_collection,
     lack_of_distance,
     lack_of_learning,
@@ -21,7 +26,9 @@ from jepawm.study.values import (
     replanning_value,
     set_data,
     set_encoder,
+    set_noise,
     set_planner,
+    set_recipe,
     set_regularizer,
     set_size,
     set_window,
@@ -41,9 +48,10 @@ def find_axis(name: str) -> Axis:
 AXES: tuple[Axis, ...] = (
     Axis(
         name="encoder",
-        question="Which learned encoder maps images to tokens?",
-        fields=("encoder.family",),
-        values=tuple(Value(name=name, settings=set_encoder(name)) for name in ("conv", "vit")),
+        question="Which encoder maps images to tokens: learned, frozen at random, or pretrained?",
+        fields=("encoder",),
+        values=tuple(Value(name=name, settings=set_encoder(name)) for name in ENCODER_NAMES),
+        follows=("loss.regularizer", "loss.inverse_dynamics_weight", "loss.temporal_weight"),
         lacks=lack_of_learning,
     ),
     Axis(
@@ -226,6 +234,25 @@ AXES: tuple[Axis, ...] = (
         question="How far ahead is planned, and how much of it carried out before the next plan?",
         fields=("protocol.horizon", "protocol.num_action_steps"),
         values=tuple(replanning_value(*pair) for pair in ((6, 6), (6, 3), (6, 1), (3, 1))),
+    ),
+    Axis(
+        name="noise",
+        question="What does a world of distractors, changing light and disturbed actions cost?",
+        fields=("env",),
+        values=tuple(
+            Value(name=f"{strength:g}", settings=set_noise(strength))
+            for strength in (0.0, 0.25, 0.5, 1.0)
+        ),
+        default=("0", "0.5", "1"),
+        lacks=lack_of_calm,
+        numeric=True,
+    ),
+    Axis(
+        name="recipe",
+        question="The paper's recipe against its baselines, at equal size, data and steps.",
+        fields=RECIPE_FIELDS,
+        values=tuple(Value(name=name, settings=set_recipe(name)) for name in RECIPE_FAMILIES),
+        lacks=lack_of_baselines,
     ),
     Axis(
         name="data",

@@ -18,6 +18,8 @@ Settings = Mapping[str, object]
 
 EVALUATION = ("planner", "objective", "agent", "protocol")
 """Parts that only an evaluation reads: runs that differ in them share a trained model."""
+PRETRAINED = "pretrained:"
+"""What `encoder.weights` begins with where a sweep pretrains the encoder first; the method follows."""
 _UNREAD = ("name", "protocols", "proposals")
 _ID_LENGTH = 12
 
@@ -72,6 +74,18 @@ class Setup:
         """Return a name for what training makes of it; evaluation does not count."""
         content = self.to_json()
         return content_hash({k: v for k, v in content.items() if k not in EVALUATION})[:_ID_LENGTH]
+
+    @property
+    def pretraining(self) -> str | None:
+        """Return the method by which its encoder is pretrained first; None if it is not."""
+        weights = getattr(self.experiment.encoder, "weights", "")
+        return weights.removeprefix(PRETRAINED) if weights.startswith(PRETRAINED) else None
+
+    def pretraining_id(self) -> str:
+        """Return a name for what pretraining makes of its encoder: method, shape, frames, seed."""
+        content = self.to_json()
+        decisive = {name: content[name] for name in ("env", "data", "encoder", "seed")}
+        return content_hash(decisive)[:_ID_LENGTH]
 
     def evaluation_id(self, rules: Rules) -> str:
         """Return a name for what is measured of it under some rules."""

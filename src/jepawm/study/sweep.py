@@ -34,7 +34,7 @@ class _State:
     restarts: dict[str, int] = field(default_factory=dict)
     took: dict[JobKind, list[float]] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
-    done: int = 0
+    finished: set[str] = field(default_factory=set)
 
 
 def run_jobs(
@@ -64,12 +64,12 @@ def run_jobs(
     state = _State(waiting=[])
     for job in jobs:
         if folder.result(job).is_file():
-            state.done += 1
+            state.finished.add(job.file_name)
             on_done(job)
         else:
             state.waiting.append(job)
     try:
-        with SweepProgress(len(jobs), title, done=state.done) as progress:
+        with SweepProgress(len(jobs), title, done=len(state.finished)) as progress:
             while state.waiting or state.running:
                 _fill(state, folder=folder, start=start, write=write, slots=slots)
                 _collect(state, folder=folder, on_done=on_done)
@@ -91,21 +91,17 @@ def _fill(
     slots: int,
 ) -> None:
     """Start what can start: evaluations before trainings, so that rows come early."""
-    failed = {failure.job.model for failure in state.failures if failure.job.kind == "train"}
-    for job in [job for job in state.waiting if job.kind != "train" and job.model in failed]:
+    failed = {failure.job.file_name for failure in state.failures}
+    for job in [job for job in state.waiting if job.needs in failed]:
         state.waiting.remove(job)
-        state.failures.append(Failure(job=job, reason="its model could not be trained"))
-    ready = [job for job in state.waiting if job.kind == "train" or _is_trained(job, folder)]
-    for job in sorted(ready, key=lambda job: job.kind == "train"):
+        state.failures.append(Failure(job=job, reason=f"{job.needs}, which it needs, failed"))
+    ready = [job for job in state.waiting if job.needs is None or job.needs in state.finished]
+    for job in sorted(ready, key=lambda job: job.kind in ("pretrain", "train")):
         if len(state.running) >= slots:
             return
         state.waiting.remove(job)
         log = folder.log(job)
         state.running[job.file_name] = (job, start(write(job), log), time.monotonic())
-
-
-def _is_trained(job: Job, folder: StudyFolder) -> bool:
-    return (folder.root / "trained" / f"{job.model}.json").is_file()
 
 
 def _collect(state: _State, *, folder: StudyFolder, on_done: Callable[[Job], None]) -> None:
@@ -115,7 +111,7 @@ def _collect(state: _State, *, folder: StudyFolder, on_done: Callable[[Job], Non
             continue
         del state.running[name]
         if folder.result(job).is_file():
-            state.done += 1
+            state.finished.add(job.file_name)
             state.took.setdefault(job.kind, []).append(time.monotonic() - began)
             on_done(job)
         elif code < 0 and state.restarts.get(name, 0) < MOST_RESTARTS:
@@ -133,7 +129,7 @@ def _show(state: _State, progress: SweepProgress, *, folder: StudyFolder, slots:
     ]
     took: Mapping[JobKind, list[float]] = state.took
     left = seconds_left(state.waiting, underway, took=took, slots=slots)
-    progress.update(state.done, underway, left=left)
+    progress.update(len(state.finished), underway, left=left)
 
 
 def _part_of(job: Job, folder: StudyFolder) -> float:

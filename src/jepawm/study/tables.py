@@ -93,7 +93,7 @@ def axis_tables(rows: Iterable[StudyRow]) -> list[AxisTable]:
         name = (
             row.axis,
             row.recipe,
-            one.env,
+            "" if row.axis == "noise" else one.env,
             str(one.protocol["name"]),
             one.split,
             one.tasks_sha256,

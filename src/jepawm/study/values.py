@@ -1,25 +1,42 @@
 """What the values of each axis set, and what a base lacks for an axis to mean anything."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import cast
 
 import torch
 
 from jepawm.contracts import BuildsEncoder, Planner
 from jepawm.experiment import Experiment
 from jepawm.models.encoders import EncoderConfig
-from jepawm.models.frozen.encoder import FrozenEncoderConfig
+from jepawm.models.frozen.encoder import (
+    FrozenEncoderConfig,
+    SmallViTConfig,
+    efficientnet_lite0,
+)
 from jepawm.planning.ask_tell import Nevergrad
 from jepawm.planning.cem import CEM
 from jepawm.planning.gradient import FAST, Adam
 from jepawm.planning.objectives import LatentDistance
 from jepawm.planning.reference_gradient import ReferenceAdam, ReferenceGD
+from jepawm.recipes import RECIPES
 from jepawm.study.axes import Value
-from jepawm.study.setup import Settings, Setup
+from jepawm.study.setup import PRETRAINED, Settings, Setup
 
+NOISY = "noisy:"
+"""What the name of a noisy environment begins with."""
+RECIPE_FAMILIES = ("small_dino_wm", "small_vjepa2_ac", "small_jepa_wm")
+"""Recipes of equal size, data and steps, by what their names begin with."""
+RECIPE_FIELDS = ("predictor", "proprio", "loss", "objective")
+"""In what these recipes differ."""
 PAPER_CONTEXT = 2
 """Observations that the paper plans from."""
 WIDTHS = {"S": 1.0, "B": 1.5, "L": 2.0}
 """Predictor width by the size of the encoder, over that of size S."""
+ENCODER_NAMES = ("conv", "vit", "random", "efficientnet_lite0", "dino", "vjepa")
+_LEARNED_ONLY = ("loss.inverse_dynamics_weight", "loss.temporal_weight")
+_EFFICIENTNET_CELL = 32
 _DEFAULT_WEIGHT = 0.05
 
 
@@ -161,9 +178,38 @@ def set_data(percent: int) -> Callable[[Setup], Settings]:
     return settings
 
 
-def set_encoder(family: str) -> Callable[[Setup], Settings]:
-    """Set the family of a learned encoder."""
-    return lambda _: {"encoder.family": family}
+def set_encoder(name: str) -> Callable[[Setup], Settings]:
+    """Set the encoder; terms of the loss that only learned ones need go with a frozen one."""
+
+    def settings(base: Setup) -> Settings:
+        encoder = _encoders(base)[name]()
+        if isinstance(encoder, EncoderConfig):
+            return {"encoder": encoder}
+        return {"encoder": encoder, **dict.fromkeys(_LEARNED_ONLY, 0.0), "loss.regularizer": "none"}
+
+    return settings
+
+
+def _encoders(base: Setup) -> dict[str, Callable[[], BuildsEncoder]]:
+    """Return what builds the configuration of each encoder, on the base's grid."""
+    own = _learned(base.experiment)
+    small = partial(
+        SmallViTConfig,
+        size=own.size,
+        grid=own.grid,
+        image_size=own.image_size,
+        patch_size=own.patch_size,
+    )
+    return {
+        "conv": partial(replace, own, family="conv"),
+        "vit": partial(replace, own, family="vit"),
+        "random": partial(small, weights=f"random:{base.experiment.seed}"),
+        "efficientnet_lite0": lambda: replace(
+            efficientnet_lite0(), image_size=own.grid * _EFFICIENTNET_CELL
+        ),
+        "dino": partial(small, weights=f"{PRETRAINED}dino"),
+        "vjepa": partial(small, weights=f"{PRETRAINED}vjepa"),
+    }
 
 
 def _planners(base: Setup) -> dict[str, Planner]:
@@ -180,6 +226,47 @@ def _planners(base: Setup) -> dict[str, Planner]:
 
 PLANNER_NAMES = ("cem", "nevergrad", "reference_gd", "reference_adam", "adam", "gd")
 METRIC_NAMES = ("l2", "l1", "cos")
+
+
+def set_noise(strength: float) -> Callable[[Setup], Settings]:
+    """Make the environment noisy, or leave it as it is at strength 0."""
+    return lambda base: {"env": noisy_env(base.experiment.env, strength)}
+
+
+def noisy_env(env: str, strength: float) -> str:
+    """Return the name of an environment with noise of a strength; 0 is the plain one."""
+    return f"{NOISY}{env}@{strength:g}" if strength else env
+
+
+def lack_of_calm(base: Setup) -> str | None:
+    """Say that an environment is noisy already."""
+    if not base.experiment.env.startswith(NOISY):
+        return None
+    return f"its environment is noisy already ({base.experiment.env})"
+
+
+def set_recipe(family: str) -> Callable[[Setup], Settings]:
+    """Set model, loss and cost to those of another recipe for the same environment."""
+
+    def settings(base: Setup) -> Settings:
+        other = cast(Experiment, RECIPES.get(f"{family}_{_environment_of(base)}"))
+        return {name: getattr(other, name) for name in RECIPE_FIELDS}
+
+    return settings
+
+
+def lack_of_baselines(base: Setup) -> str | None:
+    """Say that a recipe has no counterparts of equal size."""
+    if _environment_of(base) is not None:
+        return None
+    return f"it is none of the recipes of equal size ({', '.join(RECIPE_FAMILIES)})"
+
+
+def _environment_of(base: Setup) -> str | None:
+    """Return what stands after the family in the name of a recipe; None for other recipes."""
+    name = base.experiment.name
+    families = [family for family in RECIPE_FAMILIES if name.startswith(f"{family}_")]
+    return name.removeprefix(f"{families[0]}_") if families else None
 
 
 def set_planner(name: str) -> Callable[[Setup], Settings]:
