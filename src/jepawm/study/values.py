@@ -13,6 +13,7 @@ from jepawm.models.encoders import EncoderConfig
 from jepawm.models.frozen.encoder import (
     FrozenEncoderConfig,
     SmallViTConfig,
+    TimmEncoderConfig,
     efficientnet_lite0,
 )
 from jepawm.planning.ask_tell import Nevergrad
@@ -36,7 +37,6 @@ WIDTHS = {"S": 1.0, "B": 1.5, "L": 2.0}
 """Predictor width by the size of the encoder, over that of size S."""
 ENCODER_NAMES = ("conv", "vit", "random", "efficientnet_lite0", "dino", "vjepa")
 _LEARNED_ONLY = ("loss.inverse_dynamics_weight", "loss.temporal_weight")
-_EFFICIENTNET_CELL = 32
 _DEFAULT_WEIGHT = 0.05
 
 
@@ -204,12 +204,16 @@ def _encoders(base: Setup) -> dict[str, Callable[[], BuildsEncoder]]:
         "conv": partial(replace, own, family="conv"),
         "vit": partial(replace, own, family="vit"),
         "random": partial(small, weights=f"random:{base.experiment.seed}"),
-        "efficientnet_lite0": lambda: replace(
-            efficientnet_lite0(), image_size=own.grid * _EFFICIENTNET_CELL
-        ),
+        "efficientnet_lite0": lambda: efficientnet_on(own.grid),
         "dino": partial(small, weights=f"{PRETRAINED}dino"),
         "vjepa": partial(small, weights=f"{PRETRAINED}vjepa"),
     }
+
+
+def efficientnet_on(grid: int) -> TimmEncoderConfig:
+    """Return EfficientNet-Lite0 with a feature map of `grid` places a side."""
+    reduction = 16 if grid > 1 else 32  # of a single token, the map that has seen most
+    return replace(efficientnet_lite0(), image_size=grid * reduction, reduction=reduction)
 
 
 def _planners(base: Setup) -> dict[str, Planner]:
