@@ -46,7 +46,7 @@ class StudyRunOptions:
     split: Literal["test", "val"] = "test"
     """`test`, or `val` for choices made during development."""
     protocol: str | None = None
-    """Evaluation protocol; the axis's own (mostly `paper`) if not given."""
+    """Evaluation protocol; the recipe's first if not given."""
     noise: float = 0.0
     """Strength of the noise in the recipe's environment (distractors, light, actions), 0 to 1."""
     references: bool = True

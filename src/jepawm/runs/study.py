@@ -177,7 +177,9 @@ def prepare_sweep(axis_name: str, recipe: str, *, options: SweepOptions, rules: 
         raise UserError(f"--noise {options.noise}; give 0 (none) to 1")
     base = Setup(
         experiment=replace(experiment, env=noisy_env(experiment.env, options.noise)),
-        protocol=experiment.protocol(options.protocol or axis.protocol),
+        protocol=experiment.protocol(
+            options.protocol or axis.protocol or experiment.protocols[0].name
+        ),
     )
     return plan_sweep(
         axis,

@@ -38,8 +38,8 @@ class Axis:
     """Change a base alike for all values, so that each of them fits."""
     lacks: Callable[[Setup], str | None] = lambda _: None
     """Say why the axis means nothing on a base; None if it means something."""
-    protocol: str = "paper"
-    """Protocol under which its runs are evaluated, if none is named."""
+    protocol: str | None = None
+    """Protocol under which its runs are evaluated, if none is named; None: the recipe's first."""
     numeric: bool = False
     """Whether the values are numbers in order."""
 
