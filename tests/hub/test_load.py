@@ -277,3 +277,11 @@ def test_the_size_of_the_frames_is_known(tiny_run: Path, copied: Path):
 def test_bundled_checkpoints_are_sealed(name: str):
     folder = Path(str(import_module("importlib.resources").files("jepawm.hub"))) / "checkpoints"
     assert "seal" in json.loads((folder / name / "config.json").read_text())
+
+
+@pytest.mark.parametrize("name", ["pointmaze", "wall"])
+def test_bundled_proposers_belong_to_their_models(name: str):
+    loaded = load(name)  # a proposer of another model is refused
+    assert loaded.proposer is not None
+    longest = max(protocol.horizon for protocol in loaded.experiment.protocols)
+    assert loaded.proposer.horizon == longest
