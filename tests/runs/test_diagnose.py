@@ -12,12 +12,13 @@ from jepawm.checkpoint import read_record
 from jepawm.diagnosis.results import read_diagnosis
 from jepawm.errors import UserError
 from jepawm.experiment import Experiment
+from jepawm.hub.load import load
 from jepawm.planning.gradient import GradientDescent
 from jepawm.planning.random_shooting import RandomShooting
 from jepawm.recipes import RECIPES
 from jepawm.report import write_report
 from jepawm.runs import DiagnosisRules, append_row, check_rows, diagnose_run, train_run
-from jepawm.runs.datasets import use_recordings
+from jepawm.runs.datasets import store_path, use_recordings
 
 RULES = DiagnosisRules(
     num_steps=8, every=(1, 3), num_stretches=4, num_tasks=4, num_candidates=4, num_landscapes=1
@@ -268,7 +269,8 @@ def test_too_many_steps_for_the_recordings(arm_run: Path, tmp_path: Path):
 def test_an_environment_is_diagnosed_on_recordings_too(
     tiny_run: Path, wall_data_root: Path, tmp_path: Path
 ):
-    (store,) = [path for path in wall_data_root.iterdir() if (path / "manifest.json").is_file()]
+    experiment = load(tiny_run).experiment
+    store = store_path(experiment.env, experiment.data, data_root=wall_data_root)
     done = diagnose_run(
         str(tiny_run),
         replace(RULES, num_steps=4),
