@@ -21,6 +21,7 @@ from jepawm.runs.study_work import do_work
 from jepawm.study.folder import Work, open_folder, read_work, write_work
 from jepawm.study.rows import MEASURED_TIMES, read_rows
 from jepawm.study.setup import Rules
+from jepawm.training.pretraining.settings import METHODS
 
 RULES = Rules(num_tasks=3)
 TWO = SweepOptions(values=("1", "2"), num_seeds=1)
@@ -121,6 +122,29 @@ def test_axes_of_planning_train_nothing_new(swept: Path, wall_data_root: Path):
     assert len(model) == 1
 
 
+def test_encoders_are_pretrained_before_the_models_that_use_them(
+    tiny_recipe: str, tmp_path: Path, wall_data_root: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A pretraining of three steps, in place of the usual 1500."""
+    usual = METHODS["vjepa"]
+    short = replace(usual, optim=replace(usual.optim, num_steps=3, batch_size=8, warmup_steps=1))
+    monkeypatch.setitem(METHODS, "vjepa", short)
+    options = SweepOptions(values=("random", "vjepa"), num_seeds=1, references=False)
+    out = tmp_path / "study"
+    assert do_jobs("encoder", out, data_root=wall_data_root, options=options) == 5
+    done = sweep("encoder", out, data_root=wall_data_root, options=options)
+    rows = {row.value: row for row in read_rows(done.rows)}
+    assert set(rows) == {"random", "vjepa"}
+    encoder = rows["vjepa"].settings["encoder"]
+    assert isinstance(encoder, dict)
+    assert encoder["weights"] == "pretrained:vjepa"
+    assert str(tmp_path) not in done.rows.read_text()
+    random_one, pretrained = (rows[name].measured for name in ("random", "vjepa"))
+    assert random_one.parameters == pretrained.parameters
+    assert random_one.measures.error_over_copying != pretrained.measures.error_over_copying
+    assert len(list((out / "encoders").iterdir())) == 1
+
+
 def test_rows_go_where_they_are_asked_to(swept: Path, wall_data_root: Path, tmp_path: Path):
     rows = tmp_path / "results" / "study" / "wall.jsonl"
     sweep("window", swept, data_root=wall_data_root, options=TWO, rows=rows)
@@ -190,7 +214,8 @@ def command(out: Path, *more: str) -> list[str]:
 
 def environment(folder: Path) -> dict[str, str]:
     source = str(Path(jepawm.__file__).parents[1])
-    return {**os.environ, "PYTHONPATH": f"{source}{os.pathsep}{folder}", "OMP_NUM_THREADS": "1"}
+    paths = [source, str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
 
 
 def table_of(out: Path) -> list[dict[str, object]]:
