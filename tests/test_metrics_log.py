@@ -9,13 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from jepawm.errors import UserError
 from jepawm.metrics_log import (
     METRICS,
     MetricsLog,
-    TrainingProgress,
     find_gaps,
     find_metric,
     metrics_table,
@@ -138,50 +136,6 @@ def test_full_disk_is_a_user_error(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"No space left.*--resume"):
         log.append(2, {"train/loss": 1.0}, seconds=0.0)
     assert [row["step"] for row in read_metrics(log.path)] == [1]
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def run_progress(console: Console, *, start: int = 0) -> None:
-    clock = Clock()
-    with TrainingProgress(
-        100, "train wall", start=start, line_seconds=10.0, console=console, clock=clock
-    ) as progress:
-        for step in range(start + 1, 101):
-            clock.now += 0.5
-            progress.update(step, {"train/loss": 0.25, "train/grad_norm": 3.0, "val/x": 1.0})
-
-
-def test_plain_lines_where_stderr_is_no_terminal():
-    out = io.StringIO()
-    run_progress(Console(file=out, force_terminal=False, width=200))
-    assert out.getvalue().splitlines() == [
-        "train wall 20/100  loss 0.25  2.0 steps/s  0:40 left",
-        "train wall 40/100  loss 0.25  2.0 steps/s  0:30 left",
-        "train wall 60/100  loss 0.25  2.0 steps/s  0:20 left",
-        "train wall 80/100  loss 0.25  2.0 steps/s  0:10 left",
-        "train wall 100/100  loss 0.25  2.0 steps/s  0:00 left",
-    ]
-
-
-def test_resumed_progress_counts_only_its_own_steps_for_the_rate():
-    out = io.StringIO()
-    run_progress(Console(file=out, force_terminal=False, width=200), start=60)
-    lines = out.getvalue().splitlines()
-    assert lines[0] == "train wall 80/100  loss 0.25  2.0 steps/s  0:10 left"
-
-
-def test_terminal_shows_a_bar():
-    out = io.StringIO()
-    run_progress(Console(file=out, force_terminal=True, width=120))
-    assert "100/100" in out.getvalue()
-    assert "loss 0.25" in out.getvalue()
 
 
 def test_a_logged_key_belongs_to_one_metric():

@@ -1,23 +1,12 @@
-"""What every logged metric means; write and read `metrics.jsonl`; show training progress."""
+"""What every logged metric means; write and read `metrics.jsonl`."""
 
 import json
 import math
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
-
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
 from jepawm.border import foreign, require_regular
 from jepawm.errors import UserError, show
@@ -278,97 +267,6 @@ def read_metrics(path: Path) -> list[dict[str, int | float]]:
     return [
         _parse(line, f"{path}:{number}") for number, line in enumerate(_whole_lines(path), start=1)
     ]
-
-
-class TrainingProgress:
-    """Show step, losses, steps per second and time left on stderr.
-
-    On a terminal this is a progress bar; elsewhere (a file, a pipe) it is a plain line every
-    `line_seconds` and one at the end.
-    """
-
-    def __init__(
-        self,
-        total: int,
-        title: str,
-        *,
-        start: int = 0,
-        line_seconds: float = 10.0,
-        console: Console | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """Take the number of steps in all, a title, and the step that a resumed run starts at."""
-        self._console = console if console is not None else Console(stderr=True)
-        self._total, self._title, self._start = total, title, start
-        self._line_seconds, self._clock = line_seconds, clock
-        self._began = self._last_line = clock()
-        self._progress: Progress | None = None
-        self._task = TaskID(0)
-
-    def __enter__(self) -> "TrainingProgress":
-        """Start the bar if stderr is a terminal."""
-        self._began = self._last_line = self._clock()
-        if self._console.is_terminal:
-            self._progress = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=24),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[text]}", markup=False),
-                TimeRemainingColumn(compact=True),
-                console=self._console,
-            )
-            self._task = self._progress.add_task(
-                self._title, total=self._total, completed=self._start, text=""
-            )
-            self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Stop the bar and leave its last state on the screen."""
-        if self._progress is not None:
-            self._progress.stop()
-
-    def update(self, step: int, metrics: Mapping[str, int | float]) -> None:
-        """Show that `step` steps are done, with the metrics whose key starts with `train/`.
-
-        Only losses are worth a place on the line: keys of speed and schedule are left out.
-        """
-        now = self._clock()
-        elapsed = now - self._began
-        rate = (step - self._start) / elapsed if elapsed > 0 else 0.0
-        text = _losses(metrics) + f"  {rate:.1f} steps/s"
-        if self._progress is not None:
-            self._progress.update(self._task, completed=step, text=text)
-        elif step >= self._total or now - self._last_line >= self._line_seconds:
-            self._last_line = now
-            left = f"  {_duration((self._total - step) / rate)} left" if rate > 0 else ""
-            line = f"{self._title} {step}/{self._total}  {text}{left}"
-            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-_NOT_LOSSES = {"learning_rate", "grad_norm"}
-
-
-def _losses(metrics: Mapping[str, int | float]) -> str:
-    named = {
-        key.removeprefix("train/"): value
-        for key, value in metrics.items()
-        if key.startswith("train/")
-    }
-    return "  ".join(
-        f"{name} {value:.4g}" for name, value in named.items() if name not in _NOT_LOSSES
-    )
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def _whole_lines(path: Path) -> list[str]:

@@ -15,9 +15,10 @@ from jepawm.data.episodes import EpisodeStore, open_store
 from jepawm.engine.process import tune_process
 from jepawm.errors import UserError
 from jepawm.files import taken
-from jepawm.metrics_log import MetricsLog, TrainingProgress
+from jepawm.metrics_log import MetricsLog
 from jepawm.models.frozen.encoder import FrozenEncoder, SmallViTConfig
 from jepawm.models.heads import LinearProbe
+from jepawm.progress import TrainingProgress
 from jepawm.records import EncoderRecord, JsonValue, TrainedOn
 from jepawm.runs.run_folder import TRAINING, provenance
 from jepawm.runs.train import StopRequest

@@ -15,11 +15,12 @@ from jepawm.evaluation.episodes import join, run_episodes
 from jepawm.files import taken, write_together
 from jepawm.hub.load import LoadedModel, load, load_experiment
 from jepawm.hub.proposers import PROPOSER, fingerprint, require_proposer
-from jepawm.metrics_log import MetricsLog, TrainingProgress
+from jepawm.metrics_log import MetricsLog
 from jepawm.models.weight_files import load_weights
 from jepawm.planning.presets import find_preset
 from jepawm.planning.proposing import takes_proposals
 from jepawm.processes import is_first
+from jepawm.progress import TrainingProgress
 from jepawm.proposals import ProposalConfig
 from jepawm.protocol import Protocol
 from jepawm.records import ProposerRecord

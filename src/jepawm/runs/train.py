@@ -22,8 +22,9 @@ from jepawm.engine.process import tune_process
 from jepawm.errors import UserError
 from jepawm.experiment import Experiment
 from jepawm.launch import heeded_signals
-from jepawm.metrics_log import MetricsLog, TrainingProgress
+from jepawm.metrics_log import MetricsLog
 from jepawm.processes import any_process, count_processes, from_first, is_first, together
+from jepawm.progress import TrainingProgress
 from jepawm.runs.datasets import find_or_collect, find_or_compute_features
 from jepawm.runs.run_folder import (
     TRAINING,

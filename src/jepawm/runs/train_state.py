@@ -22,7 +22,7 @@ from jepawm.experiment import Experiment, experiment_from_json, experiment_to_js
 from jepawm.hub.load import MODEL, PROBE, load
 from jepawm.models.encoders import ImageEncoder
 from jepawm.models.frozen.encoder import FrozenEncoder
-from jepawm.models.frozen.small_vit import start_from
+from jepawm.models.frozen.small_vit import start_encoder_from
 from jepawm.models.frozen.weights import require_same_encoder
 from jepawm.models.heads import LinearProbe
 from jepawm.models.weight_files import load_weights, stored_weights
@@ -170,7 +170,7 @@ def _build_learner(experiment: Experiment, store: EpisodeStore, *, at_start: boo
         and isinstance(model.encoder, ImageEncoder)
         and model.encoder.config.init is not None
     ):
-        start_from(model.encoder, model.encoder.config.init)
+        start_encoder_from(model.encoder, model.encoder.config.init)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(experiment.seed + 1)
         return Learner(model, experiment.loss)

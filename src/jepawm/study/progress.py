@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
+from jepawm.progress import ProgressLine
 from jepawm.study.jobs import Job, JobKind
 
 
@@ -80,27 +80,14 @@ class SweepProgress:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Take the number of jobs, a title, and how many jobs were done before."""
-        self._console = console if console is not None else Console(stderr=True)
-        self._total, self._title, self._done = total, title, done
-        self._line_seconds, self._clock = line_seconds, clock
-        self._last_line = clock()
-        self._progress: Progress | None = None
-        self._task = TaskID(0)
+        self._total, self._done = total, done
+        self._line = ProgressLine(
+            total, title, done=done, line_seconds=line_seconds, console=console, clock=clock
+        )
 
     def __enter__(self) -> "SweepProgress":
         """Start the bar if stderr is a terminal."""
-        if self._console.is_terminal:
-            self._progress = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=24),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[text]}", markup=False),
-                console=self._console,
-            )
-            self._task = self._progress.add_task(
-                self._title, total=self._total, completed=self._done, text=""
-            )
-            self._progress.start()
+        self._line.__enter__()
         return self
 
     def __exit__(
@@ -110,21 +97,14 @@ class SweepProgress:
         traceback: TracebackType | None,
     ) -> None:
         """Stop the bar and leave its last state on the screen."""
-        if self._progress is not None:
-            self._progress.stop()
+        self._line.__exit__(kind, error, traceback)
 
     def update(self, done: int, underway: Sequence[Underway], *, left: float | None) -> None:
         """Show that `done` jobs are done, what runs, and the seconds left (None: not known yet)."""
-        now = self._clock()
         running = "; ".join(_described(one) for one in underway)
         rest = "" if done >= self._total else f"  {_left(left)}"
         text = f"{running}{rest}"
-        if self._progress is not None:
-            self._progress.update(self._task, completed=done, text=text)
-        elif done > self._done or now - self._last_line >= self._line_seconds:
-            self._last_line = now
-            line = f"{self._title} {done}/{self._total}  {text}".rstrip()
-            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._line.show(done, text, plain=text, now=done > self._done)
         self._done = max(done, self._done)
 
 

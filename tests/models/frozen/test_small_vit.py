@@ -13,7 +13,7 @@ from jepawm.models import ENCODERS
 from jepawm.models.encoders import EncoderConfig, build_encoder, build_vit
 from jepawm.models.frozen.encoder import SmallViTConfig
 from jepawm.models.frozen.preprocessing import prepare_images
-from jepawm.models.frozen.small_vit import start_from
+from jepawm.models.frozen.small_vit import start_encoder_from
 from jepawm.models.frozen.weights import load_frozen_encoder
 from jepawm.records import EncoderRecord, Provenance, TrainedOn
 from jepawm.testing import check_encoder
@@ -93,7 +93,7 @@ def test_a_learned_encoder_starts_from_pretrained_weights(folder: Path):
     torch.manual_seed(0)
     encoder = build_encoder(config)
     head = encoder.head.weight.clone()
-    start_from(encoder, str(folder))
+    start_encoder_from(encoder, str(folder))
     frozen = load_frozen_encoder(replace(CONFIG, weights=str(folder)))
     assert torch.equal(encoder.backbone.norm.weight, frozen.backbone.vit.norm.weight)
     assert torch.equal(encoder.backbone.patches.weight, frozen.backbone.vit.patches.weight)
@@ -118,4 +118,4 @@ def test_other_weights_are_refused(folder: Path, tmp_path: Path):
     with pytest.raises(UserError, match=r"encoder\.init = 'x' holds a vision transformer"):
         EncoderConfig(init="x")
     with pytest.raises(UserError, match=r"encoder\.init: there is no pretrained encoder in gone"):
-        start_from(build_encoder(EncoderConfig(family="vit")), "gone")
+        start_encoder_from(build_encoder(EncoderConfig(family="vit")), "gone")

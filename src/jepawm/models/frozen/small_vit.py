@@ -50,7 +50,7 @@ def load_small_vit(config: SmallViTConfig) -> FrozenEncoder:
     return FrozenEncoder(config, backbone, shape=config.shape)
 
 
-def start_from(encoder: ImageEncoder, folder: str) -> None:
+def start_encoder_from(encoder: ImageEncoder, folder: str) -> None:
     """Give a learned encoder the weights of a pretrained transformer; its head stays random."""
     assert isinstance(encoder.backbone, ViTBackbone)
     sizes = {name: getattr(encoder.config, name) for name in _SIZES}
