@@ -7,6 +7,8 @@ import atexit
 import importlib
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 
 import numpy as np
@@ -84,10 +86,44 @@ class OffscreenRenderer:
         self._gl.free()
 
 
+def default_backend() -> str:
+    """Return the OpenGL backend where `MUJOCO_GL` names none."""
+    return "glfw" if sys.platform == "darwin" else "egl"
+
+
+def no_backend(environment: str, backend: str, *, error: Exception) -> UserError:
+    """Return what to say where an OpenGL backend does not draw."""
+    return UserError(
+        f"{environment} cannot draw its pictures: the OpenGL backend {backend} does not work "
+        f"({type(error).__name__}: {error}); install it (Debian, Ubuntu: apt-get install "
+        "libegl1 libgl1 libgl1-mesa-dri libosmesa6) or choose another: MUJOCO_GL=egl or "
+        "MUJOCO_GL=osmesa"
+    )
+
+
+@contextmanager
+def drawing_others(environment: str) -> Iterator[None]:
+    """Let MuJoCo environments of others draw by our default backend, if nobody chose another.
+
+    Gymnasium's try glfw first, which needs a display and says so only by a crash.
+    """
+    fatal = import_mujoco(environment).FatalError
+    chosen = os.environ.get("MUJOCO_GL")
+    os.environ["MUJOCO_GL"] = chosen or default_backend()
+    try:
+        yield
+    except (ImportError, AttributeError, RuntimeError, OSError, fatal) as error:
+        raise no_backend(environment, os.environ["MUJOCO_GL"], error=error) from error
+    finally:
+        if chosen is None:
+            del os.environ["MUJOCO_GL"]
+        else:
+            os.environ["MUJOCO_GL"] = chosen
+
+
 def _open_context(image_size: int, environment: str):  # noqa: ANN202 - mujoco's GLContext
     """Open an OpenGL context of the chosen backend."""
-    default = "glfw" if sys.platform == "darwin" else "egl"
-    backend = os.environ.get("MUJOCO_GL", "").lower() or default
+    backend = os.environ.get("MUJOCO_GL", "").lower() or default_backend()
     if backend not in _BACKENDS:
         raise UserError(
             f"MUJOCO_GL={backend} cannot draw pictures; set it to one of {', '.join(_BACKENDS)}"
@@ -95,9 +131,4 @@ def _open_context(image_size: int, environment: str):  # noqa: ANN202 - mujoco's
     try:
         return importlib.import_module(f"mujoco.{backend}").GLContext(image_size, image_size)
     except (ImportError, AttributeError, RuntimeError, OSError) as error:
-        raise UserError(
-            f"{environment} cannot draw its pictures: the OpenGL backend {backend} does not work "
-            f"({type(error).__name__}: {error}); install it (Debian, Ubuntu: apt-get install "
-            "libegl1 libgl1 libgl1-mesa-dri libosmesa6) or choose another: MUJOCO_GL=egl or "
-            "MUJOCO_GL=osmesa"
-        ) from error
+        raise no_backend(environment, backend, error=error) from error

@@ -1,6 +1,9 @@
 """Any Gymnasium environment as a batch: repeated episodes are exact, goals can be reached."""
 
+import os
 import pickle
+import subprocess
+import sys
 from functools import partial
 
 import gymnasium
@@ -165,3 +168,27 @@ def test_ogbench_brings_its_own_tasks():
 def test_what_gymnasium_cannot_make_is_told(name: str):
     with pytest.raises(UserError, match=f"Gymnasium does not make '{name}'"):
         build_env(f"gym:{name}", image_size=16)
+
+
+REACHER = """
+from jepawm.envs import build_env
+
+env = build_env("gym:Reacher-v5", image_size=32)
+print(env.reset(env.sample_tasks(0, num_tasks=1)).pixels.float().std().item())
+"""
+
+
+def test_mujoco_environments_of_gymnasium_are_drawn_without_a_display():
+    """In a process of its own: one that has drawn before hides a missing backend."""
+    pytest.importorskip("mujoco")
+    env = {k: v for k, v in os.environ.items() if k not in ("MUJOCO_GL", "DISPLAY")}
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+    done = subprocess.run(
+        [sys.executable, "-c", REACHER], env=env, capture_output=True, text=True, check=False
+    )
+    if "UserError" in done.stderr:
+        assert "choose another: MUJOCO_GL" in done.stderr
+        pytest.skip("no OpenGL here")
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) > 1.0
+    assert "Traceback" not in done.stderr  # nor at the end, when OpenGL is closed

@@ -4,7 +4,9 @@ Gymnasium has no way to set a state, so a state is a seed and the actions since:
 repeated, never copied. That is exact for every environment whose reset takes a seed.
 """
 
+import atexit
 import importlib
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -77,7 +79,14 @@ class GymnasiumBatch:
         self.state_dim = len(flatten(self._shadow, obs))
         picture(self._shadow)
         self._copies: list[gymnasium.Env] = []
+        # Before OpenGL ends its display, which it registered when the first picture was drawn.
+        atexit.register(_close, weakref.ref(self))
         self._episodes: list[_Episode] = []
+
+    def close(self) -> None:
+        """Close all copies; they draw no more."""
+        for env in (self._shadow, *self._copies):
+            env.close()
 
     def sample_tasks(self, seed: int, *, num_tasks: int) -> list[Task]:
         """Draw tasks; the same seed gives the same list, none starts solved."""
@@ -239,3 +248,9 @@ def _resize(frame: UInt8[np.ndarray, "_ _ 3"], size: int) -> UInt8[Tensor, "3 he
         pixels[None].float(), (size, size), mode="bilinear", align_corners=False, antialias=True
     )
     return smooth[0].round().clamp(0, 255).to(torch.uint8)
+
+
+def _close(batch: "weakref.ref[GymnasiumBatch]") -> None:
+    alive = batch()
+    if alive is not None:
+        alive.close()
