@@ -21,8 +21,9 @@ from jepawm.engine.config import EngineConfig
 from jepawm.engine.rollout_engine import RolloutEngine
 from jepawm.errors import UserError
 from jepawm.normalizer import Normalizer
+from jepawm.planning.binding import bind_to, no_goal
 from jepawm.planning.proposing import Propose, ask, takes_proposals
-from jepawm.planning.step_distance import with_head
+from jepawm.planning.terms.heads import NO_HEADS, Heads
 from jepawm.protocol import Protocol
 from jepawm.types import Context, Latent, Observation, Plan, concatenate
 
@@ -81,6 +82,7 @@ class PlanningAgent:
         protocol: Protocol,
         config: AgentConfig = AgentConfig(),
         proposer: Proposer | None = None,
+        heads: Heads = NO_HEADS,
         seed: int = 0,
     ) -> None:
         """Take the parts, and how far to plan and how often (`protocol`)."""
@@ -99,7 +101,7 @@ class PlanningAgent:
             )
         self._model = model
         self._proposer = proposer
-        self._distance = with_head(objective, getattr(model, "step_distance", None))
+        self._bound = bind_to(objective, heads, model=model, normalizer=normalizer)
         self._replanning = RecedingHorizon(
             planner, protocol=protocol, config=config, normalizer=normalizer, seed=seed
         )
@@ -133,14 +135,14 @@ class PlanningAgent:
         self._replanning.reseed(seed)
 
     @torch.no_grad()
-    def reset(self, goal: Observation, num_steps: int | None = None) -> None:
-        """Forget the past and take goals `[B]`.
+    def reset(self, goal: Observation | None, num_steps: int | None = None) -> None:
+        """Forget the past and take goals `[B]`; None where the objective needs none.
 
         `num_steps` is the length of the episode in action blocks: plans shorten to what is left.
         None means that there is no end.
         """
-        self._seen_goal = self._admit(goal, "goal")
-        self._goal = self._encode(self._seen_goal)
+        seen = self._seen_goal = None if goal is None else self._admit(goal, "goal")
+        self._goal = self._encode(seen) if seen else no_goal(self.objective, self.planner)
         self._replanning.reset(num_steps)
         self._history.clear()
         self._planned_from = None
@@ -184,7 +186,7 @@ class PlanningAgent:
     def _cost(self, context: Context, goal: Latent) -> CostFn:
         config = self.config
         engine = RolloutEngine(self._model, context, window=config.window, config=config.engine)
-        return engine.cost_to(goal, objective=self._distance)
+        return engine.cost_to(goal, objective=self._bound)
 
 
 class RecedingHorizon:

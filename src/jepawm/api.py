@@ -58,9 +58,11 @@ def train(
             `if __name__ == "__main__"`.
     """
     from jepawm.files import data_root as default_data_root
+    from jepawm.planning.terms.composition import parts_of
     from jepawm.runs import train_own_proposer, train_run
 
-    parts = (experiment.encoder, experiment.objective, experiment.planner, experiment.data.policy)
+    terms = parts_of(experiment.objective)
+    parts = (experiment.encoder, *terms, experiment.planner, experiment.data.policy)
     local = sorted(type(part).__name__ for part in parts if type(part).__module__ == "__main__")
     if local:
         _LOG.warning(

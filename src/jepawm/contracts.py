@@ -214,8 +214,8 @@ class Proposer(Protocol):
 class Agent(Protocol):
     """Act towards a goal; actions leave in environment units."""
 
-    def reset(self, goal: Observation, num_steps: int | None = None) -> None:
-        """Forget the past, take goals `[B]` and the episode's length in action blocks, if known."""
+    def reset(self, goal: Observation | None, num_steps: int | None = None) -> None:
+        """Forget the past, take goals `[B]`, if any, and the episode's length in action blocks, if known."""
         ...
 
     def act(self, obs: Observation) -> Float[Tensor, "B A"]:

@@ -28,6 +28,7 @@ from jepawm.models.proprio import ProprioConfig
 from jepawm.planning import OBJECTIVES, PLANNERS
 from jepawm.planning.cem import CEM
 from jepawm.planning.objectives import LatentDistance
+from jepawm.planning.terms.composition import parts_of
 from jepawm.proposals import NO_PROPOSALS, ProposalConfig
 from jepawm.protocol import PROTOCOLS, Protocol
 from jepawm.records import JsonValue
@@ -172,7 +173,7 @@ class Experiment:
                 "do not change; set it to none or 0"
             )
         self._require_weights()
-        step_weight = getattr(self.objective, "step_weight", 0.0)
+        step_weight = max(getattr(part, "step_weight", 0.0) for part in parts_of(self.objective))
         if step_weight > 0 and not loss.step_distance_weight > 0:
             raise UserError(
                 f"objective.step_weight = {step_weight} needs a model that learned "
@@ -254,7 +255,8 @@ def experiment_from_json(data: object, *, source: str, trust: bool = False) -> E
 
 def name_modules(experiment: Experiment) -> None:
     """Count the modules of an experiment's parts as named by the user, who made it."""
-    parts = (experiment.encoder, experiment.objective, experiment.planner, experiment.data.policy)
+    terms = parts_of(experiment.objective)
+    parts = (experiment.encoder, *terms, experiment.planner, experiment.data.policy)
     count_as_named(*(f"{type(part).__module__}:" for part in parts), experiment.env)
 
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import NoReturn, TypeVar, cast
+from typing import NoReturn, TypeVar, cast, get_type_hints
 
 import cattrs
 from cattrs.errors import BaseValidationError, ForbiddenExtraKeysError
@@ -179,9 +179,17 @@ def register_named(
 
     def to_json(part: object) -> dict[str, object]:
         assert is_dataclass(part)
-        settings = {
-            one.name: converter.unstructure(getattr(part, one.name)) for one in fields(part)
-        }
+        hints = get_type_hints(type(part))
+        settings = {}
+        for one in fields(part):
+            value = getattr(part, one.name)
+            if not one.metadata.get("of_model"):  # parts inside a part carry their names too
+                settings[one.name] = converter.unstructure(value, unstructure_as=hints[one.name])
+            elif value != one.default:
+                raise UserError(
+                    f"{type(part).__name__}.{one.name} is part of a model, which no file holds; "
+                    "leave it out, so that the model beside the file gives it"
+                )
         if unnamed is not None and type(part) in unnamed.kinds:
             return settings
         return {"name": registry.name_of(part), **settings}
@@ -195,7 +203,12 @@ def register_named(
         if not trust:
             registry.require_named(name)
         settings = {key: value for key, value in data.items() if key != "name"}
-        return converter.structure(settings, cast(type, registry.get(name)))
+        found = cast(type, registry.get(name))
+        if is_dataclass(found):
+            held = {one.name for one in fields(found) if one.metadata.get("of_model")}
+            if held & settings.keys():
+                raise ValueError(f"{name} has a {min(held & settings.keys())}, which no file holds")
+        return converter.structure(settings, found)
 
     converter.register_unstructure_hook_func(lambda kind: kind is protocol, to_json)
     converter.register_structure_hook_func(lambda kind: kind is protocol, from_json)

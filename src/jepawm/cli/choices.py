@@ -13,6 +13,7 @@ from jepawm.planning import OBJECTIVES, PLANNERS
 from jepawm.registry import Registry
 
 if TYPE_CHECKING:  # at run time they are imported when needed: help does not wait for torch
+    from jepawm.contracts import Objective
     from jepawm.experiment import Experiment
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
@@ -79,13 +80,20 @@ def choose_parts(experiment: "Experiment", argv: Sequence[str]) -> tuple["Experi
             )
         experiment = replace(experiment, encoder=encoder, loss=loss)
     if names["objective"] is not None:
-        experiment = replace(experiment, objective=new_part(OBJECTIVES, names["objective"]))
+        experiment = replace(experiment, objective=read_objective(names["objective"]))
     if names["planner"] is not None:
         experiment = replace(experiment, planner=new_part(PLANNERS, names["planner"]))
     if names["policy"] is not None:
         data = replace(experiment.data, policy=new_part(POLICIES, names["policy"]))
         experiment = replace(experiment, data=data)
     return experiment, rest
+
+
+def read_objective(text: str) -> "Objective":
+    """Build the objective that a word of the command line names or composes."""
+    from jepawm.planning.terms.expression import parse_objective
+
+    return parse_objective(text)
 
 
 def trust_source(source: str | None, *, trust: bool) -> None:
@@ -105,7 +113,10 @@ def part_names() -> str:
         "policy": POLICIES,
     }
     lines = [f"--{option} NAME ({', '.join(one.names())})" for option, one in choices.items()]
-    return f"Parts are chosen by {'; '.join(lines)}; NAME may be your own, as my_module:MyClass"
+    return (
+        f"Parts are chosen by {'; '.join(lines)}; NAME may be your own, as my_module:MyClass; "
+        "objectives are added and weighted, as 'goal + 0.2 * smoothness'"
+    )
 
 
 def _has_no_default(one: Field[Any]) -> bool:

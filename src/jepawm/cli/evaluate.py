@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import tyro
 
-from jepawm.cli.choices import DeviceName, choose_device, new_part, own_device, trust_source
+from jepawm.cli.choices import (
+    DeviceName,
+    choose_device,
+    new_part,
+    own_device,
+    read_objective,
+    trust_source,
+)
 from jepawm.cli.output import render_evaluation, render_fields, render_offline, to_json
 from jepawm.cli.parsing import Command, Outcome, first_name, parse, take_option
 from jepawm.engine.config import Precision
@@ -15,7 +22,7 @@ from jepawm.planning import PLANNERS
 from jepawm.planning.presets import preset_names
 
 if TYPE_CHECKING:  # at run time it is imported when needed: help does not wait for torch
-    from jepawm.contracts import Planner
+    from jepawm.contracts import Objective, Planner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,14 +76,16 @@ class EvalOptions:
 def prepare_eval(argv: list[str]) -> Command:
     """Parse `jepawm eval`."""
     trust_source(first_name(argv, known=[]), trust="--trust" in argv)  # the planner may need it
-    parts, rest = take_planner(argv)
+    objective, rest = take_objective(argv)
+    parts, rest = take_planner(rest)
     options, parsed = parse(
         EvalOptions,
         rest,
         verb="eval",
         description=f"Evaluate a run. --planner NAME chooses among {', '.join(PLANNERS.names())}; "
         "with it, --help lists the fields, as --planner.num-samples. "
-        f"--preset NAME takes settings that are known to do well: {', '.join(preset_names())}.",
+        f"--preset NAME takes settings that are known to do well: {', '.join(preset_names())}. "
+        "--objective 'goal + 0.2 * smoothness' composes what plans minimise; `jepawm list` has the names.",
         parts=parts,
     )
 
@@ -91,7 +100,7 @@ def prepare_eval(argv: list[str]) -> Command:
                 "--env acts in an environment, recordings are measured without; drop one"
             )
         if offline or not (options.env or has_simulator(options.source)):
-            return _run_offline(options, planner)
+            return _run_offline(options, planner, objective)
         done = evaluate_run(
             options.source,
             TaskRules(
@@ -104,6 +113,7 @@ def prepare_eval(argv: list[str]) -> Command:
                 env=options.env,
             ),
             planner=cast("Planner | None", planner),
+            objective=objective,
             precision=options.precision,
             out=options.out,
             overwrite=options.overwrite,
@@ -118,7 +128,9 @@ def prepare_eval(argv: list[str]) -> Command:
     return Command(run=run, as_json=options.json, processes=options.processes)
 
 
-def _run_offline(options: EvalOptions, planner: object | None) -> Outcome:
+def _run_offline(
+    options: EvalOptions, planner: object | None, objective: "Objective | None"
+) -> Outcome:
     from jepawm.files import data_root
     from jepawm.launch import read_launch
     from jepawm.runs import OfflineRules, evaluate_offline
@@ -138,6 +150,7 @@ def _run_offline(options: EvalOptions, planner: object | None) -> Outcome:
         out=options.out,
         device=own_device(choose_device(options.device)),
         planner=cast("Planner | None", planner),
+        objective=objective,
         precision=options.precision,
         overwrite=options.overwrite,
         encoder_weights=options.encoder_weights,
@@ -146,6 +159,12 @@ def _run_offline(options: EvalOptions, planner: object | None) -> Outcome:
         result={**done.results.to_json(), "written": done.written},
         text=render_offline(done.results, done.written),
     )
+
+
+def take_objective(argv: list[str]) -> tuple["Objective | None", list[str]]:
+    """Take `--objective` out of a command line; None if it is not there."""
+    text, rest = take_option("--objective", argv)
+    return None if text is None else read_objective(text), rest
 
 
 def take_planner(argv: list[str]) -> tuple[dict[str, object], list[str]]:
@@ -195,8 +214,12 @@ class PlanOptions:
 
 def prepare_plan(argv: list[str]) -> Command:
     """Parse `jepawm plan`."""
-    text = "Plan one task, act, and show what happened."
-    options, _ = parse(PlanOptions, argv, verb="plan", description=text, parts={})
+    text = (
+        "Plan one task, act, and show what happened. --objective 'goal + 0.2 * smoothness' composes "
+        "what plans minimise."
+    )
+    objective, rest = take_objective(argv)
+    options, _ = parse(PlanOptions, rest, verb="plan", description=text, parts={})
 
     def run() -> Outcome:
         from jepawm.runs import plan_run
@@ -208,6 +231,7 @@ def prepare_plan(argv: list[str]) -> Command:
             out=options.out,
             device=choose_device(options.device),
             protocol=options.protocol,
+            objective=objective,
             encoder_weights=options.encoder_weights,
             data_root=options.data_root,
         )

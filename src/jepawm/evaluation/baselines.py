@@ -25,7 +25,7 @@ class DoNothing:
         """Take the width of an action block."""
         self._action_dim = action_dim
 
-    def reset(self, goal: Observation, num_steps: int | None = None) -> None:
+    def reset(self, goal: Observation | None, num_steps: int | None = None) -> None:
         """Take goals `[B]`, which do not matter."""
 
     def act(self, obs: Observation) -> Float[Tensor, "B A"]:
@@ -46,7 +46,7 @@ class RandomActions:
         """Start the random numbers anew."""
         self._generator.manual_seed(seed)
 
-    def reset(self, goal: Observation, num_steps: int | None = None) -> None:
+    def reset(self, goal: Observation | None, num_steps: int | None = None) -> None:
         """Take goals `[B]`, which do not matter."""
 
     def act(self, obs: Observation) -> Float[Tensor, "B A"]:
@@ -86,10 +86,10 @@ class Oracle:
         """Start the random numbers of the planner anew."""
         self._replanning.reseed(seed)
 
-    def reset(self, goal: Observation, num_steps: int | None = None) -> None:
+    def reset(self, goal: Observation | None, num_steps: int | None = None) -> None:
         """Start an episode; the goals are those that the environment holds."""
         num_tasks = len(self._env.states())
-        if goal.batch_shape != (num_tasks,):
+        if goal is not None and goal.batch_shape != (num_tasks,):
             raise UserError(f"{tuple(goal.batch_shape)} goals for {num_tasks} tasks")
         self._replanning.reset(num_steps)
 

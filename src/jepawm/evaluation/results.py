@@ -2,13 +2,18 @@
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, cast
 
+from jepawm.contracts import Objective
 from jepawm.errors import UserError
 from jepawm.evaluation.metrics import Difference
 from jepawm.protocol import Protocol
 from jepawm.records import JsonValue
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 MODEL = "model"
 """The row of the world model, with which all others are compared."""
@@ -202,7 +207,25 @@ def describe(part: object) -> Part:
             f"{type(part).__name__} is not a dataclass, so results.json cannot hold its settings; "
             "make it a frozen dataclass"
         )
-    return Part(type=type(part).__name__, settings=asdict(part))
+    return Part(type=type(part).__name__, settings=_settings(part))
+
+
+def _settings(part: "DataclassInstance") -> dict[str, JsonValue]:
+    """Return the fields of a part; objectives inside it keep their type."""
+    found: dict[str, JsonValue] = {}
+    for one in fields(part):
+        value = getattr(part, one.name)
+        if not one.metadata.get("of_model"):
+            found[one.name] = cast(JsonValue, _described(value))
+    return found
+
+
+def _described(value: object) -> object:
+    if isinstance(value, tuple):
+        return [_described(one) for one in value]
+    if isinstance(value, Objective) and is_dataclass(value):
+        return describe(value).to_json()
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
 
 
 def versions() -> dict[str, JsonValue]:

@@ -26,6 +26,7 @@ from jepawm.models.weight_files import load_weights
 from jepawm.models.world_model import JEPAWorldModel
 from jepawm.normalizer import Normalizer
 from jepawm.planning.proposing import takes_proposals
+from jepawm.planning.terms.heads import Heads
 from jepawm.protocol import Protocol
 from jepawm.records import ModelRecord, require_model
 
@@ -93,6 +94,7 @@ class LoadedModel:
             protocol=rules,
             config=config or self.experiment.agent,
             proposer=self._proposer_for(rules) if takes_proposals(planner) else None,
+            heads=Heads(probe=self.probe),
             seed=seed,
         )
 

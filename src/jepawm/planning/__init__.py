@@ -24,7 +24,20 @@ PLANNERS = Registry(
 
 OBJECTIVES = Registry(
     "objective",
-    {"latent_distance": "jepawm.planning.objectives:LatentDistance"},
+    {
+        "latent_distance": "jepawm.planning.objectives:LatentDistance",
+        "goal": "jepawm.planning.objectives:LatentDistance",
+        "action_size": "jepawm.planning.terms.actions:ActionSize",
+        "crop": "jepawm.planning.terms.crop:Crop",
+        "discounted": "jepawm.planning.terms.steps:Discounted",
+        "in_sequence": "jepawm.planning.terms.sequence:InSequence",
+        "keep_out": "jepawm.planning.terms.states:KeepOut",
+        "reward": "jepawm.planning.terms.reward:Reward",
+        "smoothness": "jepawm.planning.terms.actions:Smoothness",
+        "state_goal": "jepawm.planning.terms.states:StateGoal",
+        "terminal": "jepawm.planning.terms.steps:Terminal",
+        "weighted_sum": "jepawm.planning.terms.composition:WeightedSum",
+    },
     rule=configuration("__call__"),
 )
 """Objectives by name; each is a frozen dataclass that is its own configuration."""

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from jepawm.errors import UserError
+from jepawm.planning.terms.composition import Composable
 from jepawm.types import Latent
 
 Metric = Literal["l2", "l1", "cos"]
@@ -15,7 +16,7 @@ Reduction = Literal["terminal", "sum"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class LatentDistance:
+class LatentDistance(Composable):
     """Measure the distance of predicted latents to the goal latent, as the paper does."""
 
     metric: Metric = "l2"

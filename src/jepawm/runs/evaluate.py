@@ -8,7 +8,7 @@ import torch
 
 from jepawm.agent import AgentConfig, PlanningAgent
 from jepawm.compute import count_gflop, matmul_peak
-from jepawm.contracts import Env, Planner, TaskSource
+from jepawm.contracts import Env, Objective, Planner, TaskSource
 from jepawm.engine.config import Precision
 from jepawm.engine.kernels.split_products import kernel_formulas
 from jepawm.engine.process import tune_process
@@ -90,6 +90,7 @@ def evaluate_run(
     rules: TaskRules,
     *,
     planner: Planner | None = None,
+    objective: Objective | None = None,
     precision: Precision | None = None,
     out: Path | None = None,
     overwrite: bool = False,
@@ -104,6 +105,7 @@ def evaluate_run(
         source: run folder or bundled name.
         rules: tasks and protocol.
         planner: planner in place of the experiment's; None keeps it.
+        objective: what plans minimise in place of the experiment's; None keeps it.
         precision: precision of planning in place of the experiment's; None keeps it.
         out: folder for the results; None is the run's own folder, or a new one below `runs`.
         overwrite: replace results that are there.
@@ -121,6 +123,7 @@ def evaluate_run(
             agent = loaded.agent(
                 protocol=rules.protocol,
                 planner=planner,
+                objective=objective,
                 config=with_precision(loaded.experiment.agent, precision),
             )
         recorder = Recorder(probe=loaded.probe)
@@ -145,6 +148,7 @@ def plan_run(
     *,
     seed: int,
     protocol: str,
+    objective: Objective | None = None,
     out: Path | None = None,
     device: str = "cpu",
     encoder_weights: str | None = None,
@@ -159,7 +163,7 @@ def plan_run(
     loaded = load(source, device=device, encoder_weights=encoder_weights)
     recorder = Recorder(probe=loaded.probe)
     rules = TaskRules(protocol=protocol, num_tasks=1, seed=seed, data_root=data_root)
-    agent = loaded.agent(protocol=protocol)
+    agent = loaded.agent(protocol=protocol, objective=objective)
     results = _evaluate(loaded, agent, rules, recorder=recorder, show_progress=False)
     rollouts = recorder.rollouts()
     with complete_or_absent(folder) as partial:

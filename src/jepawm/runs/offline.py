@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from jepawm.agent import PlanningAgent
-from jepawm.contracts import Planner
+from jepawm.contracts import Objective, Planner
 from jepawm.data.episodes import EpisodeStore, open_store
 from jepawm.data.recording import pose_differences
 from jepawm.data.windows import Windows, hold_out, split_episodes
@@ -80,6 +80,7 @@ def evaluate_offline(
     out: Path | None,
     device: str,
     planner: Planner | None,
+    objective: Objective | None = None,
     precision: Precision | None = None,
     overwrite: bool = False,
     encoder_weights: str | None = None,
@@ -94,6 +95,7 @@ def evaluate_offline(
         out: folder for the results; None is the run's own folder, or a new one below `runs`.
         device: device to plan on.
         planner: planner in place of the experiment's; None keeps it.
+        objective: what plans minimise in place of the experiment's; None keeps it.
         precision: precision of planning in place of the experiment's; None keeps it.
         overwrite: replace results that are there.
         encoder_weights: where the weights of a frozen encoder are here.
@@ -105,7 +107,7 @@ def evaluate_offline(
             raise UserError(f"{folder} already holds {FILE}; give another --out, or --overwrite")
         loaded = load(source, device=device, encoder_weights=encoder_weights)
         store, episodes = find_recordings(loaded, split=rules.split, data=data, data_root=data_root)
-        agent = _agent(loaded, rules, planner=planner, precision=precision)
+        agent = _agent(loaded, rules, planner=planner, objective=objective, precision=precision)
         results = _measure(loaded, store, episodes, rules=rules, agent=agent)
         beside = training_files(loaded.run, folder, overwrite=overwrite)
         path = write_json(folder / FILE, results.to_json(), beside=beside)
@@ -208,6 +210,7 @@ def _agent(
     rules: OfflineRules,
     *,
     planner: Planner | None,
+    objective: Objective | None,
     precision: Precision | None,
 ) -> PlanningAgent:
     """Return the agent that plans from the start of a clip to its end."""
@@ -222,6 +225,7 @@ def _agent(
     return loaded.agent(
         protocol=protocol,
         planner=planner,
+        objective=objective,
         config=with_precision(loaded.experiment.agent, precision),
         seed=rules.seed,
     )

@@ -27,6 +27,7 @@ from jepawm.files import (
     write_together,
     write_whole,
 )
+from jepawm.planning.terms.composition import parts_of
 from jepawm.processes import from_first
 from jepawm.records import Provenance
 from jepawm.strict_json import read_json
@@ -116,7 +117,8 @@ def resume_command(experiment: Experiment, out: Path, *, data_root: Path, device
 
 def _has_own_parts(experiment: Experiment) -> bool:
     """Return whether the file of a run names modules of other people."""
-    parts = (experiment.encoder, experiment.objective, experiment.planner, experiment.data.policy)
+    terms = parts_of(experiment.objective)
+    parts = (experiment.encoder, *terms, experiment.planner, experiment.data.policy)
     own = any(not type(part).__module__.startswith("jepawm.") for part in parts)
     return own or bool(ENVIRONMENTS.module_in(experiment.env))
 
