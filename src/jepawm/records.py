@@ -1,4 +1,4 @@
-"""What checkpoints say of themselves: of a world model, a decoder, a proposer; as JSON and back."""
+"""What checkpoints say of themselves: of a world model, a decoder, a proposer, a head; as JSON and back."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -86,6 +86,22 @@ class ProposerRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HeadRecord:
+    """What a checkpoint says of a decoder or a probe trained for a world model besides the weights."""
+
+    config: dict[str, JsonValue]
+    """How it was trained, with its sizes, as plain JSON."""
+    shape: dict[str, JsonValue]
+    """What it reads, and the latents that it fits."""
+    model: str
+    """Hash of the weights of the world model whose latents it reads."""
+    step: int
+    """Optimiser steps done."""
+    provenance: Provenance | None = None
+    """What it was trained with."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class EncoderRecord:
     """What a checkpoint says of a pretrained encoder of images besides the weights."""
 
@@ -107,7 +123,7 @@ class EncoderRecord:
     """What it was trained with."""
 
 
-Record = ModelRecord | DecoderRecord | ProposerRecord | EncoderRecord
+Record = ModelRecord | DecoderRecord | ProposerRecord | HeadRecord | EncoderRecord
 """What a checkpoint is of."""
 
 
@@ -119,6 +135,8 @@ def require_model(record: Record, *, source: Path | str) -> ModelRecord:
         )
     if isinstance(record, ProposerRecord):
         raise UserError(f"{source} is a proposer, no world model; give the folder around it")
+    if isinstance(record, HeadRecord):
+        raise UserError(f"{source} reads latents, it is no world model; give the folder around it")
     if isinstance(record, EncoderRecord):
         raise UserError(
             f"{source} is a pretrained encoder, no world model; train one on it by `jepawm train "
@@ -129,9 +147,9 @@ def require_model(record: Record, *, source: Path | str) -> ModelRecord:
 
 def record_to_json(record: Record) -> dict[str, JsonValue]:
     """Return a record as plain JSON."""
-    if isinstance(record, ProposerRecord):
+    if isinstance(record, ProposerRecord | HeadRecord):
         return {
-            "proposer": record.config,
+            _BESIDE[type(record)]: record.config,
             "shape": record.shape,
             "model": record.model,
             "step": record.step,
@@ -168,9 +186,11 @@ def record_to_json(record: Record) -> dict[str, JsonValue]:
 
 def record_from_json(config: Mapping[str, JsonValue], *, source: Path) -> Record:
     """Rebuild a record from JSON, read from the file `source`."""
-    if "proposer" in config:
-        return ProposerRecord(
-            config=_section(config, "proposer", source),
+    for kind, key in _BESIDE.items():
+        if key not in config:
+            continue
+        return kind(
+            config=_section(config, key, source),
             shape=_section(config, "shape", source),
             model=str(config.get("model")),
             step=_count(config, "step", source),
@@ -196,6 +216,11 @@ def record_from_json(config: Mapping[str, JsonValue], *, source: Path) -> Record
     )
 
 
+_BESIDE: Mapping[type[ProposerRecord] | type[HeadRecord], str] = {
+    ProposerRecord: "proposer",
+    HeadRecord: "head",
+}
+"""What is trained for a world model and kept beside it, and the entry that tells which it is."""
 _ENCODER_SHAPE = ("method", "size", "patch_size", "image_size")
 
 

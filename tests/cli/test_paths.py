@@ -24,9 +24,9 @@ TRAIN = (
 )
 SECONDS = 120
 """A command that takes longer hangs."""
-PROPOSER = (
-    "train-proposer --num-steps 1 --batch-size 4 --proposer.width 16 --episodes 0 --device cpu"
-)
+STEP = "--num-steps 1 --batch-size 4 --device cpu"
+PROPOSER = f"train-proposer {STEP} --proposer.width 16 --episodes 0"
+DECODER = f"train-decoder {STEP} --probe-steps 1 --width 16"
 PLANS = "collect-plans --num-episodes 2 --preset fast --processes 1"
 EVAL = "eval {run} --episodes 2 --tasks-per-batch 2 --device cpu"
 
@@ -61,6 +61,7 @@ PLACES = {
     ),
     "train-proposer RUN": slow(f"{PROPOSER} PATH --data-root {{data}} --out {{new}}", "run"),
     "train-proposer --out": slow(f"{PROPOSER} {{run}} --data-root {{data}} --out PATH", ""),
+    "train-decoder RUN": slow(f"{DECODER} PATH --data-root {{data}} --out {{new}}", "run"),
     "collect-plans RUN": slow(f"{PLANS} PATH --out {{new}}", "run"),
     "collect-plans --out": slow(f"{PLANS} {{run}} --out PATH", ""),
     "eval RUN": slow("eval PATH --episodes 2 --device cpu --out {new}", "run"),

@@ -14,6 +14,7 @@ from jepawm.cli.bench import prepare_bench
 from jepawm.cli.data import prepare_data
 from jepawm.cli.diagnose import prepare_diagnose
 from jepawm.cli.evaluate import prepare_collect_plans, prepare_eval, prepare_plan
+from jepawm.cli.eyes import prepare_imagine, prepare_train_decoder
 from jepawm.cli.inspect import prepare_check, prepare_list, prepare_report
 from jepawm.cli.output import print_json
 from jepawm.cli.parsing import Command
@@ -63,8 +64,12 @@ VERBS: Mapping[str, Verb] = {
     "train-proposer": Verb(
         summary="train a proposer of plans through a model", prepare=prepare_train_proposer
     ),
+    "train-decoder": Verb(
+        summary="train what shows a model's latents as pictures", prepare=prepare_train_decoder
+    ),
     "eval": Verb(summary="measure success, and that of the baselines", prepare=prepare_eval),
     "plan": Verb(summary="plan one task and show it", prepare=prepare_plan),
+    "imagine": Verb(summary="film what a model imagines and plans", prepare=prepare_imagine),
     "diagnose": Verb(summary="measure what a model gets wrong", prepare=prepare_diagnose),
     "collect": Verb(summary="collect episodes into a store", prepare=prepare_collect),
     "pretrain": Verb(

@@ -15,12 +15,14 @@ from jepawm.contracts import Env, Objective, Planner
 from jepawm.envs import RECORDINGS, build_env
 from jepawm.errors import UserError
 from jepawm.experiment import Experiment, experiment_from_json
+from jepawm.hub.heads import FOLDERS, load_head
 from jepawm.hub.imports import import_jepa_wms
 from jepawm.hub.proposers import PROPOSER, load_proposer
 from jepawm.hub.released import RELEASED, fetch_released, released_experiment
 from jepawm.models.frozen.encoder import FrozenEncoder
 from jepawm.models.frozen.weights import require_same_encoder
 from jepawm.models.heads import LinearProbe
+from jepawm.models.latent_heads import Kind, LatentHead
 from jepawm.models.proposer import Proposer
 from jepawm.models.weight_files import load_weights
 from jepawm.models.world_model import JEPAWorldModel
@@ -106,6 +108,33 @@ class LoadedModel:
             return None
         device = self.normalizer.action_mean.device
         return load_proposer(folder, model=self.model, device=device)
+
+    @cached_property
+    def decoder(self) -> LatentHead | None:
+        """Return the decoder of pictures beside the checkpoint; None if there is none."""
+        return self._head("pixels")
+
+    @cached_property
+    def state_probe(self) -> LatentHead | LinearProbe | None:
+        """Return what reads simulator states: the trained probe beside the checkpoint, else `probe`."""
+        return self._head("states") or self.probe
+
+    def require_decoder(self) -> LatentHead:
+        """Return the decoder; an error says how to train one."""
+        if self.decoder is None:
+            place = "" if Path(self.name).is_dir() else " --out RUN"
+            raise UserError(
+                f"{self.name} has no decoder of pictures; train one by `jepawm train-decoder "
+                f"{self.name}{place}`"
+            )
+        return self.decoder
+
+    def _head(self, kind: Kind) -> LatentHead | None:
+        folder = self.run / FOLDERS[kind]
+        if find_checkpoint(folder) is None:
+            return None
+        device = self.normalizer.action_mean.device
+        return load_head(folder, kind=kind, model=self.model, device=device)
 
     def _proposer_for(self, protocol: Protocol) -> Proposer:
         """Return the proposer, if it plans as far as a protocol does."""

@@ -3,6 +3,7 @@
 from jepawm.runs.cost import dry_run, render_dry_run
 from jepawm.runs.data import check_data, export_data, import_data, inspect_data, join_data
 from jepawm.runs.datasets import collect_run, features_run, use_recordings
+from jepawm.runs.decoder import DecoderRules, train_decoder_run
 from jepawm.runs.diagnose import append_row, check_rows, diagnose_run
 from jepawm.runs.diagnosis_parts import DiagnosisRules
 from jepawm.runs.evaluate import (
@@ -26,6 +27,7 @@ from jepawm.runs.proposer import (
 from jepawm.runs.train import train_run
 
 __all__ = [
+    "DecoderRules",
     "DiagnosisRules",
     "OfflineRules",
     "PlanRules",
@@ -53,6 +55,7 @@ __all__ = [
     "preset_planner",
     "pretrain_run",
     "render_dry_run",
+    "train_decoder_run",
     "train_own_proposer",
     "train_proposer_run",
     "train_run",

@@ -6,13 +6,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
-from jepawm.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
-from jepawm.data.windows import Windows, hold_out, split_episodes
+from jepawm.checkpoint import Checkpoint, save_checkpoint
+from jepawm.data.windows import Windows
 from jepawm.engine.process import tune_process
 from jepawm.envs import RECORDINGS
 from jepawm.errors import UserError
 from jepawm.evaluation.episodes import join, run_episodes
-from jepawm.files import taken, write_together
 from jepawm.hub.load import LoadedModel, load, load_experiment
 from jepawm.hub.proposers import PROPOSER, fingerprint, require_proposer
 from jepawm.metrics_log import MetricsLog
@@ -24,9 +23,9 @@ from jepawm.progress import TrainingProgress
 from jepawm.proposals import ProposalConfig
 from jepawm.protocol import Protocol
 from jepawm.records import ProposerRecord
-from jepawm.runs.datasets import find_or_collect
+from jepawm.runs.beside import find_saved, require_model_in, run_beside, split_store
 from jepawm.runs.evaluate import TaskRules, find_tasks
-from jepawm.runs.run_folder import TRAINING, provenance, training_files
+from jepawm.runs.run_folder import provenance
 from jepawm.runs.train import StopRequest
 from jepawm.training.proposals import (
     ProposerHooks,
@@ -109,15 +108,10 @@ def train_proposer_run(
     began = perf_counter()
     tune_process()
     loaded = load(source, device=device, encoder_weights=encoder_weights)
-    run = rules.out or loaded.run
-    if rules.out is None and not Path(source).is_dir():
-        raise UserError(f"{source} is no folder of yours; say where the copy goes by --out")
-    with taken(run, by=TRAINING):
+    with run_beside(source, loaded, out=rules.out) as run:
         place = run / PROPOSER
-        saved = _find_saved(place, resume=resume, overwrite=overwrite)
-        if rules.out is not None and find_checkpoint(run / "checkpoint") is None:
-            _copy_model(loaded, run)
-        _require_model(run, fingerprint(loaded.model))
+        saved = find_saved(place, what="proposer", resume=resume, overwrite=overwrite)
+        require_model_in(run, loaded, copied=rules.out is not None)
         horizon = rules.horizon or max(one.horizon for one in loaded.experiment.protocols)
         _require_possible(loaded, config, rules, horizon=horizon)
         state, windows, record = _begin(
@@ -203,26 +197,6 @@ def own_proposals(source: str) -> ProposalConfig:
     return own if own.num_steps > 0 else ProposalConfig()
 
 
-def _copy_model(loaded: LoadedModel, run: Path) -> None:
-    """Copy the checkpoint of a model into a new run folder, with what tells how it was trained."""
-    folder = loaded.run / "checkpoint"
-    place = folder if find_checkpoint(folder) is not None else loaded.run
-    if find_checkpoint(place) is None:
-        raise UserError(
-            f"{loaded.name} is a released model; turn it into a run first by `jepawm import`"
-        )
-    save_checkpoint(run / "checkpoint", replace(load_checkpoint(place), training=None))
-    copies = training_files(loaded.run, run, overwrite=False)
-    if copies:
-        write_together(copies)
-
-
-def _require_model(run: Path, model: str) -> None:
-    """Refuse a folder that holds another model than the one that the proposer is trained through."""
-    if fingerprint(load(run).model) != model:
-        raise UserError(f"{run} holds another model; choose another --out")
-
-
 def _require_possible(
     loaded: LoadedModel, config: ProposalConfig, rules: ProposerRules, *, horizon: int
 ) -> None:
@@ -253,24 +227,16 @@ def _windows(
     processes: int | None,
 ) -> Windows:
     """Cut the run's data into windows as long as the longest plan, and the past that it sees."""
-    experiment = loaded.experiment
-    data = experiment.data
-    if rules.num_episodes is not None:
-        if data.store is not None:
-            raise UserError(
-                f"--num-episodes {rules.num_episodes} collects data, and {loaded.name} was trained "
-                "on recordings; leave it out"
-            )
-        data = replace(data, num_episodes=rules.num_episodes)
-    store = find_or_collect(experiment.env, data, data_root=data_root, processes=processes)
+    store, train, _ = split_store(
+        loaded, num_episodes=rules.num_episodes, data_root=data_root, processes=processes
+    )
+    data = loaded.experiment.data
     longest = int(store.lengths.max() - 1) // data.frameskip
     if num_steps > longest:
         raise UserError(
             f"plans and the past that they start from have {num_steps} action blocks, and the longest "
             f"episode of {store.path} has {longest}; give a shorter --horizon"
         )
-    seen, _ = hold_out(len(store), num_held_out=data.held_out)
-    train, _ = split_episodes(len(seen), train_fraction=data.train_fraction, seed=data.split_seed)
     return Windows(
         store,
         episodes=train,
@@ -278,17 +244,6 @@ def _windows(
         frameskip=data.frameskip,
         normalizer=loaded.normalizer,
     )
-
-
-def _find_saved(place: Path, *, resume: bool, overwrite: bool) -> Checkpoint | None:
-    """Return the proposer to go on with; None to begin anew."""
-    if find_checkpoint(place) is None or overwrite:
-        return None
-    if not resume:
-        raise UserError(
-            f"{place} holds a proposer; go on with it by --resume, or replace it by --overwrite"
-        )
-    return load_checkpoint(place, with_training=True)
 
 
 def _restore(state: ProposerState, saved: Checkpoint, *, like: ProposerRecord, place: Path) -> None:

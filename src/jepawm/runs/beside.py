@@ -1,0 +1,81 @@
+"""What is trained for a finished world model and kept beside its checkpoint: proposers, decoders, probes."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int64
+
+from jepawm.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
+from jepawm.data.episodes import EpisodeStore
+from jepawm.data.windows import hold_out, split_episodes
+from jepawm.errors import UserError
+from jepawm.files import taken, write_together
+from jepawm.hub.load import LoadedModel, load
+from jepawm.hub.proposers import fingerprint
+from jepawm.runs.datasets import find_or_collect
+from jepawm.runs.run_folder import TRAINING, training_files
+
+
+@contextmanager
+def run_beside(source: str, loaded: LoadedModel, *, out: Path | None) -> Iterator[Path]:
+    """Take the run of a model, or the folder `out`, to train something beside its checkpoint."""
+    run = out or loaded.run
+    if out is None and not Path(source).is_dir():
+        raise UserError(f"{source} is no folder of yours; say where the copy goes by --out")
+    with taken(run, by=TRAINING):
+        yield run
+
+
+def require_model_in(run: Path, loaded: LoadedModel, *, copied: bool) -> None:
+    """Let a run hold this model: copied there if it should be, refused if another one is there."""
+    if copied and find_checkpoint(run / "checkpoint") is None:
+        _copy_model(loaded, run)
+    if fingerprint(load(run).model) != fingerprint(loaded.model):
+        raise UserError(f"{run} holds another model; choose another --out")
+
+
+def find_saved(place: Path, *, what: str, resume: bool, overwrite: bool) -> Checkpoint | None:
+    """Return what to go on with; None to begin anew."""
+    if find_checkpoint(place) is None or overwrite:
+        return None
+    if not resume:
+        raise UserError(
+            f"{place} holds a {what}; go on with it by --resume, or replace it by --overwrite"
+        )
+    return load_checkpoint(place, with_training=True)
+
+
+def split_store(
+    loaded: LoadedModel, *, num_episodes: int | None, data_root: Path, processes: int | None
+) -> tuple[EpisodeStore, Int64[np.ndarray, " n"], Int64[np.ndarray, " m"]]:
+    """Return the run's store, collected where it is missing, and its training and validation episodes."""
+    experiment = loaded.experiment
+    data = experiment.data
+    if num_episodes is not None:
+        if data.store is not None:
+            raise UserError(
+                f"--num-episodes {num_episodes} collects data, and {loaded.name} was trained "
+                "on recordings; leave it out"
+            )
+        data = replace(data, num_episodes=num_episodes)
+    store = find_or_collect(experiment.env, data, data_root=data_root, processes=processes)
+    seen, _ = hold_out(len(store), num_held_out=data.held_out)
+    train, val = split_episodes(len(seen), train_fraction=data.train_fraction, seed=data.split_seed)
+    return store, train, val
+
+
+def _copy_model(loaded: LoadedModel, run: Path) -> None:
+    """Copy the checkpoint of a model into a new run folder, with what tells how it was trained."""
+    folder = loaded.run / "checkpoint"
+    place = folder if find_checkpoint(folder) is not None else loaded.run
+    if find_checkpoint(place) is None:
+        raise UserError(
+            f"{loaded.name} is a released model; turn it into a run first by `jepawm import`"
+        )
+    save_checkpoint(run / "checkpoint", replace(load_checkpoint(place), training=None))
+    copies = training_files(loaded.run, run, overwrite=False)
+    if copies:
+        write_together(copies)

@@ -1,0 +1,366 @@
+"""`jepawm imagine`: films of what a model sees, imagines and plans, in its environment or on recordings."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from jepawm.agent import PlanningAgent
+from jepawm.contracts import Env, Planner, Simulator
+from jepawm.data.episodes import EpisodeStore
+from jepawm.data.windows import action_blocks, hold_out, split_episodes
+from jepawm.engine.process import tune_process
+from jepawm.envs import RECORDINGS
+from jepawm.errors import UserError, require_range
+from jepawm.evaluation.imagination import (
+    Clip,
+    Imagination,
+    StepErrors,
+    imagination_errors,
+    imagine_clip,
+)
+from jepawm.evaluation.watching import Look, WatchedPlanner
+from jepawm.files import complete_or_absent
+from jepawm.files import data_root as default_data_root
+from jepawm.hub.load import LoadedModel, load
+from jepawm.report.film import Panel, difference, lay_out, write_film
+from jepawm.runs.datasets import find_or_collect, use_recordings
+from jepawm.runs.evaluate import TaskRules, find_tasks
+from jepawm.types import Context, Observation, Task, concatenate
+
+_FPS = 2.0
+_MOST_LOOKS = 16
+FILMS = ("imagined", "counterfactuals", "planning")
+"""Names of the films."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImagineRules:
+    """What is imagined."""
+
+    protocol: str = "paper"
+    """Protocol of the plan that is executed."""
+    seed: int = 0
+    """Seed of task and planner; of recordings, which clip."""
+    every: int = 2
+    """Action blocks after which the helped film sees a real frame again."""
+    data: Path | None = None
+    """Recordings to imagine instead of acting, a store or a data set of any known format."""
+    num_blocks: int = 6
+    """Action blocks of a clip of recordings."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that are out of range."""
+        require_range(self, ("every", "num_blocks"), where="imagine", least=1, most=1000)
+        require_range(self, ("seed",), where="imagine", least=0, most=2**63 - 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Imagined:
+    """What was imagined, how far from what was there, and where the films are."""
+
+    source: str
+    """Name of the model."""
+    success: bool | None
+    """Whether the executed plan ended at the goal; None of recordings."""
+    errors: list[StepErrors]
+    """Errors after 0, 1, ... action blocks."""
+    iterations: int
+    """How often the planner evaluated candidates for its first plan."""
+    out: Path
+    """Folder of the films and of `imagine.json`, which holds all of this."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Experience:
+    """A clip, its goal, and how its first plan came about."""
+
+    clip: Clip
+    goal: Observation
+    looks: list[Look]
+    success: bool | None
+    env: Env | None
+    task: Task | None
+
+
+def imagine_run(
+    source: str,
+    *,
+    rules: ImagineRules,
+    out: Path,
+    planner: Planner | None = None,
+    device: str = "cpu",
+    data_root: Path | None = None,
+    encoder_weights: str | None = None,
+) -> Imagined:
+    """Plan and execute one task, or take a clip of recordings, and film what the model makes of it.
+
+    Args:
+        source: run folder or bundled model, with a decoder.
+        rules: what is imagined.
+        out: folder to make.
+        planner: planner in place of the experiment's; None keeps it.
+        device: device to compute on.
+        data_root: folder of recordings; None: the default one.
+        encoder_weights: where the weights of a frozen encoder are here; None: where its training
+            found them.
+    """
+    tune_process()
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} already holds files; choose another --out")
+    loaded = load(source, device=device, encoder_weights=encoder_weights)
+    decoder = loaded.require_decoder()
+    agent = loaded.agent(protocol=rules.protocol, planner=planner, seed=rules.seed)
+    recorded = rules.data is not None or loaded.experiment.env == RECORDINGS
+    experienced = (_recorded if recorded else _acted)(loaded, agent, rules, data_root)
+    clip = experienced.clip
+    imagined = imagine_clip(
+        loaded.model,
+        clip,
+        normalizer=loaded.normalizer,
+        every=rules.every,
+        window=agent.config.window,
+    )
+    errors = imagination_errors(imagined, clip, decoder=decoder, probe=loaded.state_probe)
+    done = Imagined(
+        source=source,
+        success=experienced.success,
+        errors=errors,
+        iterations=len(experienced.looks),
+        out=out,
+    )
+    with complete_or_absent(out) as partial:
+        films = {
+            "imagined": _imagined_film(loaded, clip, imagined, every=rules.every),
+            "counterfactuals": _counterfactual_film(
+                loaded, experienced, window=agent.config.window
+            ),
+            "planning": _planning_film(loaded, experienced, window=agent.config.window),
+        }
+        for name, film in films.items():
+            write_film(film, partial / name, fps=_FPS)
+        content = {
+            **asdict(done),
+            "out": str(out),
+            "rules": {**asdict(rules), "data": str(rules.data)},
+        }
+        (partial / "imagine.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+    return done
+
+
+def _acted(
+    loaded: LoadedModel, agent: PlanningAgent, rules: ImagineRules, data_root: Path | None
+) -> _Experience:
+    """Plan and execute one task of the test split."""
+    protocol, env = agent.protocol, loaded.make_env()
+    tasks_of = TaskRules(num_tasks=1, seed=rules.seed, data_root=data_root)
+    task = find_tasks(loaded.experiment, env, protocol=protocol, rules=tasks_of)[0]
+    watched = WatchedPlanner(agent.planner)
+    agent = loaded.agent(protocol=protocol, planner=watched, seed=rules.seed)
+    obs = env.reset([task])
+    goal = env.goal_observation()
+    agent.reset(goal, protocol.num_steps)
+    seen, blocks, states = [obs], [], [_states(env)]
+    looks: list[Look] = []
+    for _ in range(protocol.num_steps):
+        block = agent.act(obs)
+        looks = looks or list(watched.looks)
+        obs = _execute(env, block, frameskip=protocol.frameskip)
+        seen.append(obs)
+        states.append(_states(env))
+        blocks.append(loaded.normalizer.normalize_action(block))
+    known = [one for one in states if one is not None]
+    clip = Clip(
+        obs=concatenate(seen, dim=0),
+        actions=torch.cat(blocks),
+        states=np.concatenate(known) if len(known) == len(states) else None,
+    )
+    success = bool(env.success()[0])
+    return _Experience(clip=clip, goal=goal, looks=looks, success=success, env=env, task=task)
+
+
+def _recorded(
+    loaded: LoadedModel, agent: PlanningAgent, rules: ImagineRules, data_root: Path | None
+) -> _Experience:
+    """Take a clip of an episode that was held out, and plan from its first frame to its last."""
+    experiment, root = loaded.experiment, default_data_root(data_root)
+    if rules.data is not None:
+        clean = replace(experiment, data=replace(experiment.data, store=None))
+        experiment = use_recordings(clean, rules.data, data_root=root)
+    data = experiment.data
+    store = find_or_collect(experiment.env, data, data_root=root)
+    clip = _clip_of(store, loaded, rules, foreign=rules.data is not None)
+    watched = WatchedPlanner(agent.planner)
+    count = len(clip.actions)
+    protocol = replace(
+        agent.protocol,
+        horizon=count,
+        num_action_steps=count,
+        max_env_steps=count * agent.protocol.frameskip,
+    )
+    again = loaded.agent(protocol=protocol, planner=watched, seed=rules.seed)
+    goal = clip.obs[-1:]
+    again.reset(goal, count)
+    again.act(clip.obs[:1])
+    return _Experience(
+        clip=clip, goal=goal, looks=list(watched.looks), success=None, env=None, task=None
+    )
+
+
+def _clip_of(
+    store: EpisodeStore, loaded: LoadedModel, rules: ImagineRules, *, foreign: bool
+) -> Clip:
+    """Cut a clip out of an episode that training has not seen; of foreign recordings, out of any."""
+    data = loaded.experiment.data
+    seen, held_out = hold_out(len(store), num_held_out=0 if foreign else data.held_out)
+    _, val = split_episodes(len(seen), train_fraction=data.train_fraction, seed=data.split_seed)
+    choice = np.arange(len(store)) if foreign else held_out if len(held_out) else val
+    span = rules.num_blocks * data.frameskip
+    fitting = [int(one) for one in choice if store.lengths[one] > span]
+    if not fitting:
+        raise UserError(
+            f"no episode of {store.path} that can be shown has {span + 1} frames; give a smaller "
+            "--num-blocks"
+        )
+    episode = fitting[rules.seed % len(fitting)]
+    room = int(store.lengths[episode]) - span
+    first = int(store.starts[episode]) + int(np.random.default_rng(rules.seed).integers(room))
+    rows = first + np.arange(rules.num_blocks + 1) * data.frameskip
+    proprio = None if store.proprio is None else torch.from_numpy(store.proprio[rows])
+    actions = torch.from_numpy(store.actions[first : first + span].copy())
+    blocks = action_blocks(actions, num_blocks=rules.num_blocks, frameskip=data.frameskip)
+    return Clip(
+        obs=Observation(pixels=torch.from_numpy(store.frames(rows)), proprio=proprio),
+        actions=loaded.normalizer.normalize_action(blocks.to(loaded.normalizer.action_mean.device)),
+        states=None if store.state is None else np.asarray(store.state[rows]),
+    )
+
+
+def _imagined_film(
+    loaded: LoadedModel, clip: Clip, imagined: Imagination, *, every: int
+) -> UInt8[np.ndarray, "frames height width 3"]:
+    decoder, real = loaded.require_decoder(), clip.obs.pixels.cpu().numpy()
+    alone, helped = (decoder.pixels(one).cpu().numpy() for one in (imagined.alone, imagined.helped))
+    steps = [f"real, block {k}" for k in range(len(real))]
+    return lay_out(
+        [
+            [(steps, real), ("imagined", alone), ("difference", difference(alone, real))],
+            [
+                ("seen, decoded", decoder.pixels(imagined.seen).cpu().numpy()),
+                (f"real frame every {every}", helped),
+                ("difference", difference(helped, real)),
+            ],
+        ]
+    )
+
+
+@torch.no_grad()
+def _counterfactual_film(
+    loaded: LoadedModel, experienced: _Experience, *, window: int
+) -> UInt8[np.ndarray, "frames height width 3"]:
+    """Film the same start under other actions: imagined, and real where there is a simulator."""
+    actions = experienced.clip.actions
+    choices = {
+        "as it was": actions,
+        "mean action": torch.zeros_like(actions),
+        "mirrored": -actions,
+        "in reverse order": actions.flip(0),
+    }
+    above, below = [], []
+    for name, chosen in choices.items():
+        pictures = _pictures(loaded, experienced.clip.obs[:1], chosen, window=window)
+        below.append((f"imagined: {name}", pictures))
+        if experienced.env is not None and experienced.task is not None:
+            real = _really(loaded, experienced.env, experienced.task, chosen)
+            above.append((f"real: {name}", real))
+    return lay_out([above, below] if above else [below])
+
+
+def _planning_film(
+    loaded: LoadedModel, experienced: _Experience, *, window: int
+) -> UInt8[np.ndarray, "frames height width 3"]:
+    """Film the cheapest candidate of each iteration: one panel a block, one frame an iteration."""
+    start, goal = experienced.clip.obs[:1], experienced.goal.pixels.cpu().numpy()
+    looks = list(enumerate(experienced.looks, start=1))
+    if not looks:  # a plan that nobody evaluated: the first proposal of `direct`
+        film = _pictures(loaded, start, experienced.clip.actions, window=window)
+        return lay_out([[("executed unseen", film), ("goal", goal)]])
+    step = -(-len(looks) // _MOST_LOOKS)
+    chosen = sorted({*range(0, len(looks), step), len(looks) - 1})
+    names, films = [], []
+    for index in chosen:
+        number, look = looks[index]
+        best = int(look.cost[0].nan_to_num(nan=float("inf")).argmin())
+        names.append(f"{number}: cost {float(look.cost[0, best]):.3g}")
+        films.append(_pictures(loaded, start, look.actions[0, best], window=window))
+    blocks = np.stack(films, axis=1)  # [H+1, iterations, 3, h, w]
+    panels: list[Panel] = [(names, blocks[0])]
+    panels += [(f"block {k}", blocks[k]) for k in range(1, len(blocks))]
+    panels.append(("goal", goal))
+    half = -(-len(panels) // 2)
+    return lay_out([panels[:half], panels[half:]])
+
+
+@torch.no_grad()
+def _pictures(
+    loaded: LoadedModel, start: Observation, actions: Float[Tensor, "H A"], *, window: int
+) -> UInt8[np.ndarray, "frames 3 height width"]:
+    """Return the decoded first frame and what is imagined after each block `[H+1, 3, h, w]`."""
+    device = loaded.normalizer.action_mean.device
+    seen = loaded.model.encode(loaded.normalizer.observation(start.to(device)))[:, None]
+    context = Context(latents=seen, actions=actions.new_zeros(1, 0, actions.shape[1]))
+    rolled = loaded.model.rollout(context, actions[None], window=window)
+    return loaded.require_decoder().pixels(concatenate([seen, rolled], dim=1))[0].cpu().numpy()
+
+
+def _really(
+    loaded: LoadedModel, env: Env, task: Task, actions: Float[Tensor, "H A"]
+) -> UInt8[np.ndarray, "frames 3 height width"]:
+    """Return the frames `[H+1, 3, h, w]` after each block of actions in the environment."""
+    obs = env.reset([task])
+    frameskip = loaded.experiment.data.frameskip
+    blocks = loaded.normalizer.unnormalize_action(actions)
+    frames = [_execute(env, block[None], frameskip=frameskip).pixels for block in blocks]
+    return torch.cat([obs.pixels, *frames]).cpu().numpy()
+
+
+def _execute(env: Env, block: Float[Tensor, "1 A"], *, frameskip: int) -> Observation:
+    obs: Observation | None = None
+    for action in np.split(block.cpu().numpy(), frameskip, axis=1):
+        obs = env.step(action)
+    assert obs is not None
+    return obs
+
+
+def _states(env: Env) -> np.ndarray | None:
+    return env.states() if isinstance(env, Simulator) else None
+
+
+def render_imagined(done: Imagined) -> str:
+    """Return the errors as a table for a person."""
+    names = {
+        "k": "block",
+        "latent": "latent",
+        "latent_with_frames": "with frames",
+        "picture": "picture",
+        "picture_with_frames": "with frames",
+        "picture_seen": "decoder",
+        "state": "place",
+        "state_with_frames": "with frames",
+    }
+    lines = ["".join(f"{title:>13}" for title in names.values())]
+    lines += ["".join(f"{_cell(getattr(row, name)):>13}" for name in names) for row in done.errors]
+    ended = {True: "the goal was reached", False: "the goal was not reached", None: "recordings"}
+    return "\n".join([*lines, f"{ended[done.success]}; films and imagine.json in {done.out}"])
+
+
+def _cell(value: float | int | None) -> str:
+    return "" if value is None else str(value) if isinstance(value, int) else f"{value:.4g}"
+
+
+__all__: Sequence[str] = ["FILMS", "ImagineRules", "Imagined", "imagine_run", "render_imagined"]
