@@ -121,3 +121,39 @@ def test_a_bundled_model_is_copied(wall_data_root: Path, tmp_path: Path):
     rules = DecoderRules(out=tmp_path / "new", num_episodes=4)
     train(Path("wall"), wall_data_root, rules=rules)
     assert load(tmp_path / "new").decoder is not None
+
+
+@pytest.mark.parametrize("name", ["wall", "pointmaze", "pusht"])
+def test_bundled_decoders_are_small_and_show_what_is_there(name: str):
+    loaded = load(name)
+    for folder in ("decoder", "probe"):
+        assert (loaded.run / folder / "model.safetensors").stat().st_size <= 3_000_000
+    env = loaded.make_env()
+    try:
+        obs = env.reset(env.sample_tasks(3, num_tasks=8))
+    except UserError as error:
+        pytest.skip(str(error))  # no OpenGL
+    latents = loaded.model.encode(loaded.normalizer.observation(obs))
+    shown = loaded.require_decoder().pixels(latents).float()
+    error = (shown - obs.pixels).square().mean((1, 2, 3)).sqrt()
+    blank = (loaded.require_decoder().output_mean - obs.pixels).square().mean((1, 2, 3)).sqrt()
+    assert (error < blank).all()
+
+
+def test_the_bundled_decoder_of_wall_shows_the_dot_where_it_is():
+    loaded = load("wall")
+    env = loaded.make_env()
+    obs = env.reset(env.sample_tasks(3, num_tasks=16))
+    latents = loaded.model.encode(loaded.normalizer.observation(obs))
+    shown = loaded.require_decoder().pixels(latents)
+    away = _brightest(shown) - _brightest(obs.pixels)
+    assert float(away.float().norm(dim=1).mean()) < 1.5
+    read = loaded.state_probe(latents) - torch.from_numpy(env.states())
+    assert float(read.norm(dim=1).mean()) < 1.5
+
+
+def _brightest(pictures: torch.Tensor) -> torch.Tensor:
+    """Return the place where red is strongest among the other colours: the dot."""
+    red = pictures[:, 0].float() - pictures[:, 1:].float().mean(1)
+    flat = red.flatten(1).argmax(1)
+    return torch.stack([flat % red.shape[2], flat // red.shape[2]], dim=1)
