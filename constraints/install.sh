@@ -31,7 +31,7 @@ if ! .venv/bin/python -c 'import pip' 2>/dev/null; then
 fi
 echo "Installing into .venv (about a minute) ..."
 .venv/bin/python -m pip install --quiet --disable-pip-version-check \
-    --constraint constraints/cpu.txt --editable '.[dev,cma,data,encoders,hub,metaworld,mujoco,nevergrad,pusht,sweep]'
+    --constraint constraints/cpu.txt --editable '.[dev,cma,data,encoders,hub,metaworld,minari,mujoco,nevergrad,pusht,sweep,zarr]'
 .venv/bin/python -m pip check
 
 # PointMaze and Metaworld draw by OpenGL; without it all else works and their tests are skipped.

@@ -7,7 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from jepawm.data.recording import (
+    FIRST_CAMERA,
     all_files,
+    choose_camera,
     euler_angles,
     matrix,
     pose_differences,
@@ -195,3 +197,37 @@ def test_damaged_tables_are_one_message(table: pa.Table, tmp_path: Path):
         (tmp_path / "folder").mkdir(exist_ok=True)
         with pytest.raises(UserError, match=rf"{name} is"):
             read_parquet(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "chosen"),
+    [
+        ("observation.images.top", "observation.images.top"),
+        ("top", "observation.images.top"),
+        ("images.wrist", "observation.images.wrist"),
+        ("cam", "cam"),
+        ("left_cam", "left_cam"),
+        (FIRST_CAMERA, "observation.images.top"),
+    ],
+)
+def test_a_unique_ending_names_a_camera(wanted: str, chosen: str):
+    cameras = ["observation.images.top", "observation.images.wrist", "cam", "left_cam"]
+    assert choose_camera(wanted, cameras, where=Path("set")) == chosen
+
+
+@pytest.mark.parametrize("wanted", ["right", "observation", "t", "images.to", ""])
+def test_other_parts_of_a_name_are_answered_by_all(wanted: str):
+    cameras = ["a.wrist_left", "b.wrist_left", "a.left_front"]
+    for name in (wanted, "wrist_left"):
+        with pytest.raises(
+            UserError, match=r"by --camera choose among: a\.wrist_left, b\.wrist_left"
+        ):
+            choose_camera(name, cameras, where=Path("set"))
+
+
+def test_several_cameras_are_asked_for_and_a_single_one_is_not():
+    with pytest.raises(UserError, match="several cameras; choose one by --camera: a, b"):
+        choose_camera(None, ["a", "b"], where=Path("set"))
+    assert choose_camera(None, ["a"], where=Path("set")) == "a"
+    with pytest.raises(UserError, match="holds no camera"):
+        choose_camera(FIRST_CAMERA, [], where=Path("set"))

@@ -32,6 +32,7 @@ EXPORTERS = Registry(
     {
         "lerobot": "jepawm.data.formats.lerobot.write:write_v3",
         "lerobot-v2.1": "jepawm.data.formats.lerobot.write:write_v2",
+        "minari": "jepawm.data.formats.minari_write:write_minari",
         "npz": "jepawm.data.formats.npz:write_npz",
     },
     rule=function,

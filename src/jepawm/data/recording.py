@@ -25,6 +25,7 @@ _ROWS, _VECTOR_ROWS, _BLOB_ROWS = 65_536, 8_192, 64
 _SMALL_TABLE = 2**24
 _TABLE_RATIO = 1032.0
 """Times that a table in memory may be larger than its file, beyond `_SMALL_TABLE` bytes."""
+FIRST_CAMERA = "*"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,13 +138,14 @@ def choose_camera(wanted: str | None, cameras: Sequence[str], *, where: Path) ->
     known = plain_text(", ".join(cameras))
     if not cameras:
         raise UserError(f"{where} holds no camera; record or render images first")
-    if wanted is None and len(cameras) == 1:
+    if wanted == FIRST_CAMERA or (wanted is None and len(cameras) == 1):
         return cameras[0]
     if wanted is None:
         raise UserError(f"{where} holds several cameras; choose one by --camera: {known}")
-    if wanted not in cameras:
+    ends = [one for one in cameras if one.endswith(wanted)]  # a unique ending is enough
+    if wanted not in cameras and len(ends) != 1:
         raise UserError(f"{where} has no camera {wanted!r}; by --camera choose among: {known}")
-    return wanted
+    return wanted if wanted in cameras else ends[0]
 
 
 def read_any(

@@ -254,8 +254,88 @@ def write_folder(root: Path, frames: Make, numbers: Make, mp4: Callable[..., Pat
     )
 
 
+def write_aloha(root: Path, frames: Make, numbers: Make, mp4: object) -> Written:
+    for e, n in enumerate(LENGTHS):
+        with h5py.File(root / f"episode_{9 + e}.hdf5", "w") as file:  # 10 comes after 9
+            file["action"], file["observations/qpos"] = numbers(e, n, 14), numbers(e, n, 7)
+            file["observations/qvel"] = numbers(e, n, 7)
+            file["observations/images/cam_high"] = frames(e, n)
+    return Written(
+        path=root,
+        actions=[numbers(e, n, 14) for e, n in enumerate(LENGTHS)],
+        proprio=[numbers(e, n, 7) for e, n in enumerate(LENGTHS)],
+    )
+
+
+def write_maniskill(root: Path, frames: Make, numbers: Make, mp4: object) -> Written:
+    (root / "trajectory.json").write_text('{"env_info": {"env_id": "PushCube-v1"}}')
+    with h5py.File(root / "trajectory.h5", "w") as file:  # a name that DROID has too
+        for e, n in enumerate(LENGTHS):
+            file[f"traj_{9 + e}/actions"] = numbers(e, n - 1, 7)
+            file[f"traj_{9 + e}/obs/agent/qpos"] = numbers(e, n, 9)
+            file[f"traj_{9 + e}/obs/extra/tcp_pose"] = numbers(e, n, 7)
+            file[f"traj_{9 + e}/obs/sensor_data/base_camera/rgb"] = frames(e, n)
+    return Written(
+        path=root,
+        actions=[numbers(e, n - 1, 7) for e, n in enumerate(LENGTHS)],
+        proprio=[numbers(e, n, 9) for e, n in enumerate(LENGTHS)],
+    )
+
+
+def flat(make: Make, *rest: int) -> np.ndarray:
+    return np.concatenate([make(e, n, *rest) for e, n in enumerate(LENGTHS)])
+
+
+def write_stable_worldmodel(root: Path, frames: Make, numbers: Make, mp4: object) -> Written:
+    with h5py.File(root / "pusht.h5", "w") as file:
+        file["pixels"], file["action"] = flat(frames), flat(numbers, 2)
+        file["proprio"], file["reward"] = flat(numbers, 4), flat(numbers, 1)[:, 0]
+        file["ep_len"], file["ep_offset"] = np.array(LENGTHS, np.int32), np.array([0, LENGTHS[0]])
+    return Written(
+        path=root,
+        actions=[numbers(e, n, 2) for e, n in enumerate(LENGTHS)],
+        proprio=[numbers(e, n, 4) for e, n in enumerate(LENGTHS)],
+    )
+
+
+def write_d4rl(root: Path, frames: Make, numbers: Make, mp4: object) -> Written:
+    with h5py.File(root / "walker.hdf5", "w") as file:  # V-D4RL's layout
+        kinds = [[0] + [1] * (n - 2) + [2] for n in LENGTHS]
+        file["observation"] = flat(frames).transpose(0, 3, 1, 2)
+        file["action"], file["step_type"] = flat(numbers, 6), np.concatenate(kinds)
+    actions = [numbers(e, n, 6)[1:] for e, n in enumerate(LENGTHS)]  # row t led to frame t
+    return Written(path=root, actions=actions, proprio=[None, None])
+
+
+def write_deformable(root: Path, frames: Make, numbers: Make, mp4: object) -> Written:
+    longest = max(LENGTHS)
+    actions = [numbers(e, longest, 4) for e in range(2)]
+    torch.save(torch.from_numpy(np.stack(actions)), root / "actions.pth")
+    torch.save(torch.zeros(2, longest, 6, 4), root / "states.pth")
+    for e in range(2):
+        (root / f"{e:06d}").mkdir()
+        torch.save(torch.from_numpy(frames(e, longest)), root / f"{e:06d}" / "obses.pth")
+    return Written(path=root, actions=actions, proprio=[None, None])
+
+
+def write_zarr(root: Path, frames: Make, numbers: Make, mp4: object) -> Written:
+    import zarr
+
+    place = root / "pusht_cchi_v7_replay.zarr"
+    buffer = zarr.open_group(place, mode="w", zarr_format=2)
+    columns = {"img": flat(frames).astype(np.float32), "action": flat(numbers, 2)}
+    for name, rows in (columns | {"agent_pos": flat(numbers, 5)[:, :2]}).items():
+        buffer.create_array(f"data/{name}", data=rows, chunks=(4, *rows.shape[1:]))
+    buffer.create_array("meta/episode_ends", data=np.cumsum(LENGTHS))
+    return Written(
+        path=root,
+        actions=[numbers(e, n, 2) for e, n in enumerate(LENGTHS)],
+        proprio=[numbers(e, n, 5)[:, :2] for e, n in enumerate(LENGTHS)],
+    )
+
+
 WRITERS = {
-    name.removeprefix("write_"): function
+    name.removeprefix("write_").replace("stable_", "stable-"): function
     for name, function in list(globals().items())
     if name.startswith("write_") and name not in ("write_tensors", "write_demos", "write_mp4")
 }

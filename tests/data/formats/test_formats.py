@@ -61,7 +61,15 @@ def test_wrong_camera_lists_those_there_are(written, name: str):
 
 
 def test_options_without_use_are_refused(written, name: str):
-    if name not in ("droid", "franka", "metaworld", "pointmaze", "pusht", "wall"):
+    if name not in (
+        "deformable",
+        "droid",
+        "franka",
+        "metaworld",
+        "pointmaze",
+        "pusht",
+        "wall",
+    ):
         pytest.skip("this format has columns to choose from")
     with pytest.raises(UserError, match="--proprio-key has no use here"):
         open_source(written.path, name=name, options=ReadOptions(proprio_key="state"))

@@ -206,13 +206,14 @@ def test_columns_of_several_lengths(file: Path, root: Path):
 
 
 def test_texts(file: Path, root: Path):
-    attributes = {"text": "\u00e9", "bytes": b"abc", "list": ["a"], "number": 3}
+    attributes = {"text": "\u00e9", "bytes": b"abc", "list": ["a", "b"], "one": ["a"], "number": 3}
     with h5py.File(file, "a") as content:
         content.attrs.update(attributes)
         content[b"n\xffme"] = 3.0
     with opened(file, root=root) as content:
         assert content.text("text") == "\u00e9"
         assert content.text("bytes") == "abc"
+        assert content.text("one") == "a"
         assert content.text("absent") is None
         assert "n\\xffme" in content.names()
         for name in ("list", "number"):

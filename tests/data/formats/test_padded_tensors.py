@@ -6,7 +6,7 @@ import torch
 
 from jepawm.data.checking import Requirements
 from jepawm.data.formats import open_source
-from jepawm.data.formats.padded_tensors import load_array, load_counts, rows_of_episode
+from jepawm.data.formats.padded_tensors import load_array, rows_of_episode
 from jepawm.data.importing import check_source
 from jepawm.data.recording import ReadOptions
 from jepawm.errors import UserError
@@ -33,49 +33,6 @@ def test_objects_are_not_loaded(tmp_path: Path):
 
 
 # What `pickle.dumps` gives for [5, 300, 70000], by protocol, and for other things.
-LISTS = [
-    b"(lp0\nI5\naI300\naI70000\na.",
-    b"\x80\x02]q\x00(K\x05M,\x01Jp\x11\x01\x00e.",
-    b"\x80\x04\x95\x0f\x00\x00\x00\x00\x00\x00\x00]\x94(K\x05M,\x01Jp\x11\x01\x00e.",
-]
-
-
-@pytest.mark.parametrize("content", LISTS)
-def test_pickled_counts_are_read_without_unpickling(tmp_path: Path, content: bytes):
-    (tmp_path / "a.pkl").write_bytes(content)
-    assert load_counts(tmp_path, "a.pkl").tolist() == [5, 300, 70000]
-
-
-def test_other_pickles_are_refused(tmp_path: Path):
-    (tmp_path / "a.pkl").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
-    with pytest.raises(UserError, match=r"holds more than a list of whole numbers \(GLOBAL\)"):
-        load_counts(tmp_path, "a.pkl")
-    (tmp_path / "a.pkl").write_bytes(LISTS[1][:-4])
-    with pytest.raises(UserError, match="damaged or no list"):
-        load_counts(tmp_path, "a.pkl")
-    with pytest.raises(UserError, match="is missing"):
-        load_counts(tmp_path, "b.pkl")
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"\x80\x04]\x94(K\x05]\x94(K\x07ee.", "several lists"),
-        (b"\x80\x04]\x94(K\x05\x88e.", "NEWTRUE"),
-        (b"(lp0\nI01\na.", "INT"),
-        (b"\x80\x04]\x94(G?\xf0\x00\x00\x00\x00\x00\x00e.", "BINFLOAT"),
-        (b"\x80\x04]\x94(\x8a\x0d" + b"\x7f" * 13 + b"e.", "damaged or no list"),
-        (b"\x80\x04K\x05.", "more than a list"),
-        (b"\x80\x04.", "holds no list"),
-        (b"", "damaged or no list"),
-    ],
-)
-def test_counts_are_one_list_of_whole_numbers(tmp_path: Path, content: bytes, message: str):
-    (tmp_path / "a.pkl").write_bytes(content)
-    with pytest.raises(UserError, match=message):
-        load_counts(tmp_path, "a.pkl")
-
-
 def test_rows_of_an_episode():
     rows = np.arange(24).reshape(2, 4, 3)
     assert rows_of_episode(rows, 1, length=2, file=Path("a")).tolist() == [

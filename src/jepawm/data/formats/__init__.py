@@ -13,10 +13,14 @@ from jepawm.registry import Registry, others_code, value
 FORMATS = Registry(
     "data_format",
     {
+        "aloha": "jepawm.data.formats.aloha:FORMAT",
+        "d4rl": "jepawm.data.formats.d4rl:FORMAT",
+        "deformable": "jepawm.data.formats.padded_tensors:DEFORMABLE",
         "droid": "jepawm.data.formats.droid:FORMAT",
         "folder": "jepawm.data.formats.media_folder:FORMAT",
         "franka": "jepawm.data.formats.franka:FORMAT",
         "lerobot": "jepawm.data.formats.lerobot.read:FORMAT",
+        "maniskill": "jepawm.data.formats.maniskill:FORMAT",
         "metaworld": "jepawm.data.formats.metaworld:FORMAT",
         "minari": "jepawm.data.formats.minari:FORMAT",
         "npz": "jepawm.data.formats.npz:FORMAT",
@@ -24,7 +28,9 @@ FORMATS = Registry(
         "pusht": "jepawm.data.formats.pusht:FORMAT",
         "robocasa": "jepawm.data.formats.robomimic:ROBOCASA",
         "robomimic": "jepawm.data.formats.robomimic:FORMAT",
+        "stable-worldmodel": "jepawm.data.formats.stable_worldmodel:FORMAT",
         "wall": "jepawm.data.formats.padded_tensors:WALL",
+        "zarr": "jepawm.data.formats.replay_buffer:FORMAT",
     },
     rule=value("summary", "recognises", "open"),
 )

@@ -78,7 +78,16 @@ def open_droid(path: Path, options: ReadOptions) -> Source:
 def _recognises(path: Path) -> bool:
     if path.is_file():
         return path.suffix == ".csv" and _holds_table(_folders(path))
-    return bool(files_named(path, _TABLE))
+    files = files_named(path, _TABLE)
+    if not files:
+        return False
+    found = read_any(files, partial(_holds_robot, root=path))
+    return found is None or found  # opening what cannot be read says why
+
+
+def _holds_robot(file: Path, *, root: Path) -> bool:
+    with opened(file, root=root) as content:
+        return content.has("observation")  # others call their tables so too
 
 
 FORMAT = Format(summary="raw DROID", recognises=_recognises, open=open_droid)

@@ -118,8 +118,8 @@ class Group:
         self.node.visititems(visit)
         return found
 
-    def rows(self, path: str) -> Shaped[np.ndarray, "n d"]:
-        """Read a column of numbers as rows `[n, d]`; `[n]` becomes `[n, 1]`."""
+    def rows(self, path: str, part: slice = slice(None)) -> Shaped[np.ndarray, "n d"]:
+        """Read a column of numbers, or a part of it, as rows `[n, d]`; `[n]` becomes `[n, 1]`."""
         data = self.dataset(path)
         name = plain_text(str(data.name))
         if data.ndim not in (1, 2) or data.dtype.kind not in "biuf":
@@ -128,24 +128,28 @@ class Group:
             )
         if 0 in data.shape:
             raise UserError(f"{self.file}: {name} is empty, {data.shape}; leave the episode out")
-        size = math.prod(data.shape) * max(data.dtype.itemsize, 4)
+        length = len(range(*part.indices(len(data))))
+        size = length * math.prod(data.shape[1:]) * max(data.dtype.itemsize, 4)
         if size > _LARGEST_COLUMN:
             raise UserError(
                 f"{self.file} claims {size:,} bytes for {name}, more than the {_LARGEST_COLUMN:,} "
                 "of the longest episode; split it"
             )
-        return np.asarray(data[()]).reshape(len(data), -1)
+        return np.asarray(data[part]).reshape(length, math.prod(data.shape[1:]))
 
-    def cameras(self) -> list[str]:
+    def cameras(self, *, padded: bool = False) -> list[str]:
         """List the data sets below this group that hold frames.
 
-        They are uint8 `[L, height, width, 3]`, or the bytes of a JPEG or PNG picture for each frame.
+        They are uint8 `[L, height, width, 3]` or `[L, 3, height, width]`, or the bytes of a JPEG or
+        PNG picture for each frame; `padded`: these may be rows of equal length too, with zeros
+        behind the picture.
         """
         return [
             name
             for name, data in self.datasets().items()
             if _holds_pictures(data)
-            or (data.dtype == np.uint8 and data.ndim == 4 and data.shape[3] == 3)
+            or (data.dtype == np.uint8 and data.ndim == 4 and 3 in (data.shape[1], data.shape[3]))
+            or (padded and data.dtype == np.uint8 and data.ndim == 2)
         ]
 
     def columns(self) -> dict[str, str]:
@@ -159,13 +163,20 @@ class Group:
             return None
         where = f"{self.file}: attribute {name} of {plain_text(str(self.node.name))}"
         attribute = self.node.attrs.get_id(name)
-        if attribute.shape != () or attribute.dtype.itemsize > _LONGEST_TEXT:
+        num_bytes = math.prod(attribute.shape or (1,)) * attribute.dtype.itemsize
+        if attribute.shape not in ((), (1,)) or num_bytes > _LONGEST_TEXT:
             raise UserError(f"{where} is no single text, but {attribute.shape}; copy it again")
         value = self.node.attrs[name]
-        value = value.decode() if isinstance(value, bytes) else value
-        if not isinstance(value, str) or len(value) > _LONGEST_TEXT:
+        value = np.asarray(value)[0] if attribute.shape == (1,) else value
+        if isinstance(value, str):
+            value = value.encode(errors="surrogateescape")  # as h5py decoded it
+        value = value.tobytes() if isinstance(value, np.void) else value
+        if not isinstance(value, bytes) or len(value) > _LONGEST_TEXT:
             raise UserError(f"{where} is {type(value).__name__}, not a text; copy it again")
-        return value
+        try:
+            return value.decode()
+        except UnicodeDecodeError as error:
+            raise UserError(f"{where} is no text ({error.reason}); copy it again") from error
 
     def _child(self, path: str) -> object:
         """Return what is at a path, going through no link; None if there is nothing."""
@@ -278,22 +289,32 @@ def _holds_pictures(data: "h5py.Dataset") -> bool:
 
 
 def read_frames(
-    file: Path, path: str, *, root: Path, rotated: bool = False
+    file: Path,
+    path: str,
+    *,
+    root: Path,
+    rotated: bool = False,
+    part: slice = slice(None),
 ) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
-    """Read the frames at `path` in the file one after the other; `rotated` turns them by 180°."""
+    """Read the frames at `path` in the file one after the other, or a part of them.
+
+    `rotated` turns them by 180°.
+    """
     with opened(file, root=root) as content:
         data = content.dataset(path)
-        piece = _PIECE
+        piece, colours_first = _PIECE, data.ndim == 4 and data.shape[3] != 3
         if data.ndim == 4:
-            height, width = data.shape[1:3]
+            height, width = data.shape[2:] if colours_first else data.shape[1:3]
             require_size(width, height, name=f"{path} of {file}")
             piece = min(_PIECE, max(1, _PIECE_BYTES // (3 * height * width)))
-        else:
+        elif _holds_pictures(data):
             _require_held(data, file)
-        for first in range(0, len(data), piece):
-            for row in data[first : first + piece]:
+        begin, end, _ = part.indices(len(data))
+        for first in range(begin, end, piece):
+            for row in data[first : min(first + piece, end)]:
                 frame = decode_picture(bytes(row), name=str(file)) if row.ndim == 1 else row
-                yield np.ascontiguousarray(frame[::-1, ::-1]) if rotated else frame
+                frame = np.moveaxis(frame, 0, -1) if colours_first else frame
+                yield np.ascontiguousarray(frame[::-1, ::-1] if rotated else frame)
 
 
 def _require_held(data: "h5py.Dataset", file: Path) -> None:

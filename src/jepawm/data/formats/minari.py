@@ -1,10 +1,10 @@
 """Minari data sets with image observations, kept as HDF5.
 
     data/main_data.hdf5    episode_k/observations: one array, or a group of them, [T + 1, ...];
-                           episode_k/actions [T, a]
+                           episode_k/actions [T, a]; episode_k/infos/state [T + 1, S], optional
     data/metadata.json     env_spec, dataset_id
 
-Every uint8 array of shape [T + 1, height, width, 3] is a camera, and so is every array of JPEG
+Every uint8 array of shape [T + 1, height, width, 3] or [T + 1, 3, height, width] is a camera, and so is every array of JPEG
 pictures, as Minari keeps images by default. Unless it is named, proprioception is all vectors of the observation but those with "goal" in their name, joined.
 """
 
@@ -32,6 +32,7 @@ from jepawm.errors import UserError, plain_text
 from jepawm.strict_json import expect, optional_entry, read_json
 
 _OBSERVATIONS = "observations"
+_STATE = "infos/state"
 
 
 def open_minari(path: Path, options: ReadOptions) -> Source:
@@ -96,9 +97,18 @@ def _read(file: Path, name: str, camera: str, *, root: Path, options: ReadOption
             num_frames=num_frames,
             actions=actions,
             proprio=_proprio(episode, options),
+            state=_state(episode, num_frames),
             frames=partial(read_frames, file, f"{name}/{camera}", root=root),
             count_frames=lambda: num_frames,
         )
+
+
+def _state(episode: Group, num_frames: int) -> Shaped[np.ndarray, "n S"] | None:
+    """Return what the infos say of the simulator's state, as our own environments do."""
+    if _STATE not in episode.datasets():
+        return None
+    rows = episode.rows(_STATE)
+    return rows if len(rows) == num_frames else None  # others count from the first step
 
 
 def _proprio(episode: Group, options: ReadOptions) -> Shaped[np.ndarray, "n d"] | None:

@@ -84,7 +84,7 @@ def write_npz(store: EpisodeStore, out: Path, *, options: ExportOptions) -> None
 
 
 def _recognises(path: Path) -> bool:
-    return bool(_files(path))
+    return bool(_files(path)) and not (path / "ep_len.npz").exists()  # stable-worldmodel's
 
 
 FORMAT = Format(

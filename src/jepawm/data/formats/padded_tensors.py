@@ -1,14 +1,14 @@
-"""The reference's folders of padded tensors: PointMaze and Wall.
+"""The reference's folders of padded tensors: PointMaze, Wall, and DINO-WM's rope and granular.
 
     states.pth [n, Lmax, S], actions.pth [n, Lmax, a], obses/episode_000.pth
     PointMaze: seq_lengths.pth [n]; frames uint8 [T, height, width, 3]
     Wall: door_locations.pth and wall_locations.pth [n, Lmax, ...]; frames [T, 3, height, width]
+    rope, granular: states.pth [n, L, particles, 4]; 000000/obses.pth in place of obses/
 
-Proprioception is the state. Wall has no file of lengths: all episodes are as long as the tensors.
-Its layout is appended to the state.
+Proprioception is the state, but of rope and granular, whose particles no robot knows. Where there
+is no file of lengths, all episodes are as long as the tensors. Wall's layout is appended to the state.
 """
 
-import pickletools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from jaxtyping import Int64, Shaped, UInt8
 
-from jepawm.border import foreign, load_tensors
+from jepawm.border import load_tensors
 from jepawm.data.recording import (
     Episode,
     Format,
@@ -33,11 +33,6 @@ from jepawm.data.recording import (
 from jepawm.errors import UserError
 
 _CAMERA = "obses"
-_COUNTS = ("BININT", "BININT1", "BININT2", "INT", "LONG", "LONG1")
-_LIST = ("EMPTY_LIST", "LIST")
-_PLAIN = ("PROTO", "FRAME", "MARK", "APPEND", "APPENDS", "MEMOIZE", "STOP")
-_MEMO = ("BINPUT", "LONG_BINPUT", "PUT")
-_MOST_BYTES = 2**26
 _OF_NUMPY = (torch.float16, torch.float32, torch.float64)
 _LARGEST_LEVEL = 255.5
 """Floats are rounded to the levels of a pixel."""
@@ -49,13 +44,18 @@ class _Variant:
     fps: float | None
     more_state: tuple[str, ...]
     channels_first: bool
+    frames: str = "obses/episode_{:03d}.pth"
+    """Where the frames of an episode are."""
+    knows_state: bool = True
+    """Whether the state is proprioception too."""
 
 
 def _open(path: Path, options: ReadOptions, *, variant: _Variant) -> Source:
     refuse_keys(options, "proprio_key")
     camera = choose_camera(options.camera, [_CAMERA], where=path)
     actions = load_padded(path, f"{options.action_key or 'actions'}.pth")
-    states = load_padded(path, "states.pth")
+    states = load_padded(path, "states.pth", ndim=3 if variant.knows_state else None)
+    states = states.reshape(*states.shape[:2], -1)
     arrays = {"actions": actions, "proprio": states}
     more = [load_padded(path, f"{name}.pth", ndim=None) for name in variant.more_state]
     arrays["state"] = _joined(states, dict(zip(variant.more_state, more, strict=True)), path)
@@ -71,8 +71,10 @@ def _open(path: Path, options: ReadOptions, *, variant: _Variant) -> Source:
         episodes=[
             Episode(
                 name=f"episode {index}",
-                file=path / "obses" / f"episode_{index:03d}.pth",
-                read=partial(_read, path, index, length=int(length), arrays=arrays, load=load),
+                file=path / variant.frames.format(index),
+                read=partial(
+                    _read, path, index, variant, length=int(length), arrays=arrays, load=load
+                ),
             )
             for index, length in enumerate(lengths)
         ],
@@ -89,6 +91,14 @@ _POINTMAZE = _Variant(name="pointmaze", fps=20.0, more_state=(), channels_first=
 _WALL = _Variant(
     name="wall", fps=None, more_state=("door_locations", "wall_locations"), channels_first=True
 )
+_DEFORMABLE = _Variant(
+    name="deformable",
+    fps=None,
+    more_state=(),
+    channels_first=False,
+    frames="{:06d}/obses.pth",
+    knows_state=False,
+)
 FORMAT = Format(
     summary="PointMaze as the reference keeps it",
     recognises=partial(_is, marker="seq_lengths.pth"),
@@ -98,6 +108,11 @@ WALL = Format(
     summary="Wall as the reference keeps it",
     recognises=partial(_is, marker="door_locations.pth"),
     open=partial(_open, variant=_WALL),
+)
+DEFORMABLE = Format(
+    summary="rope and granular as DINO-WM keeps them",
+    recognises=partial(_is, marker="000000/obses.pth"),
+    open=partial(_open, variant=_DEFORMABLE),
 )
 
 
@@ -138,6 +153,7 @@ def _are_whole(numbers: np.ndarray) -> bool:
 def _read(
     path: Path,
     index: int,
+    variant: _Variant,
     *,
     length: int,
     arrays: dict[str, Shaped[np.ndarray, "n L _"]],
@@ -147,11 +163,11 @@ def _read(
         name: rows_of_episode(array, index, length=length, file=path / name)
         for name, array in arrays.items()
     }
-    file = path / "obses" / f"episode_{index:03d}.pth"
+    file = path / variant.frames.format(index)
     return Recording(
         num_frames=length,
         actions=rows["actions"],
-        proprio=rows["proprio"],
+        proprio=rows["proprio"] if variant.knows_state else None,
         state=rows["state"].astype(np.float64),
         video=file,
         frames=partial(_frames, load, file),
@@ -173,6 +189,13 @@ def _load_frames(
     frames = load_array(path, str(file.relative_to(path)))
     if variant.channels_first and frames.ndim == 4:
         frames = frames.transpose(0, 2, 3, 1)
+    return require_levels(frames, file=file)
+
+
+def require_levels(
+    frames: Shaped[np.ndarray, "..."], *, file: Path
+) -> Shaped[np.ndarray, "T height width 3"]:
+    """Check that an array is frames `[T, height, width, 3]` of levels from 0 to 255; returns it."""
     if frames.ndim != 4 or frames.shape[3] != 3 or 0 in frames.shape:
         raise UserError(f"{file} holds {frames.shape}; expected frames with three colours")
     if frames.dtype == np.uint8:
@@ -219,32 +242,6 @@ def load_array(path: Path, name: str) -> Shaped[np.ndarray, "..."]:
             raise UserError(f"{file} holds a list of more than numbers; save it as a tensor")
         return np.asarray(content)
     raise UserError(f"{file} holds a {type(content).__name__}, not a tensor; save it as a tensor")
-
-
-def load_counts(path: Path, name: str) -> Int64[np.ndarray, " n"]:
-    """Read a pickled list of whole numbers, without unpickling."""
-    file = path / name
-    require_own(path, file)
-    if file.stat().st_size > _MOST_BYTES:
-        raise UserError(f"{file} is too large for a list of lengths; copy it again")
-    with foreign(file, "list of whole numbers"):
-        return np.array(list(_counts(file)), dtype=np.int64)
-
-
-def _counts(file: Path) -> Iterator[int]:
-    num_lists = 0
-    for operation, argument, _ in pickletools.genops(file.read_bytes()):
-        num_lists += operation.name in _LIST
-        if operation.name in _COUNTS and num_lists == 1 and type(argument) is int:
-            yield argument
-        elif operation.name not in (*_LIST, *_PLAIN, *_MEMO) or num_lists > 1:
-            what = operation.name if num_lists < 2 else "several lists"
-            raise UserError(
-                f"{file} holds more than a list of whole numbers ({what}); save the lengths as a "
-                "plain list of int"
-            )
-    if num_lists == 0:
-        raise UserError(f"{file} holds no list; save the lengths as a plain list of int")
 
 
 def rows_of_episode(

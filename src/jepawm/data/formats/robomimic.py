@@ -1,9 +1,14 @@
-"""robomimic HDF5 files, and those of RoboCasa, which add a camera convention and a pose.
+"""robomimic HDF5 files, those of LIBERO, and those of RoboCasa (a camera convention and a pose).
 
-    data                  attribute env_args: JSON with env_name and env_kwargs (control_freq)
+    data                  attribute env_args: JSON with env_name and env_kwargs (control_freq);
+                          of LIBERO also problem_info: JSON with language_instruction
     data/demo_k/actions   [T, a]
     data/demo_k/states    [T, S], optional
     data/demo_k/obs/*     [T, ...]: frames (<camera>_image, uint8 [T, height, width, 3]) and numbers
+
+Unless it is named, proprioception is position, quaternion and gripper of each robot, or what LIBERO
+has of its own: ee_states and gripper_states, joint_states without them. Where none of these is
+there, the columns that could serve are listed.
 
 A file that robomimic wrote with no image observations has none here either: run robomimic's own
 `dataset_states_to_obs.py` first. Of RoboCasa (`robocasa`), as in the reference: the first 7 actions
@@ -30,6 +35,7 @@ from jepawm.data.formats.hdf5 import (
     opened,
     read_frames,
 )
+from jepawm.data.formats.proprio import note_candidates
 from jepawm.data.recording import (
     Episode,
     Format,
@@ -47,6 +53,13 @@ from jepawm.errors import UserError, show
 from jepawm.strict_json import expect, optional_entry, parse_json
 
 _POSE = ("robot0_eef_pos", "robot0_eef_quat", "robot0_gripper_qpos")
+_POSES = re.compile(r"robot\d+_(eef_pos|eef_quat|gripper_qpos)")
+_LIBERO = (
+    ("ee_states", "gripper_states"),
+    ("ee_pos", "ee_ori", "gripper_states"),
+    ("joint_states",),
+)
+"""What LIBERO calls proprioception; the first that is there as a whole is taken."""
 _ROBOCASA_ACTIONS = 7
 _UNREAD = "all demos"
 """The one episode of a file that cannot be read; reading it says why."""
@@ -73,6 +86,10 @@ def _open(path: Path, options: ReadOptions, *, variant: _Variant) -> Source:
     whole = next(file for file, name in demos if name != _UNREAD)
     arguments = _arguments(whole, root)
     camera = choose_camera(options.camera, cameras, where=whole)
+    if options.proprio_key is None and variant.name == "robomimic":
+        obs = {key.removeprefix("obs/"): what for key, what in columns.items() if "obs/" in key}
+        if not _usual_names(list(obs)):
+            note_candidates(obs, where=whole)
     episodes = [
         Episode(
             name=name if len(files) == 1 else f"{name} of {file.name}",
@@ -116,7 +133,7 @@ def _read(
             actions=actions if options.action_key else variant.actions(actions),
             proprio=proprio,
             state=demo.rows("states") if demo.has("states") else None,
-            task=_task(demo),
+            task=_task(demo) or _instruction(_data(content)),
             frames=partial(
                 read_frames,
                 file,
@@ -159,6 +176,19 @@ def _task(demo: Group) -> str:
     return optional_entry(given, "lang", str, where=where) or ""
 
 
+def _instruction(data: Group) -> str:
+    """Return the instruction of all demos of a file, which LIBERO gives; empty without one."""
+    text = data.text("problem_info")
+    if text is None:
+        return ""
+    where = f"{data.file}: problem_info"
+    given = expect(parse_json(text, where=where), dict, where=where, field="the content")
+    words = given.get("language_instruction", "")
+    if isinstance(words, list):  # as some of its files spell it, word by word
+        words = "".join(expect(one, str, where=where, field="a word") for one in words)
+    return expect(words, str, where=where, field="language_instruction").strip('"')
+
+
 def _demos(file: Path, root: Path) -> list[str]:
     """List the demos of a file; one that cannot be read holds `_UNREAD`, which says so when read."""
     names = read_any([file], partial(_names, root=root))
@@ -191,8 +221,18 @@ def _number(name: str) -> tuple[int, str]:
 
 
 def _usual_proprio(obs: Group) -> Rows | None:
-    names = [name for name in _POSE if obs.has(name)]
+    names = _usual_names(obs.names())
     return joined(obs, names) if names else None
+
+
+def _usual_names(names: list[str]) -> list[str]:
+    """Return the names of the proprioception among all; empty if none is usual."""
+    poses = [name for name in names if _POSES.fullmatch(name)]
+    if poses:
+        ends = [end.partition("_")[2] for end in _POSE]
+        return sorted(poses, key=lambda name: (_number(name), ends.index(name.partition("_")[2])))
+    whole = (one for one in _LIBERO if set(one) <= set(names))
+    return list(next(whole, ()))
 
 
 def _pose_proprio(obs: Group) -> Rows | None:
