@@ -1,5 +1,6 @@
 """The command line: help, exit codes, messages and JSON."""
 
+import contextlib
 import errno
 import json
 import os
@@ -182,6 +183,39 @@ def test_expected_errors_end_with_code_2(
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["data", "inspect", "nowhere", "--json"],
+        ["eval", "nowhere", "--json"],
+        ["train", "wall", "--optim.num-step", "3", "--json"],
+        ["collect", "wall", "--json", "--num-episodes", "many"],
+        ["nothing", "--json"],
+        ["plan", "wall", "--protocol=", "--json"],
+    ],
+    ids=" ".join,
+)
+def test_errors_are_json_too(argv: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    with contextlib.chdir(tmp_path):
+        assert main(argv) == 2
+    captured = capsys.readouterr()
+    error = json.loads(captured.out)["error"]
+    assert captured.err == f"jepawm: {error}\n"
+    assert "\n" not in error
+    assert "│" not in error
+
+
+def test_a_fault_is_json_too():
+    code = (
+        "import sys\nfrom jepawm import cli\n"
+        "def fault(verb, argv): raise ZeroDivisionError('by nought')\n"
+        "cli.prepare = fault\nsys.exit(cli.main())"
+    )
+    done = run_program(code, "list", "--json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["error"].startswith("ZeroDivisionError: by nought (this is")
+
+
 def test_a_fault_ends_with_code_1_and_hides_the_traceback_unless_asked():
     code = (
         "import sys\nfrom jepawm import cli\n"
@@ -222,5 +256,5 @@ def test_check_golden_tells_by_its_exit_code_whether_all_hold(
     assert "0 passed, 1 failed, 0 cannot run yet" in text
     assert main(["check", "golden", str(tmp_path), "--json"]) == 2
     result = json.loads(capsys.readouterr().out)
-    assert result["counts"] == {"passed": 0, "failed": 1, "cannot run yet": 0}
+    assert result["counts"] == {"passed": 0, "failed": 1, "cannot_run_yet": 0}
     assert result["cases"][0]["verdict"] == "fail"

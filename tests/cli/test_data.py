@@ -40,6 +40,10 @@ def test_inspect_check_import_export_and_back(clips: Path, tmp_path: Path, capsy
     )
     assert code == 0
     assert json.loads(text)["episodes"] == 3
+    for words in (("inspect", str(clips)), ("inspect", store), ("check", store)):
+        keys = json.loads(run(capsys, *words, "--json")[1])
+        assert all(key.isidentifier() for key in keys), keys
+    assert json.loads(run(capsys, "inspect", store, "--json")[1])["proprio_width"] is None
     code, text, _ = run(capsys, "inspect", store)
     assert "imported from         clips (npz, camera frames)" in text
     assert run(capsys, "check", store)[0] == 0

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import io
 import logging
 import os
 import sys
@@ -100,25 +101,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None and "JEPAWM_TRACEBACK" not in os.environ:
         sys.excepthook = _report_fault
     follow_launcher()
+    words = list(sys.argv[1:] if argv is None else argv)
+    as_json = "--json" in words
     try:
-        words = list(sys.argv[1:] if argv is None else argv)
         _check_words(words)
         _look_here(words)
         code = _dispatch(words)
         sys.stdout.flush()
     except UserError as error:
-        return _complain(str(error))
+        return _complain(str(error), as_json=as_json)
     except KeyboardInterrupt:
-        return _complain("interrupted")
+        return _complain("interrupted", as_json=as_json)
     except BrokenPipeError:  # the reader of our output has gone, as in `jepawm list | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
         if error.errno is None:  # no answer of the operating system, but a fault of a library
             raise
-        return _complain(_refusal(error))
+        return _complain(_refusal(error), as_json=as_json)
     except UnicodeEncodeError as error:  # libraries below take names in UTF-8 only
-        return _complain(f"{error.object[:_SHOWN]} is no UTF-8 text; rename the file or folder")
+        text = f"{error.object[:_SHOWN]} is no UTF-8 text; rename the file or folder"
+        return _complain(text, as_json=as_json)
     return code
 
 
@@ -174,7 +177,7 @@ def _dispatch(argv: list[str]) -> int:
 
         print(f"jepawm {__version__}")  # noqa: T201
         return 0
-    command = prepare(argv[0], argv[1:])
+    command = _prepare_quietly(argv) if "--json" in argv else prepare(argv[0], argv[1:])
     launch = read_launch()
     if command.processes != 1 and launch.launcher == "none":
         return run_processes(command.processes, argv)
@@ -201,6 +204,19 @@ def prepare(name: str, argv: Sequence[str]) -> Command:
     return VERBS[name].prepare(list(argv))
 
 
+def _prepare_quietly(argv: Sequence[str]) -> Command:
+    """Parse a command line; what is wrong with it becomes a message, not a drawing of one."""
+    shown = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(shown):
+            return prepare(argv[0], argv[1:])
+    except SystemExit as stop:
+        if stop.code in (0, None):  # --help
+            raise
+        words = shown.getvalue().translate(dict.fromkeys(map(ord, "─│╭╮╰╯"), " ")).split()
+        raise UserError(" ".join(words)) from stop
+
+
 def _usage() -> str:
     width = max(len(name) for name in VERBS)
     lines = [f"  {name:<{width}}  {verb.summary}" for name, verb in VERBS.items()]
@@ -214,13 +230,13 @@ def _usage() -> str:
             "",
             "  --version  print the version",
             "",
-            "--json prints the result of a verb as one JSON object; messages go to stderr.",
+            "--json prints the result of a verb, or its error, as one JSON object; messages go to stderr.",
             "JEPAWM_TRACEBACK=1 shows the whole traceback of a fault.",
         ]
     )
 
 
-def _complain(message: str) -> int:
+def _complain(message: str, *, as_json: bool) -> int:
     """Say once what the user can fix: all processes of a run fail alike."""
     try:
         rank = read_launch().rank
@@ -228,6 +244,8 @@ def _complain(message: str) -> int:
         rank = 0
     if rank == 0:
         print(f"jepawm: {_harmless(message)}", file=sys.stderr)  # noqa: T201
+        if as_json:
+            print_json({"error": message})
     return 2
 
 
@@ -237,6 +255,8 @@ def _report_fault(
     message = f"{kind.__name__}: {error}" if str(error) else kind.__name__
     hint = "this is a fault of the program; set JEPAWM_TRACEBACK=1 for the traceback"
     print(f"jepawm: {message}\n({hint})", file=sys.stderr)  # noqa: T201
+    if "--json" in sys.argv:
+        print_json({"error": f"{message} ({hint})"})
 
 
 __all__ = ["VERBS", "Verb", "main", "prepare"]

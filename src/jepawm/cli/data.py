@@ -76,7 +76,7 @@ class ExportOptions:
     out: Path
     """Folder to create."""
     format: str = "lerobot"
-    """Format to write: `lerobot` (3.0), `lerobot-v2.1`, `npz`."""
+    """Format to write: `lerobot` (3.0), `lerobot-v2.1`, `minari`, `npz`."""
     images: Literal["video", "png"] = "video"
     """How LeRobot keeps frames: `video` (h264, loses a little) or `png` (exact, larger)."""
     fps: float | None = None
@@ -265,16 +265,16 @@ _NOTHING = {
 
 
 def _outcome(found: Result, *, exit_code: int = 0) -> Outcome:
-    result = {
+    shown = {
         key.replace("_", " "): value or _NOTHING.get(key, value) for key, value in found.items()
     }
-    lists = {key: result[key] for key in ("problems", "notes") if key in result}
-    plain = {key: value for key, value in result.items() if key not in lists}
+    lists = {key: shown[key] for key in ("problems", "notes") if key in shown}
+    plain = {key: value for key, value in shown.items() if key not in lists}
     lines = [render_fields(plain)]
     for key, texts in lists.items():
         if isinstance(texts, list) and texts:
             lines += [f"{key}:", *(f"  {plain_text(str(text))}" for text in texts)]
-    return Outcome(result=result, text="\n".join(lines), exit_code=exit_code)
+    return Outcome(result=found, text="\n".join(lines), exit_code=exit_code)
 
 
 def _format_names() -> str:

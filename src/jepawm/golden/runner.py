@@ -191,7 +191,8 @@ def render(results: Sequence[CaseResult]) -> str:
         lines.append(row.rstrip())
         if result.message:
             lines.append(f"    {plain_text(result.message)}")
-    lines.append(", ".join(f"{count} {name}" for name, count in count_verdicts(results).items()))
+    counts = count_verdicts(results).items()
+    lines.append(", ".join(f"{count} {name}".replace("_", " ") for name, count in counts))
     return "\n".join(lines)
 
 
@@ -217,5 +218,5 @@ def count_verdicts(results: Sequence[CaseResult]) -> dict[str, int]:
     return {
         "passed": verdicts.count("pass"),
         "failed": verdicts.count("fail"),
-        "cannot run yet": verdicts.count("cannot run yet"),
+        "cannot_run_yet": verdicts.count("cannot run yet"),
     }

@@ -1,7 +1,7 @@
 """`jepawm data`: import, inspect, check and export data sets."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from jepawm.data.formats import open_source
 from jepawm.data.importing import ImportOptions, check_source, import_source
 from jepawm.data.joining import join_stores
 from jepawm.data.manifest import MANIFEST_NAME
-from jepawm.data.recording import ReadOptions, Source
+from jepawm.data.recording import FIRST_CAMERA, ReadOptions, Source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +139,8 @@ def inspect_data(
     """Describe a store or a foreign data set."""
     if format_name is None and _is_store(path):
         return _describe_store(open_store(path))
+    if read_options.camera is None:  # several are shown, not asked for
+        read_options = replace(read_options, camera=FIRST_CAMERA)
     return _describe_source(open_source(path, name=format_name, options=read_options))
 
 
