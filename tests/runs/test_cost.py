@@ -11,8 +11,10 @@ from jepawm.cli import main
 from jepawm.errors import UserError
 from jepawm.experiment import Experiment
 from jepawm.models.frozen.encoder import FrozenEncoderConfig
-from jepawm.runs.cost import dry_run, render_dry_run
-from jepawm.training.losses import LossConfig
+from jepawm.runs.cost import dry_run, render_dry_run, synthetic_batch
+from jepawm.training.cost import time_step
+from jepawm.training.losses import Learner, LossConfig
+from jepawm.training.optim import build_optimizer
 
 
 @pytest.fixture
@@ -66,9 +68,51 @@ def test_hours_follow_from_throughput_and_epochs(run, tiny_experiment: Experimen
     windows = 10 * (30 - 15 + 1)  # nine tenths of twelve episodes
     assert result.steps == 7 * (windows // 16)
     assert result.hours == pytest.approx(result.steps * result.gflop_per_step / 2000 / 3600)
-    measured = run()
-    seconds = measured.measured.seconds * 16 / 4 * measured.steps
-    assert measured.hours == pytest.approx(seconds / 3600)
+    assert result.timed_steps == ()
+
+
+def test_hours_are_those_of_warmed_up_steps_of_the_whole_batch(
+    run, tiny_experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+):
+    sizes = []
+
+    def watch(learner, optimizer, *, batch):
+        sizes.append(len(batch.actions))
+        return time_step(learner, optimizer, batch=batch)
+
+    monkeypatch.setattr("jepawm.runs.cost.time_step", watch)
+    result = run(num_windows=1)
+    (timed,) = result.timed_steps
+    assert (sizes, timed.kind, timed.steps) == ([1, 16], "all weights", result.steps)
+    assert result.hours == pytest.approx(result.steps * timed.seconds / 3600)
+    assert run(num_devices=4).timed_steps
+    assert sizes[2:] == [1, 4]
+
+
+def test_a_training_of_two_parts_times_both(run, tiny_experiment: Experiment):
+    optim = replace(tiny_experiment.optim, num_steps=30, encoder_steps=10)
+    first, second, between = run(optim=optim).timed_steps
+    assert [first.steps, second.steps, between.steps] == [10, 20, 1]
+    assert [one.kind for one in (second, between)] == ["predictor alone", "encoding all frames"]
+
+
+@pytest.mark.parametrize("limit", ["_LONGEST_STEP", "_SPARE"])
+def test_a_batch_that_is_too_large_gives_no_hours(run, monkeypatch, limit: str):
+    monkeypatch.setattr(f"jepawm.runs.cost.{limit}", 0.0 if limit == "_LONGEST_STEP" else 1e12)
+    result = run()
+    assert (result.hours, result.tflops, result.timed_steps) == (None, None, ())
+    assert "too large to time a step here; give --tflops" in render_dry_run(result)
+    assert run(tflops=1.0).hours > 0
+
+
+def test_the_first_step_does_not_count(tiny_experiment: Experiment, monkeypatch):
+    moments = iter([0.0, 9.0, 9.0, 10.0, 10.0, 12.0, 12.0, 15.0, *range(100, 200)])
+    monkeypatch.setattr("jepawm.training.cost.perf_counter", lambda: next(moments))
+    model = build_model(tiny_experiment, action_dim=2, proprio_dim=2)
+    learner = Learner(model, tiny_experiment.loss)
+    batch = synthetic_batch(tiny_experiment, 2, dims=(2, 2))
+    optimizer = build_optimizer(learner, tiny_experiment.optim)
+    assert time_step(learner, optimizer, batch=batch) == 1.5  # of 9, 1 and 2 seconds
 
 
 def test_a_frozen_encoder_costs_no_gradient(run):

@@ -1,12 +1,15 @@
-"""`jepawm train R --dry-run`: what a training costs, from one real step on a synthetic batch.
+"""`jepawm train R --dry-run`: what a training costs, from real steps on synthetic batches.
 
-The step runs with random weights on few windows. What is linear in the batch (operations,
-activations) is multiplied; parameters are counted on a model without memory.
+A step with random weights on few windows is counted. What is linear in the batch (operations,
+activations) is multiplied; parameters are counted on a model without memory. Time is not linear: it
+is measured on the whole batch, on warmed-up steps, or left out where the batch is too large here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import perf_counter
+from typing import Literal, cast
 
 import torch
 from torch import nn
@@ -22,11 +25,15 @@ from jepawm.hub.datasets import DATASETS
 from jepawm.models.frozen.encoder import AnyFrozenConfig
 from jepawm.models.world_model import JEPAWorldModel
 from jepawm.runs.datasets import store_path
-from jepawm.training.cost import StepCost, measure_step
+from jepawm.training.cost import StepCost, measure_step, time_step
 from jepawm.training.losses import Learner
 from jepawm.training.optim import build_optimizer
 from jepawm.types import EncodedObservation, Observation, Trajectory
 
+_LONGEST_STEP = 60.0
+"""Seconds of a step that is timed, by those of one window; longer ones leave the hours out."""
+_SPARE = 1.3
+"""Free memory that the whole batch needs, over what was computed for it."""
 _COPIES = {"weights": 1, "gradients": 1, "moments": 2}
 """What there is of each trained parameter."""
 
@@ -45,6 +52,18 @@ class MeasuredStep:
     """Its operations."""
     loss: float
     """Its loss, with random weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimedSteps:
+    """Steps of one kind, timed on what one device takes of the batch."""
+
+    kind: Literal["all weights", "predictor alone", "encoding all frames"]
+    """What they train; a training may first learn its encoder and then keep it."""
+    steps: int
+    """How many of them there are."""
+    seconds: float
+    """Wall time of one, warmed up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,10 +86,12 @@ class TrainingCost:
     """What takes it, in bytes."""
     steps: int
     """Steps of the whole training."""
-    tflops: float
-    """Sustained throughput of all devices together, given or measured."""
-    hours: float
-    """Time of all steps at this throughput."""
+    tflops: float | None
+    """Sustained throughput of all devices together, given or measured; None: neither."""
+    hours: float | None
+    """Time of all steps; None where the batch is too large to measure one here."""
+    timed_steps: Sequence[TimedSteps]
+    """What the hours were computed from; empty where the throughput was given."""
     measured: MeasuredStep
     """The step that all this is computed from."""
 
@@ -92,7 +113,7 @@ def dry_run(
         device: where one step runs.
         num_windows: windows in the batch of that step, at most the recipe's.
         num_devices: devices that share the batch; each holds all weights.
-        tflops: sustained throughput of all devices together; None: that of the measured step.
+        tflops: sustained throughput of all devices together, for the hours; None: steps are timed.
     """
     if min(num_windows, num_devices, 1.0 if tflops is None else tflops) <= 0:
         raise UserError(
@@ -102,7 +123,7 @@ def dry_run(
         experiment = with_encoder_weights(experiment, "random")
     size = experiment.optim.batch_size
     num_windows = min(num_windows, size)
-    (action_dim, proprio_dim), total_windows = _data_size(experiment, data_root)
+    (action_dim, proprio_dim), total_windows, num_frames = _data_size(experiment, data_root)
     with torch.device("meta"):
         model = build_model(experiment, action_dim=action_dim, proprio_dim=proprio_dim)
         learner = Learner(model, experiment.loss)
@@ -113,7 +134,17 @@ def dry_run(
     share = -(-size // num_devices)
     memory = fixed | _batch_memory(experiment, model, step, sizes=(share, num_windows))
     steps = experiment.optim.for_windows(total_windows).num_steps
-    rate = step.gflop / step.seconds / 1000 if tflops is None else tflops
+    timed: Sequence[TimedSteps] = ()
+    if tflops is None and _fits(sum(memory.values()), device):
+        timed = _time_steps(
+            experiment,
+            share,
+            device,
+            dims=(action_dim, proprio_dim),
+            num_steps=steps,
+            num_frames=num_frames,
+        )
+    hours, rate = _hours(timed, steps=steps, gflop=step.gflop * factor, tflops=tflops)
     return TrainingCost(
         recipe=experiment.name,
         parameters=parameters,
@@ -124,7 +155,8 @@ def dry_run(
         memory=memory,
         steps=steps,
         tflops=rate,
-        hours=steps * step.gflop * factor / rate / 1000 / 3600,
+        hours=hours,
+        timed_steps=timed,
         measured=MeasuredStep(
             windows=num_windows,
             device=device,
@@ -175,8 +207,8 @@ def render_dry_run(cost: TrainingCost) -> str:
         ("steps", f"{cost.steps:,}", "of the whole training"),
         (
             "time",
-            f"{cost.hours:,.1f} hours",
-            f"computed, at {cost.tflops:.3g} TFLOP/s",
+            "unknown" if cost.hours is None else _duration(cost.hours),
+            _origin(cost),
         ),
         (
             "one step",
@@ -188,17 +220,33 @@ def render_dry_run(cost: TrainingCost) -> str:
     return "\n".join([title, *(f"  {a.replace('_', ' '):<28}{b:>20}  {c}" for a, b, c in rows)])
 
 
-def _data_size(experiment: Experiment, data_root: Path) -> tuple[tuple[int, int], int]:
-    """Return widths of actions and proprioception, and the number of training windows."""
+def _duration(hours: float) -> str:
+    return f"{hours:,.1f} hours" if hours >= 1 else f"{60 * hours:,.1f} minutes"
+
+
+def _origin(cost: TrainingCost) -> str:
+    """Say where the hours come from."""
+    if cost.timed_steps:
+        parts = (f"{one.steps:,} x {one.seconds:.3g} s ({one.kind})" for one in cost.timed_steps)
+        return f"warmed-up steps on {cost.measured.device}: {' + '.join(parts)}"
+    if cost.tflops is not None:
+        return f"computed, at {cost.tflops:.3g} TFLOP/s"
+    return "the whole batch is too large to time a step here; give --tflops"
+
+
+def _data_size(experiment: Experiment, data_root: Path) -> tuple[tuple[int, int], int, int]:
+    """Return widths of actions and proprioception, and numbers of training windows and frames."""
     data = experiment.data
     path = store_path(experiment.env, data, data_root=data_root)
     if path.exists():
         store = open_store(path)
         proprio_dim = 0 if store.proprio is None else store.proprio.shape[1]
-        return (store.actions.shape[1], proprio_dim), len(build_windows(experiment, store)[0])
+        num_windows = len(build_windows(experiment, store)[0])
+        return (store.actions.shape[1], proprio_dim), num_windows, store.manifest.num_frames
     per_episode = data.episode_steps - data.num_steps * data.frameskip + 1
     num_windows = int(data.train_fraction * data.num_episodes) * per_episode
-    return known_dims(experiment), num_windows
+    num_frames = data.num_episodes * (data.episode_steps + 1)
+    return known_dims(experiment), num_windows, num_frames
 
 
 def known_dims(experiment: Experiment) -> tuple[int, int]:
@@ -212,15 +260,75 @@ def known_dims(experiment: Experiment) -> tuple[int, int]:
     return env.action_dim, env.proprio_dim
 
 
-def _run_step(
+def _hours(
+    timed: Sequence[TimedSteps], *, steps: int, gflop: float, tflops: float | None
+) -> tuple[float | None, float | None]:
+    """Return the hours of all steps, and the throughput in TFLOP/s; None where nobody knows."""
+    if tflops is not None:
+        return steps * gflop / tflops / 1000 / 3600, tflops
+    if not timed:
+        return None, None
+    return sum(one.steps * one.seconds for one in timed) / 3600, gflop / timed[0].seconds / 1000
+
+
+def _fits(num_bytes: int, device: str) -> bool:
+    free = free_memory(torch.device(device))
+    return free is None or _SPARE * num_bytes < free
+
+
+def _time_steps(
+    experiment: Experiment,
+    num_windows: int,
+    device: str,
+    *,
+    dims: tuple[int, int],
+    num_steps: int,
+    num_frames: int,
+) -> Sequence[TimedSteps]:
+    """Time the steps of each kind that a training has; empty if a step cannot be timed here."""
+    learner, batch = _learner_and_batch(experiment, num_windows, device, dims=dims)
+    optimizer = build_optimizer(learner, experiment.optim)
+    single = _learner_and_batch(experiment, 1, device, dims=dims)[1]
+    if time_step(learner, optimizer, batch=single) * num_windows > _LONGEST_STEP:
+        return ()
+    learning = experiment.optim.encoder_steps
+    is_cached = isinstance(batch.obs, EncodedObservation)
+    learning = num_steps if learning is None or is_cached else min(learning, num_steps)
+    timed: list[TimedSteps] = []
+    if learning:
+        seconds = time_step(learner, optimizer, batch=batch)
+        timed.append(TimedSteps(kind="all weights", steps=learning, seconds=seconds))
+    if learning < num_steps:
+        with torch.no_grad():
+            start = perf_counter()
+            tokens = learner.encode(batch.obs).tokens
+            per_frame = (perf_counter() - start) / batch.obs.batch_shape.numel()
+        cast(nn.Module, learner.model.encoder).requires_grad_(requires_grad=False)
+        batch = replace(batch, obs=EncodedObservation(tokens=tokens, proprio=batch.obs.proprio))
+        seconds = time_step(learner, build_optimizer(learner, experiment.optim), batch=batch)
+        rest = num_steps - learning
+        timed.append(TimedSteps(kind="predictor alone", steps=rest, seconds=seconds))
+        once = per_frame * num_frames
+        timed.append(TimedSteps(kind="encoding all frames", steps=1, seconds=once))
+    return timed
+
+
+def _learner_and_batch(
     experiment: Experiment, num_windows: int, device: str, *, dims: tuple[int, int]
-) -> StepCost:
+) -> tuple[Learner, Trajectory]:
+    """Return a model with random weights, ready to be trained, and a batch of random windows."""
     model = build_model(experiment, action_dim=dims[0], proprio_dim=dims[1])
     learner = Learner(model, experiment.loss).train().to(device)
     batch = synthetic_batch(experiment, num_windows, dims=dims)
     if experiment.data.feature_cache is not None:
         batch = replace(batch, obs=_encoded(batch.obs, model.encoder))
-    batch = batch.to(torch.device(device))
+    return learner, batch.to(torch.device(device))
+
+
+def _run_step(
+    experiment: Experiment, num_windows: int, device: str, *, dims: tuple[int, int]
+) -> StepCost:
+    learner, batch = _learner_and_batch(experiment, num_windows, device, dims=dims)
     return measure_step(learner, build_optimizer(learner, experiment.optim), batch=batch)
 
 

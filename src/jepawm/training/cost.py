@@ -3,17 +3,24 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from statistics import median
 from time import perf_counter
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
+from torch.nn.utils import clip_grad_norm_
 
 from jepawm.compute import count_gflop
 from jepawm.training.losses import Learner
 from jepawm.training.optim import OptimConfig
 from jepawm.types import EncodedObservation, Trajectory
+
+_TIMED = (3, 12)
+"""Fewest and most steps that are timed."""
+_ENOUGH = 3.0
+"""Seconds of steps after which no more are timed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +63,24 @@ def measure_step(
         activations=sum(saved.sizes.values()),
         encoder_layer=layers.largest,
     )
+
+
+def time_step(learner: Learner, optimizer: torch.optim.Optimizer, *, batch: Trajectory) -> float:
+    """Return the seconds of a training step on `batch`, the median of warmed-up ones.
+
+    The first step pays for memory and for what is made once; it does not count.
+    """
+    seconds: list[float] = []
+    while len(seconds) < _TIMED[1] and (len(seconds) < _TIMED[0] or sum(seconds) < _ENOUGH):
+        start = perf_counter()
+        optimizer.zero_grad(set_to_none=True)
+        loss = learner(batch, generator=torch.Generator().manual_seed(0))["loss"]
+        loss.backward()
+        clip_grad_norm_(learner.parameters(), 1.0)
+        optimizer.step()
+        loss.item()  # waits for an asynchronous device
+        seconds.append(perf_counter() - start)
+    return median(seconds[1:])
 
 
 def gflop_per_step(learner: Learner, batch: Trajectory) -> float:
