@@ -154,9 +154,14 @@ def test_devices_are_named_in_the_command_line_only(path: Path):
 
 @sources
 def test_nothing_happens_at_import(path: Path):
-    """Importing a module sets no seed, filters no warning, prints and computes nothing."""
+    """Importing a module sets no seed, filters no warning, prints and computes nothing.
+
+    Gymnasium alone is told of our ids, as it asks of every package.
+    """
     for statement in ast.parse(path.read_text()).body:
         if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
+            if ast.unparse(statement) == "register_with_gymnasium()":
+                continue
             pytest.fail(f"{ast.unparse(statement)} at import")
 
 

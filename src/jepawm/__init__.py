@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from jepawm.gym_ids import register_with_gymnasium
+
 if TYPE_CHECKING:  # for type checkers; at run time `__getattr__` imports on first use
     from jepawm.agent import AgentConfig, PlanningAgent
     from jepawm.api import register, train
@@ -199,6 +201,9 @@ __all__ = [
     "register",
     "train",
 ]
+
+
+register_with_gymnasium()
 
 
 def __getattr__(name: str) -> object:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass, replace
 from functools import partial
 from multiprocessing import get_context, parent_process
 from pathlib import Path
@@ -31,6 +31,7 @@ from jepawm.data.joining import copy_episodes
 from jepawm.data.manifest import MANIFEST_NAME, read_manifest
 from jepawm.data.writer import EpisodeWriter
 from jepawm.envs import ENVIRONMENTS, POLICIES, without_noise
+from jepawm.envs.gymnasium.policy import RandomActions
 from jepawm.errors import UserError
 from jepawm.files import data_root as default_data_root
 from jepawm.files import partial_folders, require_free, require_free_bytes
@@ -44,12 +45,20 @@ _PART_BYTES = 2**27
 def new_policy(name: str) -> CollectionPolicy:
     """Build the policy of the environment called `name`, noisy or not, with its defaults."""
     name = without_noise(name)
-    if name not in POLICIES.names():
+    if not has_policy(name):
         raise UserError(
             f"environment {name!r} has no policy of its own; choose one by --policy (known: "
             f"{', '.join(POLICIES.names())}; your own: my_module:MyPolicy)"
         )
     return cast(Callable[[], CollectionPolicy], POLICIES.get(name))()
+
+
+def has_policy(name: str) -> bool:
+    """Return whether the environment called `name`, noisy or not, has a policy of its own."""
+    name = without_noise(name)
+    family, colon, member = name.partition(":")
+    families = {one.partition(":")[0] for one in POLICIES.names() if ":" in one}
+    return name in POLICIES.names() or bool(colon and member and family in families)
 
 
 def collect(
@@ -84,6 +93,8 @@ def collect(
     """
     build = cast(Callable[..., Env], ENVIRONMENTS.get(name))
     policy = new_policy(name) if policy is None else policy
+    if isinstance(policy, RandomActions) and not policy.environment:
+        policy = replace(policy, environment=name)
     for field, value, lowest in (
         ("num_episodes", num_episodes, 1),
         ("num_steps", num_steps, 1),
@@ -201,7 +212,8 @@ class _Origin:
 def _cut_script(script: Script, folder: Path, *, image_size: int) -> dict[Path, Script]:
     """Return the script of each part by the folder of its store."""
     longest = max(len(commands) for commands in script.commands) + 1
-    size = min(max(_PART_BYTES // (3 * image_size**2 * longest), 1), _PART_EPISODES)
+    most = min(_PART_EPISODES, script.most_at_once or _PART_EPISODES)
+    size = min(max(_PART_BYTES // (3 * image_size**2 * longest), 1), most)
     firsts = range(0, len(script.tasks), size)
     return {folder / f"{first:07d}": script[first : first + size] for first in firsts}
 

@@ -336,6 +336,8 @@ class Script:
     commands are actions."""
     sources: dict[str, str] = field(default_factory=dict)
     """Name and hash of the files that the script was made from, for the record."""
+    most_at_once: int | None = None
+    """Most episodes that are rolled in lockstep, where each copy takes memory of its own."""
 
     def __getitem__(self, episodes: slice) -> "Script":
         """Return the script of some of the episodes."""

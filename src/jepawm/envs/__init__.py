@@ -35,10 +35,13 @@ ENVIRONMENTS = Registry(
 POLICIES = Registry(
     "collection_policy",
     {
+        "gym:ID": "jepawm.envs.gymnasium.policy:gym",
         "metaworld_reach": "jepawm.envs.metaworld.policy:MetaworldExplorer",
         "metaworld_reach_wall": "jepawm.envs.metaworld.policy:reach_wall",
         "pointmaze": "jepawm.envs.pointmaze.policy:RandomPointMaze",
+        "ogbench:ID": "jepawm.envs.gymnasium.policy:ogbench",
         "pusht": "jepawm.envs.pusht.policy:PushTReplays",
+        "random": "jepawm.envs.gymnasium.policy:RandomActions",
         "wall": "jepawm.envs.wall.policy:RandomWall",
     },
     rule=function_or(configuration("script")),

@@ -50,7 +50,7 @@ def test_the_expert_s_end_is_the_goal_and_the_environment_s_flag_is_success():
 
 
 def test_an_environment_without_pictures_or_expert_is_refused():
-    with pytest.raises(UserError, match="Blind renders no rgb_array"):
+    with pytest.raises(UserError, match="Blind renders NoneType, no rgb_array"):
         picture(Blind())
     bare = type("Lost", (gymnasium.Env,), {})()
     with pytest.raises(UserError, match="Lost has no method expert_action"):

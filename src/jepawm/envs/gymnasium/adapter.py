@@ -89,14 +89,31 @@ class GymEnv(gymnasium.Env[Arrays, np.ndarray]):
 class GymVectorEnv(VectorEnv[Arrays, np.ndarray, np.ndarray]):
     """Many copies of an environment in lockstep; arrays have a leading axis `B`.
 
-    The same environment as `GymEnv`. Nothing resets by itself because no episode ends.
+    The same environment as `GymEnv`. Nothing resets by itself: no episode ends but by a limit of
+    steps, which all reach together; then call `reset`.
     """
 
-    metadata: ClassVar[dict[str, object]] = {"autoreset_mode": AutoresetMode.DISABLED}  # pyright: ignore[reportIncompatibleVariableOverride]
+    metadata: ClassVar[dict[str, object]] = {  # pyright: ignore[reportIncompatibleVariableOverride]
+        "render_modes": ["rgb_array"],
+        "render_fps": 10,
+        "autoreset_mode": AutoresetMode.DISABLED,
+    }
 
-    def __init__(self, env: Simulator, num_envs: int, *, rewards: Rewards | None = None) -> None:
-        """Take the environment, the number of copies `B`, and where rewards come from."""
+    def __init__(
+        self,
+        env: Simulator,
+        num_envs: int,
+        *,
+        rewards: Rewards | None = None,
+        render_mode: Literal["rgb_array"] | None = None,
+        max_episode_steps: int | None = None,
+    ) -> None:
+        """Take the environment, the number of copies `B`, where rewards come from, and a limit of steps."""
         self.num_envs = num_envs
+        self.render_mode = render_mode
+        self._limit = max_episode_steps
+        self._steps = 0
+        self._pixels = np.zeros((num_envs, *_picture_shape(env)), dtype=np.uint8)
         self._env = env
         self._rewards = rewards
         self.single_observation_space = _observation_space(env)
@@ -118,6 +135,7 @@ class GymVectorEnv(VectorEnv[Arrays, np.ndarray, np.ndarray]):
                 f"options['tasks'] holds {len(tasks)} tasks for {self.num_envs} copies; give one "
                 "task for each copy"
             )
+        self._steps = 0
         return self._result(self._env.reset(tasks))
 
     def step(
@@ -128,15 +146,25 @@ class GymVectorEnv(VectorEnv[Arrays, np.ndarray, np.ndarray]):
         """Apply actions `[B, a]`; returns observations, rewards, terminated, truncated, info."""
         obs, info = self._result(self._env.step(np.asarray(actions)))
         rewards = np.zeros(self.num_envs) if self._rewards is None else self._rewards()
+        self._steps += 1
         never = np.zeros(self.num_envs, dtype=np.bool_)
-        return obs, rewards, never, never.copy(), info
+        cut = np.full(self.num_envs, self._limit is not None and self._steps >= self._limit)
+        return obs, rewards, never, cut, info
+
+    def render(self) -> tuple[UInt8[np.ndarray, "height width 3"], ...] | None:
+        """Return the last image `[S, S, 3]` of each copy; None without a render mode."""
+        if self.render_mode is None:
+            return None
+        return tuple(frame.transpose(1, 2, 0) for frame in self._pixels)
 
     def goal_observation(self) -> Arrays:
         """Return the observations `[B]` of the current tasks' goals."""
         return _to_arrays(self._env.goal_observation())
 
     def _result(self, obs: Observation) -> tuple[Arrays, dict[str, object]]:
-        return _to_arrays(obs), {"success": self._env.success(), "state": self._env.states()}
+        arrays = _to_arrays(obs)
+        self._pixels = arrays["pixels"]
+        return arrays, {"success": self._env.success(), "state": self._env.states()}
 
 
 def _picture_shape(env: Simulator) -> tuple[int, ...]:

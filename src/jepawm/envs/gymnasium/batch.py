@@ -6,6 +6,7 @@ repeated, never copied. That is exact for every environment whose reset takes a 
 
 import atexit
 import importlib
+import logging
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -24,11 +25,15 @@ from jepawm.envs.gymnasium.goals import (
     OGBenchGoals,
     RandomGoals,
     Snapshot,
-    flatten,
-    picture,
 )
+from jepawm.envs.gymnasium.guard import flatten, make_guarded, name_of, picture
 from jepawm.errors import UserError, missing_extra
+from jepawm.registry import others_code
 from jepawm.types import Observation, Task
+
+_MOST_SOLVED = 100
+"""Tasks in a row that may be solved at their start."""
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -71,12 +76,18 @@ class GymnasiumBatch:
         if image_size < 1:
             raise UserError(f"image_size = {image_size}; give at least 1")
         self.image_size = image_size
-        self._make = make
+        self._make = partial(make_guarded, make)
         self._goals = RandomGoals() if goals is None else goals
-        self._shadow = make()  # for goals and for `simulate`
+        self._shadow = self._make()  # for goals and for `simulate`
         self._to_env, self.action_dim = _action_map(self._shadow.action_space)
-        obs, _ = self._shadow.reset(seed=0)
-        self.state_dim = len(flatten(self._shadow, obs))
+        first, second = (flatten(self._shadow, self._shadow.reset(seed=0)[0]) for _ in range(2))
+        if not np.array_equal(first, second, equal_nan=True):
+            _LOG.warning(
+                "%s: reset(seed=0) starts elsewhere each time, so that no task or goal can be "
+                "repeated; let reset call super().reset(seed=seed) and draw from self.np_random",
+                name_of(self._shadow),
+            )
+        self.state_dim = len(first)
         picture(self._shadow)
         self._copies: list[gymnasium.Env] = []
         # Before OpenGL ends its display, which it registered when the first picture was drawn.
@@ -91,14 +102,40 @@ class GymnasiumBatch:
     def sample_tasks(self, seed: int, *, num_tasks: int) -> list[Task]:
         """Draw tasks; the same seed gives the same list, none starts solved."""
         tasks: list[Task] = []
-        draw = 0
+        draw = solved = 0
         while len(tasks) < num_tasks:
-            word = int(np.random.SeedSequence((seed, draw)).generate_state(1)[0]) >> 1
+            task = self._goals.draw(self._shadow, _word(seed, draw))
             draw += 1
-            task = self._goals.draw(self._shadow, word)
             if not self._begin(task, self._shadow).solved:
                 tasks.append(task)
+                solved = 0
+                continue
+            solved += 1
+            if solved == _MOST_SOLVED:
+                raise UserError(
+                    f"{name_of(self._shadow)}: {solved} tasks in a row were solved at their start: "
+                    "random actions do not change the observation, or the first step ends the "
+                    "episode; give goals of your own (GymnasiumBatch(goals=...))"
+                )
         return tasks
+
+    def sample_starts(self, seed: int, *, num_tasks: int) -> list[Task]:
+        """Draw tasks of which only the start counts, as a collection needs; goals are the starts."""
+        if not isinstance(self._goals, RandomGoals):
+            return self.sample_tasks(seed, num_tasks=num_tasks)
+        words = [float(_word(seed, draw)) for draw in range(num_tasks)]
+        return [Task(start=(word,), goal=(word, 0.0)) for word in words]
+
+    def steps_to_end(self, task: Task, actions: Float[np.ndarray, "T a"]) -> int:
+        """Return after how many of the actions `[T, a]` the episode ends, at most all of them."""
+        vector = self._goals.start(self._shadow, task)
+        goal = Snapshot(picture=np.zeros((1, 1, 3), np.uint8), vector=vector)
+        episode = _Episode(task=task, env=self._shadow, goal=goal, start=vector, vector=vector)
+        for step, action in enumerate(actions, start=1):
+            self._advance(episode, action)
+            if episode.over:
+                return step
+        return len(actions)
 
     def reset(self, tasks: Sequence[Task]) -> Observation:
         """Put copy i into the start of task i; returns observations `[B]`."""
@@ -201,14 +238,22 @@ def ogbench(name: str) -> Callable[..., GymnasiumBatch]:
     return partial(GymnasiumBatch, make=partial(_make_ogbench, name), goals=OGBenchGoals())
 
 
+def _word(seed: int, draw: int) -> int:
+    """Return the seed of a draw."""
+    return int(np.random.SeedSequence((seed, draw)).generate_state(1)[0]) >> 1
+
+
 def _make(name: str) -> gymnasium.Env:
     try:
-        return gymnasium.make(name, render_mode="rgb_array")
-    except (gymnasium.error.Error, ImportError, ValueError) as error:
+        with others_code(f"environment {name!r}"):
+            return gymnasium.make(name, render_mode="rgb_array")
+    except UserError as error:
+        if not isinstance(error.__cause__, gymnasium.error.Error | ImportError | ValueError):
+            raise
         raise UserError(
-            f"Gymnasium does not make {name!r} ({error}); choose another, or import the package "
-            "that registers it by MODULE:ID"
-        ) from error
+            f"Gymnasium does not make {name!r} ({error.__cause__}); choose another, or import the "
+            "package that registers it by MODULE:ID"
+        ) from error.__cause__
 
 
 def _make_ogbench(name: str) -> gymnasium.Env:

@@ -5,10 +5,9 @@ from typing import Protocol, runtime_checkable
 
 import gymnasium
 import numpy as np
-from gymnasium import spaces
 from jaxtyping import Float, UInt8
 
-from jepawm.envs.mujoco_engine import drawing_others
+from jepawm.envs.gymnasium.guard import flatten, picture
 from jepawm.errors import UserError
 from jepawm.types import Task
 
@@ -205,27 +204,3 @@ class OGBenchGoals:
             return env.reset(seed=int(task.start[0]), options=options)
         finally:
             np.random.set_state(before)  # noqa: NPY002
-
-
-def flatten(env: gymnasium.Env, obs: object) -> Float[np.ndarray, " S"]:
-    """Return an observation as numbers `[S]`, float64."""
-    return np.asarray(spaces.flatten(env.observation_space, obs), dtype=np.float64).ravel()
-
-
-def picture(env: gymnasium.Env) -> UInt8[np.ndarray, "height width 3"]:
-    """Return what the environment renders."""
-    name = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
-    try:
-        frame = _drawn(env, name)
-    except gymnasium.error.DependencyNotInstalled as error:
-        raise UserError(f"{name} cannot draw its pictures: {error}") from error
-    if not isinstance(frame, np.ndarray) or frame.ndim != 3 or frame.shape[-1] != 3:
-        raise UserError(f"{name} renders no rgb_array of height x width x 3; choose one that does")
-    return frame.astype(np.uint8, copy=False)
-
-
-def _drawn(env: gymnasium.Env, name: str) -> object:
-    if not any("mujoco" in kind.__module__ for kind in type(env.unwrapped).__mro__):
-        return env.render()
-    with drawing_others(name):
-        return env.render()
