@@ -31,6 +31,12 @@ class TrainedOn:
     """Hash of the content of the store; see `EpisodeStore.sha256`."""
     image_size: int
     """Side of its frames in pixels."""
+    camera: str | None = None
+    """Camera of the recordings; None where they were collected, and in earlier checkpoints."""
+    fit: str | None = None
+    """How their frames became square, `crop` or `stretch`; None as for the camera."""
+    fps: float | None = None
+    """Frames and actions per second; None: unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,9 +255,19 @@ def _provenance(config: Mapping[str, JsonValue], source: Path) -> Provenance:
 
 def _trained_on(config: Mapping[str, JsonValue], source: Path) -> TrainedOn:
     data = _section(config, "data", source)
+    fps = data.get("fps")
     return TrainedOn(
-        sha256=str(data.get("sha256")), image_size=_count(data, "data.image_size", source)
+        sha256=str(data.get("sha256")),
+        image_size=_count(data, "data.image_size", source),
+        camera=_text(data, "camera"),
+        fit=_text(data, "fit"),
+        fps=fps if isinstance(fps, float) else None,
     )
+
+
+def _text(section: Mapping[str, JsonValue], name: str) -> str | None:
+    value = section.get(name)
+    return value if isinstance(value, str) else None
 
 
 def _section(config: Mapping[str, JsonValue], name: str, source: Path) -> dict[str, JsonValue]:

@@ -14,6 +14,7 @@ import pytest
 from jepawm.cli import main
 from jepawm.data.episodes import open_store
 from jepawm.data.features import open_features
+from jepawm.data.recording import ReadOptions
 from jepawm.envs.pointmaze.policy import RandomPointMaze
 from jepawm.envs.wall.policy import RandomWall
 from jepawm.errors import UserError
@@ -88,6 +89,75 @@ def test_recordings_that_changed_are_imported_anew(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("jepawm.runs.datasets._HASHED_ALWAYS", 0)
     assert first_action(4.0) == 4.0
     assert first_action(1.0) == 1.0
+
+
+@pytest.fixture
+def two_cameras(tmp_path: Path) -> Path:
+    """One episode of two cameras of 8 x 12 pixels, the left a third of them, with more columns."""
+    source = tmp_path / "source"
+    source.mkdir()
+    frames = np.zeros((9, 8, 12, 3), np.uint8)
+    np.savez(
+        source / "episode.npz",
+        **{"images.top": frames + np.uint8(200), "images.wrist": frames},
+        actions=np.zeros((9, 2), np.float32),
+        moves=np.ones((9, 3), np.float32),
+        joints=np.full((9, 4), 5.0, np.float32),
+    )
+    return source
+
+
+def test_recordings_of_several_cameras_are_chosen_from(tmp_path: Path, two_cameras: Path):
+    experiment = Experiment(env="recordings", data=DataConfig(image_size=8))
+    choices = [
+        {"read_options": ReadOptions(camera="images.top")},
+        {"read_options": ReadOptions(camera="images.wrist")},
+        {"read_options": ReadOptions(camera="images.top", action_key="moves")},
+        {"read_options": ReadOptions(camera="images.top", proprio_key="joints")},
+        {"read_options": ReadOptions(camera="images.top"), "fit": "stretch"},
+    ]
+    found = [use_recordings(experiment, two_cameras, data_root=tmp_path, **one) for one in choices]
+    stores = [find_or_collect(one.env, one.data, data_root=tmp_path) for one in found]
+    assert len({store.path for store in stores}) == len(choices)
+    assert [int(store.frames(np.arange(1)).max()) for store in stores[:2]] == [200, 0]
+    assert stores[2].actions.shape[1] == 3
+    assert stores[3].proprio is not None
+    assert stores[4].manifest.settings["fit"] == "stretch"
+    again = use_recordings(
+        experiment, two_cameras, data_root=tmp_path, read_options=ReadOptions(camera="top")
+    )
+    assert again == found[0]  # the end of its name
+    with pytest.raises(UserError, match=r"choose one by --camera: images\.top, images\.wrist"):
+        use_recordings(experiment, two_cameras, data_root=tmp_path)
+
+
+def test_what_was_chosen_is_no_choice_in_a_store(tmp_path: Path, two_cameras: Path):
+    experiment = Experiment(env="recordings", data=DataConfig(image_size=8))
+    options = ReadOptions(camera="top")
+    chosen = use_recordings(experiment, two_cameras, data_root=tmp_path, read_options=options)
+    assert chosen.data.store is not None
+    store = tmp_path / chosen.data.store
+    assert use_recordings(experiment, store, data_root=tmp_path).data.store == str(store.resolve())
+    for change in ({"read_options": options}, {"fit": "stretch"}):
+        with pytest.raises(UserError, match="is a store, in which camera, columns and size are"):
+            use_recordings(experiment, store, data_root=tmp_path, **change)
+
+
+def test_the_command_line_chooses_from_recordings(tmp_path: Path, two_cameras: Path, capsys):
+    root = ["--data-root", str(tmp_path / "root"), "--device", "cpu"]
+    assert main(["data", "inspect", str(two_cameras), "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["cameras"] == ["images.top", "images.wrist"]
+    words = ["train", "robot", "--data", str(two_cameras), "--dry-run", "--json", *root]
+    assert main(words) == 2
+    assert "choose one by --camera" in json.loads(capsys.readouterr().out)["error"]
+    chosen = ["--camera", "top", "--proprio-key", "joints", "--fit", "stretch", "--tflops", "1"]
+    assert main([*words, *chosen]) in (0, 2)  # too short for windows, but read
+    assert "--camera" not in capsys.readouterr().out
+    (store,) = (tmp_path / "root").glob("source-64px-*")
+    assert open_store(store).manifest.proprio_dim == 4
+    assert main(["train", "wall", "--camera", "top", "--dry-run", *root]) == 2
+    assert "choose from recordings; name them by --data" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -227,7 +297,7 @@ def test_features_beforehand_are_found_by_training(
     recipe = ["--recipe", "jepa_wm_wall"]
     assert main(["data", "features", str(store), *recipe, *fields, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["bytes per frame"] == 4 * 384 * 2
+    assert told["bytes_per_frame"] == 4 * 384 * 2
     assert told["bytes"] == told["frames"] * 3072
     monkeypatch.setattr("jepawm.runs.datasets.compute_features", None)
     other = replace(experiment, encoder=replace(experiment.encoder, weights="random:6"))

@@ -32,6 +32,7 @@ from jepawm.recipes import RECIPES
 
 if TYPE_CHECKING:
     from jepawm.contracts import CollectionPolicy
+    from jepawm.data.recording import ReadOptions
     from jepawm.experiment import Experiment
 
 
@@ -44,6 +45,14 @@ class TrainOptions:
     data: Path | None = None
     """Recordings to train on: a store, or a data set of any known format (LeRobot, ...), imported
     below the data root at first use."""
+    camera: str | None = None
+    """Camera of the data set to import, where there are several."""
+    action_key: str | None = None
+    """Name of its actions, where it is not the usual one."""
+    proprio_key: str | None = None
+    """Names of its proprioception, joined by commas; `none` leaves it out."""
+    fit: Literal["crop", "stretch"] = "crop"
+    """How its frames become square: `crop` cuts out the centre, `stretch` keeps everything."""
     out: Path | None = None
     """Folder of the run; `runs/<recipe>-seed<seed>` if not given."""
     data_root: Path | None = None
@@ -86,7 +95,7 @@ def prepare_train(argv: list[str]) -> Command:
     from jepawm.experiment import Experiment
 
     recipe = replace(cast(Experiment, RECIPES.get(name)), name=name)  # as it is found again
-    start, rest = choose_parts(recipe, argv)
+    start, rest = choose_parts(_for_environment(recipe, argv), argv)
     options, parts = parse(
         TrainOptions,
         rest,
@@ -102,7 +111,18 @@ def prepare_train(argv: list[str]) -> Command:
     return Command(run=run, as_json=options.json, processes=options.devices)
 
 
+def _for_environment(recipe: "Experiment", argv: list[str]) -> "Experiment":
+    """Return the recipe with the policy of the environment that `--env` puts in place of its own."""
+    from jepawm.collection import has_policy, new_policy
+
+    env, _ = take_option("--env", argv)
+    if env is None or env == recipe.env or not has_policy(env):
+        return recipe
+    return replace(recipe, data=replace(recipe.data, policy=new_policy(env)))
+
+
 def _train(options: TrainOptions, experiment: "Experiment", *, explicit: bool) -> Outcome:
+    from jepawm.data.recording import ReadOptions
     from jepawm.files import data_root
     from jepawm.runs import (
         dry_run,
@@ -115,7 +135,18 @@ def _train(options: TrainOptions, experiment: "Experiment", *, explicit: bool) -
     device, root = choose_device(options.device), data_root(options.data_root)
     out = options.out or Path("runs") / f"{options.recipe.replace(':', '-')}-seed{experiment.seed}"
     if options.data is not None:
-        experiment = use_recordings(experiment, options.data, data_root=root)
+        experiment = use_recordings(
+            experiment,
+            options.data,
+            data_root=root,
+            read_options=_read_options(options),
+            fit=options.fit,
+        )
+    elif _read_options(options) != ReadOptions() or options.fit != "crop":
+        raise UserError(
+            "--camera, --action-key, --proprio-key and --fit choose from recordings; name them by "
+            "--data"
+        )
     if options.dry_run:
         cost = dry_run(
             experiment,
@@ -145,6 +176,14 @@ def _train(options: TrainOptions, experiment: "Experiment", *, explicit: bool) -
     last = to_json(proposer)
     text = f"{render_fields(result)}\n\nproposer\n{render_fields(last)}"
     return Outcome(result={**result, "proposer": last}, text=text)
+
+
+def _read_options(options: TrainOptions) -> "ReadOptions":
+    from jepawm.data.recording import ReadOptions
+
+    return ReadOptions(
+        camera=options.camera, action_key=options.action_key, proprio_key=options.proprio_key
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

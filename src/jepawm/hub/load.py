@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
+from typing import cast
 
 import torch
 
@@ -12,6 +13,8 @@ from jepawm.agent import AgentConfig, PlanningAgent
 from jepawm.build import build_model, require_weights, with_encoder_weights
 from jepawm.checkpoint import find_checkpoint, load_checkpoint, read_record
 from jepawm.contracts import Env, Objective, Planner
+from jepawm.control import RobotLoop
+from jepawm.data.resample import Fit
 from jepawm.envs import RECORDINGS, build_env
 from jepawm.errors import UserError
 from jepawm.experiment import Experiment, experiment_from_json
@@ -27,13 +30,16 @@ from jepawm.models.proposer import Proposer
 from jepawm.models.weight_files import load_weights
 from jepawm.models.world_model import JEPAWorldModel
 from jepawm.normalizer import Normalizer
+from jepawm.planning.ask_tell import require_package
 from jepawm.planning.proposing import takes_proposals
 from jepawm.planning.terms.heads import Heads
 from jepawm.protocol import Protocol
-from jepawm.records import ModelRecord, require_model
+from jepawm.records import ModelRecord, TrainedOn, require_model
 
 MODEL, PROBE = "model.", "probe."
 """Prefixes of the world model's and the probe's tensors in a checkpoint."""
+_MOST_BLOCKS = 1000
+"""Action blocks of an episode of a robot, where nobody says how many."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +58,8 @@ class LoadedModel:
     """Folder that holds `experiment.json` and `metrics.jsonl` of its training, where they exist."""
     probe: LinearProbe | None
     """Linear map from latents to simulator states; None if the data had none."""
+    data: TrainedOn | None = None
+    """Which data it learned from, their camera, rate and fit; None for an imported model."""
 
     @property
     def image_size(self) -> int:
@@ -88,6 +96,7 @@ class LoadedModel:
         """
         rules = self.experiment.protocol(protocol) if isinstance(protocol, str) else protocol
         planner = planner or _own_planner(self.experiment.planner, rules)
+        require_package(planner)
         return PlanningAgent(
             self.model,
             objective=objective or self.experiment.objective,
@@ -99,6 +108,37 @@ class LoadedModel:
             heads=Heads(probe=self.probe),
             seed=seed,
         )
+
+    def robot(
+        self,
+        *,
+        fit: Fit | None = None,
+        horizon: int = 3,
+        num_action_steps: int = 1,
+        planner: Planner | None = None,
+        seed: int = 0,
+    ) -> RobotLoop:
+        """Return an agent for one robot, which takes pictures of its camera as they are.
+
+        Args:
+            fit: how pictures become square; None: as those of the training data did.
+            horizon: action blocks that a plan looks ahead, `data.frameskip` actions each.
+            num_action_steps: action blocks that are executed before the next plan.
+            planner: search; None: the experiment's.
+            seed: seed of the planner's random numbers.
+        """
+        known = None if self.data is None else self.data.fit
+        chosen = fit or cast(Fit | None, known)
+        frameskip = self.experiment.data.frameskip
+        rules = Protocol(
+            name="robot",
+            horizon=horizon,
+            num_action_steps=num_action_steps,
+            frameskip=frameskip,
+            max_env_steps=_MOST_BLOCKS * frameskip,
+        )
+        agent = self.agent(protocol=rules, planner=planner, seed=seed)
+        return RobotLoop(agent, image_size=self.image_size, fit=chosen)
 
     @cached_property
     def proposer(self) -> Proposer | None:
@@ -206,6 +246,7 @@ def load(
         experiment=experiment,
         run=folder.parent if folder.name == "checkpoint" else folder,
         probe=None if probe is None else probe.to(device),
+        data=record.data,
     )
 
 

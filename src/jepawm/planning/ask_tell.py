@@ -23,6 +23,14 @@ _FAR = 100.0
 """A bound that no plan reaches, in normalised actions, for a package that knows no infinite ones."""
 
 
+def require_package(planner: object) -> None:
+    """Refuse a planner whose package is not installed, before work begins that needs its plans."""
+    if isinstance(planner, CMAES):
+        _import("cma", extra="cma")
+    if isinstance(planner, Nevergrad):
+        _import("nevergrad", extra="nevergrad")
+
+
 @dataclass(frozen=True, kw_only=True)
 class CMAES:
     """Covariance matrix adaptation by the package `cma`; return the best candidate."""

@@ -20,6 +20,7 @@ from jepawm.data.formats import open_source
 from jepawm.data.importing import ImportOptions, import_source, imported_from
 from jepawm.data.manifest import MANIFEST_NAME, content_hash
 from jepawm.data.recording import ReadOptions, Source
+from jepawm.data.resample import Fit
 from jepawm.envs import POLICIES, RECORDINGS
 from jepawm.errors import UserError
 from jepawm.experiment import DataConfig, Experiment
@@ -33,6 +34,7 @@ AUTO = "auto"
 _HASHED_ALWAYS = 2 * 2**30
 """Bytes of recordings that are compared with their import each time (about 1 s per GB)."""
 _LONGEST_NAME = 200
+_ALL_THERE_IS = ReadOptions()
 _LOG = logging.getLogger(__name__)
 _NO_RECORDINGS = (
     "this recipe trains on your recordings: name them by --data, a LeRobot data set, a store or "
@@ -138,27 +140,45 @@ def _collect(
     )
 
 
-def use_recordings(experiment: Experiment, path: Path, *, data_root: Path) -> Experiment:
+def use_recordings(
+    experiment: Experiment,
+    path: Path,
+    *,
+    data_root: Path,
+    read_options: ReadOptions = _ALL_THERE_IS,
+    fit: Fit = "crop",
+) -> Experiment:
     """Return the experiment with `data.store` set to recordings, imported where they are foreign.
 
     Args:
         experiment: the configuration; its `data.image_size` is that of the import.
         path: a store, or a data set of any known format.
         data_root: folder of imported data sets.
+        read_options: camera and columns of a foreign data set, where there are several.
+        fit: how its frames become square.
     """
     data = experiment.data
     if (path / MANIFEST_NAME).is_file():
+        if (read_options, fit) != (_ALL_THERE_IS, "crop"):
+            raise UserError(
+                f"{path} is a store, in which camera, columns and size are chosen already; leave out "
+                "--camera, --action-key, --proprio-key and --fit, or import its source anew"
+            )
         store = str(path.resolve())
     else:
-        store = _find_or_import(path, data, data_root=data_root).path.name
+        found = _find_or_import(path, data, data_root=data_root, read_options=read_options, fit=fit)
+        store = found.path.name
     if data.store not in (None, store):
         raise UserError(f"--data {path} and --data.store {data.store} differ; give one of them")
     return replace(experiment, data=replace(data, store=store))
 
 
-def _find_or_import(path: Path, data: DataConfig, *, data_root: Path) -> EpisodeStore:
-    source = open_source(path, name=None, options=ReadOptions())
-    stem = f"{path.resolve().name[:_LONGEST_NAME]}-{data.image_size}px"
+def _find_or_import(
+    path: Path, data: DataConfig, *, data_root: Path, read_options: ReadOptions, fit: Fit
+) -> EpisodeStore:
+    source = open_source(path, name=None, options=read_options)
+    chosen = _chosen(source, read_options, fit)
+    stem = f"{path.resolve().name[:_LONGEST_NAME]}-{data.image_size}px{chosen}"
     with foreign(path, f"{source.format} data set"):
         out = data_root / f"{stem}-{_fingerprint(source)}"
         store = open_store(out) if out.exists() else None
@@ -175,11 +195,22 @@ def _find_or_import(path: Path, data: DataConfig, *, data_root: Path) -> Episode
         imported = import_source(
             source,
             out,
-            options=ImportOptions(image_size=data.image_size),
+            options=ImportOptions(image_size=data.image_size, fit=fit),
             requirements=Requirements(),
-            read_options=ReadOptions(),
+            read_options=read_options,
         )
     return imported.store
+
+
+def _chosen(source: Source, read_options: ReadOptions, fit: Fit) -> str:
+    """Return what tells imports of one source apart by what was chosen of it; empty by default."""
+    if len(source.cameras) == 1:
+        read_options = replace(read_options, camera=None)
+    elif read_options.camera is not None:
+        read_options = replace(read_options, camera=source.camera)
+    if (read_options, fit) == (_ALL_THERE_IS, "crop"):
+        return ""
+    return f"-{content_hash({**asdict(read_options), 'fit': fit})[:8]}"
 
 
 def _fingerprint(source: Source) -> str:

@@ -216,6 +216,7 @@ def _require_possible(
             f"--horizon {horizon} is too short for the validation tasks, whose plans have {needed} "
             "action blocks; leave them out by --episodes 0"
         )
+    loaded.make_env()  # what it needs is installed
 
 
 def _windows(

@@ -11,6 +11,7 @@ import torch
 from jepawm.build import build_windows, with_encoder_weights
 from jepawm.contracts import Agent, Env
 from jepawm.engine.process import tune_process
+from jepawm.envs import build_env
 from jepawm.evaluation.evaluate import row_agents
 from jepawm.evaluation.metrics import wilson_interval
 from jepawm.evaluation.results import MODEL
@@ -18,6 +19,7 @@ from jepawm.files import alone
 from jepawm.hub.load import LoadedModel, load
 from jepawm.models.frozen.encoder import FrozenEncoder, SmallViTConfig
 from jepawm.models.world_model import JEPAWorldModel
+from jepawm.planning.ask_tell import require_package
 from jepawm.protocol import hash_tasks
 from jepawm.runs.datasets import find_or_collect, find_or_compute_features
 from jepawm.runs.evaluate import TaskRules, find_tasks
@@ -75,6 +77,8 @@ def _pretrain(work: Work) -> None:
 def _train(work: Work) -> None:
     run = work.folder.model(work.job.id)
     experiment, before = work.job.setup.experiment, 0.0
+    require_package(experiment.planner)  # the evaluation comes hours later
+    build_env(experiment.env, image_size=experiment.data.image_size)
     if work.job.setup.pretraining is not None:
         folder = work.folder.pretrained(work.job.setup)
         experiment = with_encoder_weights(experiment, str(folder))

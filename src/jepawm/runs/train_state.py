@@ -123,7 +123,7 @@ def save_state(
         normalizer=build_normalizer(experiment, store),
         step=state.step,
         provenance=provenance(),
-        data=TrainedOn(sha256=store.sha256, image_size=store.manifest.image_size),
+        data=_trained_on(store),
         encoder=asdict(encoder.identity) if isinstance(encoder, FrozenEncoder) else None,
     )
     with together():
@@ -134,6 +134,19 @@ def save_state(
                 kept = replace(checkpoint, training=None)
                 save_checkpoint(out / KEPT / f"step-{state.step:07d}", kept)
             save_checkpoint(out / "checkpoint", checkpoint)
+
+
+def _trained_on(store: EpisodeStore) -> TrainedOn:
+    """Return which data a model learns from, and what an import did to its pictures."""
+    manifest = store.manifest
+    fit = manifest.settings.get("fit")
+    return TrainedOn(
+        sha256=store.sha256,
+        image_size=manifest.image_size,
+        camera=None if manifest.source is None else manifest.source.camera,
+        fit=fit if isinstance(fit, str) else None,
+        fps=None if manifest.fps is None else float(manifest.fps),
+    )
 
 
 def start_model_from(model: JEPAWorldModel, source: str) -> None:
