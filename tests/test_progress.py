@@ -1,8 +1,11 @@
 import io
+from pathlib import Path
 
+import pytest
 from rich.console import Console
 
-from jepawm.progress import TrainingProgress
+from jepawm.collection import collect
+from jepawm.progress import TrainingProgress, lines
 
 
 class Clock:
@@ -47,3 +50,17 @@ def test_terminal_shows_a_bar():
     run_progress(Console(file=out, force_terminal=True, width=120))
     assert "100/100" in out.getvalue()
     assert "loss 0.25" in out.getvalue()
+
+
+def test_items_are_handed_on_with_plain_lines(capsys: pytest.CaptureFixture[str]):
+    done = list(lines(iter("abc"), "reading", total=3, line_seconds=0.0))
+    assert done == ["a", "b", "c"]
+    assert capsys.readouterr().err.splitlines() == ["reading 1/3", "reading 2/3", "reading 3/3"]
+    assert list(lines([1], "reading", total=1, shown=False, line_seconds=0.0)) == [1]
+    assert not capsys.readouterr().err
+
+
+def test_a_collection_says_how_far_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    path = tmp_path / "store"
+    collect("wall", path=path, num_episodes=2, num_steps=3, image_size=16, seed=0)
+    assert capsys.readouterr().err.splitlines()[-1] == "collecting wall 2/2  episodes"

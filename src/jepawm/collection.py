@@ -23,7 +23,7 @@ from typing import cast
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import TimeRemainingColumn
 
 from jepawm.contracts import CollectionPolicy, Env, Script, Simulator
 from jepawm.data.episodes import EpisodeStore, open_store
@@ -36,10 +36,13 @@ from jepawm.errors import UserError
 from jepawm.files import data_root as default_data_root
 from jepawm.files import partial_folders, require_free, require_free_bytes
 from jepawm.launch import without_working_folder
+from jepawm.progress import ProgressLine
 
 _PART_EPISODES = 128
 _PART_BYTES = 2**27
 """Pixels of a part: 128 episodes of 51 frames of 64 pixels take 80 MB of memory."""
+_LINE_SECONDS = 10.0
+"""Seconds between two lines of progress where stderr is no terminal."""
 
 
 def new_policy(name: str) -> CollectionPolicy:
@@ -172,27 +175,23 @@ def collect_script(
     frames_to_write = _num_frames(script) + sum(map(_num_frames, missing.values()))
     require_free_bytes(path, num_bytes=3 * image_size**2 * frames_to_write)
     try:
-        with _progress(console) as progress:
-            done = sum(len(piece.tasks) for part, piece in parts.items() if part not in missing)
-            bar = progress.add_task(f"collecting {environment}", total=num_episodes, completed=done)
+        done = sum(len(piece.tasks) for part, piece in parts.items() if part not in missing)
+        with ProgressLine(
+            num_episodes,
+            f"collecting {environment}",
+            done=done,
+            line_seconds=_LINE_SECONDS,
+            console=console,
+            columns=(TimeRemainingColumn(),),
+        ) as line:
             for part in _roll_parts(build, missing, origin=origin, processes=processes):
-                progress.advance(bar, len(missing[part].tasks))
+                done += len(missing[part].tasks)
+                line.show(done, "episodes", plain="episodes", now=done == num_episodes)
         _join_parts(list(parts), path, origin=origin)
     finally:
         if folder.exists() and not any(folder.iterdir()):  # nothing to continue from
             folder.rmdir()
     return open_store(path)
-
-
-def _progress(console: Console | None) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("episodes"),
-        TimeRemainingColumn(),
-        console=console if console is not None else Console(stderr=True),
-    )
 
 
 @dataclass(frozen=True, kw_only=True)

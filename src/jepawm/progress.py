@@ -1,8 +1,9 @@
 """Progress of long work on stderr: a bar on a terminal, elsewhere plain lines."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -14,6 +15,8 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+
+Item = TypeVar("Item")
 
 
 class ProgressLine:
@@ -74,6 +77,23 @@ class ProgressLine:
             self._last_line = self._clock()
             line = f"{self._title} {done}/{self._total}  {plain}".rstrip()
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def lines(
+    items: Iterable[Item], title: str, *, total: int, shown: bool = True, line_seconds: float = 10.0
+) -> Iterator[Item]:
+    """Hand on `total` items and show how many are done: as a bar, or a line every `line_seconds`."""
+    console = Console(stderr=True, quiet=not shown)
+    with ProgressLine(
+        total,
+        title,
+        line_seconds=line_seconds,
+        console=console,
+        columns=(TimeRemainingColumn(compact=True),),
+    ) as line:
+        for done, item in enumerate(items, start=1):
+            yield item
+            line.show(done, "", plain="", now=False)
 
 
 class TrainingProgress:

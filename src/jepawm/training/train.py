@@ -9,8 +9,6 @@ from typing import cast
 import numpy as np
 import torch
 from jaxtyping import Int64
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.nn.utils import clip_grad_norm_
@@ -21,6 +19,7 @@ from jepawm.data.features import KeptTokens
 from jepawm.data.windows import Windows
 from jepawm.errors import UserError
 from jepawm.processes import is_first, mean_over_processes, process_rank, together
+from jepawm.progress import lines
 from jepawm.training.devices import Devices, hold_gradients
 from jepawm.training.losses import Learner
 from jepawm.training.optim import OptimConfig, batch_indices, set_schedule, step_generator
@@ -153,11 +152,8 @@ def _encode_frames(learner: Learner, store: EpisodeStore, *, device: torch.devic
     """Encode every frame of a store, in its order; tokens stay in memory, float32."""
     num_frames = store.manifest.num_frames
     parts = []
-    for start in track(
-        range(0, num_frames, _FRAMES_AT_A_TIME),
-        description="encoding all frames",
-        console=Console(stderr=True, quiet=not is_first()),
-    ):
+    starts = range(0, num_frames, _FRAMES_AT_A_TIME)
+    for start in lines(starts, "encoding all frames", total=len(starts), shown=is_first()):
         rows = np.arange(start, min(start + _FRAMES_AT_A_TIME, num_frames))
         pixels = torch.from_numpy(store.frames(rows)).to(device)
         proprio = None  # tokens do not depend on it, models with proprioception ask for it
