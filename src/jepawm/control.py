@@ -84,7 +84,8 @@ class RobotLoop:
                 f"say how its data became {self._size} x {self._size}; give fit='crop' or "
                 "fit='stretch', as the import did"
             )
-        pixels = square_frame(picture, self._size, fit=self._fit or "crop")
+        fit: Fit = "crop" if self._fit is None else self._fit
+        pixels = square_frame(picture, self._size, fit=fit)
         proprio = None
         if joints is not None:
             proprio = torch.tensor(np.asarray(joints, dtype=np.float64).reshape(1, -1))
