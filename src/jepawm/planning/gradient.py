@@ -231,10 +231,10 @@ def _check(planner: Adam | GradientDescent) -> None:
 
 
 FAST = GradientDescent(
-    num_starts=10,
-    num_iterations=20,
+    num_starts=16,
+    num_iterations=8,
     num_refined=2,
-    refine_iterations=45,
+    refine_iterations=24,
     init_std=0.8,
     action_decay=0.05,
     color=1.0,
