@@ -28,14 +28,14 @@ from jepawm.evaluation.episodes import join, run_episodes
 from jepawm.evaluation.evaluate import row_agents, row_seed
 from jepawm.evaluation.metrics import paired_difference, wilson_interval
 from jepawm.evaluation.results import MODEL, describe
-from jepawm.hub.load import LoadedModel, load
+from jepawm.hub.load import LoadedModel, load, preset_planner
 from jepawm.planning.ask_tell import CMAES, Nevergrad
 from jepawm.planning.cem import CEM
 from jepawm.planning.gradient import Adam, GradientDescent
 from jepawm.planning.hybrid import Hybrid
 from jepawm.planning.icem import ICEM
 from jepawm.planning.mppi import MPPI
-from jepawm.planning.presets import find_preset, preset_names
+from jepawm.planning.presets import preset_names
 from jepawm.planning.random_shooting import RandomShooting
 from jepawm.planning.reference_gradient import ReferenceGD
 from jepawm.protocol import hash_tasks
@@ -128,7 +128,7 @@ def planners(name: str, loaded: LoadedModel) -> list[Planner]:
     if name in PLANNERS:
         return PLANNERS[name]
     preset = "paper" if name in BASELINES else name
-    return [find_preset(preset, frameskip=loaded.experiment.data.frameskip)]
+    return [preset_planner(loaded.run, preset)]
 
 
 def run(

@@ -21,8 +21,7 @@ from tasks import command, find_tasks
 from jepawm.evaluation.episodes import run_episodes
 from jepawm.evaluation.metrics import wilson_interval
 from jepawm.files import data_root
-from jepawm.hub.load import load
-from jepawm.planning.presets import find_preset
+from jepawm.hub.load import load, preset_planner
 from jepawm.protocol import hash_tasks
 from jepawm.recipes import RECIPES
 from jepawm.runs import ProposerRules, train_proposer_run
@@ -85,7 +84,7 @@ def measure(options: argparse.Namespace, seed: int) -> dict[str, object]:
         data_root=options.data_root,
     )
     for preset in ("direct", "propose"):
-        planner = find_preset(preset, frameskip=loaded.experiment.data.frameskip)
+        planner = preset_planner(loaded.run, preset)
         agent = loaded.agent(protocol=protocol, planner=planner)
         success = run_episodes(env, tasks, agent=agent, protocol=protocol).success(protocol)
         row[preset] = {

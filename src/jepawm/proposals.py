@@ -31,11 +31,44 @@ _MOST = {"num_plans": 1024, "window": 64, "width": 8192, "depth": 64, "num_queri
 
 
 @dataclass(frozen=True, kw_only=True)
+class VerifyConfig:
+    """How the preset `propose` treats the plans of a proposer; chosen on validation tasks."""
+
+    num_proposals: int = 4
+    """Plans that the world model evaluates, at most as many as there are codes."""
+    num_refined: int = 2
+    """Plans, the cheapest ones, that descend from where they are; 0: none."""
+    num_iterations: int = 20
+    """Gradient steps of a descent."""
+    refine_above: float = 0.5
+    """Part of the cost of the mean action above which a problem is refined; 0: always."""
+    poor_above: float = 1.0
+    """Part of the cost of the mean action above which a problem is searched."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that are out of range."""
+        for name, least in (("num_proposals", 1), ("num_refined", 0), ("num_iterations", 1)):
+            if getattr(self, name) < least:
+                raise UserError(f"verify.{name} = {getattr(self, name)}; give at least {least}")
+        if self.num_refined > self.num_proposals:
+            raise UserError(
+                f"verify.num_refined = {self.num_refined} is more than verify.num_proposals = "
+                f"{self.num_proposals}; refine fewer or evaluate more"
+            )
+        if not 0.0 <= self.refine_above < float("inf"):
+            raise UserError(f"verify.refine_above = {self.refine_above}; give 0 or more")
+        if not 0.0 < self.poor_above < float("inf"):
+            raise UserError(f"verify.poor_above = {self.poor_above}; give more than 0")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ProposalConfig:
-    """What a proposer learns from."""
+    """What a proposer learns from, and what is done with its plans."""
 
     proposer: ProposerConfig = ProposerConfig()
     """The network."""
+    verify: VerifyConfig = VerifyConfig()
+    """What the preset `propose` does with its plans."""
     num_steps: int = 1000
     """Optimiser steps; 0: a recipe without a proposer."""
     batch_size: int = 128

@@ -15,10 +15,12 @@ from jepawm.hub.load import load
 from jepawm.hub.proposers import fingerprint
 from jepawm.planning.best_of import BestOf
 from jepawm.planning.cem import CEM
-from jepawm.proposals import ProposalConfig, ProposerConfig
+from jepawm.planning.presets import find_preset
+from jepawm.proposals import ProposalConfig, ProposerConfig, VerifyConfig
 from jepawm.runs import (
     ProposerRules,
     own_proposals,
+    preset_planner,
     proposer,
     train_own_proposer,
     train_proposer_run,
@@ -249,3 +251,37 @@ def test_no_steps_make_no_proposer(run: Path, wall_data_root: Path):
         train(run, wall_data_root, config=replace(CONFIG, num_steps=0))
     assert not (run / "proposer").exists()
     assert train_own_proposer(run, data_root=wall_data_root, device="cpu") is None
+
+
+def test_propose_does_what_the_proposer_was_saved_with(run: Path, wall_data_root: Path):
+    assert preset_planner(str(run), "propose") == find_preset("propose", frameskip=5)
+    own = VerifyConfig(num_proposals=2, num_refined=1, num_iterations=3, refine_above=0.0)
+    train(run, wall_data_root, config=replace(CONFIG, verify=own))
+    planner = preset_planner(str(run), "propose")
+    assert isinstance(planner, BestOf)
+    assert (planner.num_proposals, planner.num_refined, planner.refine_above) == (2, 1, 0.0)
+    assert planner.refiner.num_iterations == 3
+
+
+def test_a_proposer_of_before_is_verified_as_usual(run: Path, wall_data_root: Path):
+    train(run, wall_data_root)
+    saved = load_checkpoint(run / "proposer", with_training=True)
+    config = {name: value for name, value in saved.record.config.items() if name != "verify"}
+    save_checkpoint(run / "proposer", replace(saved, record=replace(saved.record, config=config)))
+    assert preset_planner(str(run), "propose") == find_preset("propose", frameskip=5)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("num_proposals", 0),
+        ("num_refined", -1),
+        ("num_refined", 5),
+        ("num_iterations", 0),
+        ("refine_above", float("nan")),
+        ("poor_above", 0.0),
+    ],
+)
+def test_settings_of_verification_out_of_range_are_refused(name, value):
+    with pytest.raises(UserError, match=f"verify.{name}"):
+        VerifyConfig(**{name: value})

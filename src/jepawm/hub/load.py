@@ -20,7 +20,7 @@ from jepawm.errors import UserError
 from jepawm.experiment import Experiment, experiment_from_json
 from jepawm.hub.heads import FOLDERS, load_head
 from jepawm.hub.imports import import_jepa_wms
-from jepawm.hub.proposers import PROPOSER, load_proposer
+from jepawm.hub.proposers import PROPOSER, load_proposer, own_verify
 from jepawm.hub.released import RELEASED, fetch_released, released_experiment
 from jepawm.models.frozen.encoder import FrozenEncoder
 from jepawm.models.frozen.weights import require_same_encoder
@@ -31,6 +31,7 @@ from jepawm.models.weight_files import load_weights
 from jepawm.models.world_model import JEPAWorldModel
 from jepawm.normalizer import Normalizer
 from jepawm.planning.ask_tell import require_package
+from jepawm.planning.presets import find_preset
 from jepawm.planning.proposing import takes_proposals
 from jepawm.planning.terms.heads import Heads
 from jepawm.protocol import Protocol
@@ -244,7 +245,7 @@ def load(
         model=model.eval().requires_grad_(requires_grad=False).to(device),
         normalizer=record.normalizer.to(device),
         experiment=experiment,
-        run=folder.parent if folder.name == "checkpoint" else folder,
+        run=_run_of(folder),
         probe=None if probe is None else probe.to(device),
         data=record.data,
     )
@@ -258,6 +259,13 @@ def load_experiment(source: str | Path, *, trust: bool = False) -> Experiment:
     return experiment_from_json(
         read_record(folder).experiment, source=str(folder / "config.json"), trust=trust
     )
+
+
+def preset_planner(source: str | Path, preset: str, *, trust: bool = False) -> Planner:
+    """Return the planner of a preset for a model: its action blocks, its proposer's settings."""
+    experiment, folder = load_experiment(source, trust=trust), _resolve(source)
+    verify = None if folder is None else own_verify(_run_of(folder))
+    return find_preset(preset, frameskip=experiment.data.frameskip, verify=verify)
 
 
 def bundled_names() -> list[str]:
@@ -305,6 +313,11 @@ def _resolve(source: str | Path) -> Path | None:
         f"(bundled: {known}), nor a released model ({', '.join(RELEASED)}); train one with "
         "`jepawm train RECIPE --out RUN`"
     )
+
+
+def _run_of(folder: Path) -> Path:
+    """Return the run that a folder with a checkpoint belongs to."""
+    return folder.parent if folder.name == "checkpoint" else folder
 
 
 def _bundle() -> Path:

@@ -9,11 +9,11 @@ import torch
 from cattrs.errors import BaseValidationError, ForbiddenExtraKeysError
 from torch import nn
 
-from jepawm.checkpoint import Checkpoint, load_checkpoint
+from jepawm.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from jepawm.errors import UserError
 from jepawm.models.proposer import Proposer, ProposerShape
 from jepawm.models.weight_files import load_weights, require_layout, stored_weights
-from jepawm.proposals import ProposerConfig
+from jepawm.proposals import ProposerConfig, VerifyConfig
 from jepawm.records import ProposerRecord
 from jepawm.strict_json import problems, strict_converter
 
@@ -47,6 +47,18 @@ def load_proposer(folder: Path, *, model: nn.Module, device: str | torch.device)
     proposer = Proposer(config, shape)
     load_weights(proposer, checkpoint.tensors, source=str(folder))
     return proposer.eval().requires_grad_(requires_grad=False).to(device)
+
+
+def own_verify(run: Path) -> VerifyConfig:
+    """Return what `propose` does with the plans of the proposer in a run.
+
+    The defaults where there is none, or one of a version without these settings.
+    """
+    folder = run / PROPOSER
+    if find_checkpoint(folder) is None:
+        return VerifyConfig()
+    own = require_proposer(load_checkpoint(folder), source=folder).config.get("verify")
+    return VerifyConfig() if own is None else _structure(own, VerifyConfig, source=folder)
 
 
 def require_proposer(checkpoint: Checkpoint, *, source: Path) -> ProposerRecord:

@@ -1,19 +1,24 @@
 """Planners with settings that are known to do well, by name; docs/plan.md has the figures."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jepawm.errors import UserError
+from jepawm.proposals import VerifyConfig
 
 if TYPE_CHECKING:  # at run time each preset imports its own: help lists names without torch
     from jepawm.contracts import Planner
 
 
-def find_preset(name: str, *, frameskip: int) -> "Planner":
-    """Return the planner of the preset called `name` for blocks of `frameskip` actions."""
+def find_preset(name: str, *, frameskip: int, verify: VerifyConfig | None = None) -> "Planner":
+    """Return the planner of the preset called `name` for blocks of `frameskip` actions.
+
+    `verify` is what `propose` does with plans, where a proposer has its own settings.
+    """
     if name not in _PRESETS:
         raise UserError(f"unknown preset {name!r} (known: {', '.join(preset_names())})")
-    return _PRESETS[name](frameskip)
+    return _PRESETS[name](frameskip, verify or VerifyConfig())
 
 
 def preset_names() -> list[str]:
@@ -21,31 +26,37 @@ def preset_names() -> list[str]:
     return list(_PRESETS)
 
 
-def _paper(_frameskip: int) -> "Planner":
+def _paper(_frameskip: int, _verify: VerifyConfig) -> "Planner":
     from jepawm.planning.cem import CEM
 
     return CEM()
 
 
-def _fast(_frameskip: int) -> "Planner":
-    from jepawm.planning.gradient import FAST
-
-    return FAST
-
-
-def _direct(_frameskip: int) -> "Planner":
+def _direct(_frameskip: int, _verify: VerifyConfig) -> "Planner":
     from jepawm.planning.best_of import BestOf
 
     return BestOf(num_proposals=1, verify=False)
 
 
-def _propose(_frameskip: int) -> "Planner":
+def _propose(_frameskip: int, verify: VerifyConfig) -> "Planner":
     from jepawm.planning.best_of import BestOf
 
-    return BestOf(num_proposals=4, num_refined=2, refine_above=0.01, poor_above=0.5)
+    return BestOf(
+        num_proposals=verify.num_proposals,
+        num_refined=verify.num_refined,
+        refine_above=verify.refine_above,
+        refiner=replace(BestOf().refiner, num_iterations=verify.num_iterations),
+        poor_above=verify.poor_above,
+    )
 
 
-def _hybrid(frameskip: int) -> "Planner":
+def _fast(_frameskip: int, _verify: VerifyConfig) -> "Planner":
+    from jepawm.planning.gradient import FAST
+
+    return FAST
+
+
+def _hybrid(frameskip: int, _verify: VerifyConfig) -> "Planner":
     from jepawm.planning.gradient import GradientDescent
     from jepawm.planning.hybrid import Hybrid
     from jepawm.planning.icem import ICEM
@@ -56,7 +67,7 @@ def _hybrid(frameskip: int) -> "Planner":
     )
 
 
-_PRESETS: dict[str, Callable[[int], "Planner"]] = {
+_PRESETS: dict[str, Callable[[int, VerifyConfig], "Planner"]] = {
     "paper": _paper,
     "direct": _direct,
     "propose": _propose,

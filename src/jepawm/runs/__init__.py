@@ -1,5 +1,6 @@
 """What each verb of the command line does, as functions."""
 
+from jepawm.hub.load import preset_planner
 from jepawm.runs.cost import dry_run, render_dry_run
 from jepawm.runs.data import check_data, export_data, import_data, inspect_data, join_data
 from jepawm.runs.datasets import collect_run, features_run, use_recordings
@@ -12,7 +13,6 @@ from jepawm.runs.evaluate import (
     evaluate_run,
     has_simulator,
     plan_run,
-    preset_planner,
 )
 from jepawm.runs.imports import import_checkpoint
 from jepawm.runs.offline import OfflineRules, evaluate_offline

@@ -23,7 +23,6 @@ from jepawm.files import complete_or_absent
 from jepawm.files import data_root as default_data_root
 from jepawm.hub.load import LoadedModel, load, load_experiment
 from jepawm.planning.best_of import BestOf
-from jepawm.planning.presets import find_preset
 from jepawm.processes import from_first, together
 from jepawm.protocol import MOST_TASKS, Protocol, Split, draw_tasks, task_seed
 from jepawm.report import write_report
@@ -246,11 +245,6 @@ def default_planner(source: str) -> Planner:
 def has_simulator(source: str) -> bool:
     """Return whether a model was trained for an environment, and not on recordings alone."""
     return load_experiment(source).env != RECORDINGS
-
-
-def preset_planner(source: str, preset: str) -> Planner:
-    """Return the planner of a preset for the action blocks of a run."""
-    return find_preset(preset, frameskip=load_experiment(source).data.frameskip)
 
 
 def default_folder(source: str, protocol: str) -> Path:

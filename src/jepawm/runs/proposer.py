@@ -12,11 +12,10 @@ from jepawm.engine.process import tune_process
 from jepawm.envs import RECORDINGS
 from jepawm.errors import UserError
 from jepawm.evaluation.episodes import join, run_episodes
-from jepawm.hub.load import LoadedModel, load, load_experiment
+from jepawm.hub.load import LoadedModel, load, load_experiment, preset_planner
 from jepawm.hub.proposers import PROPOSER, fingerprint, require_proposer
 from jepawm.metrics_log import MetricsLog
 from jepawm.models.weight_files import load_weights
-from jepawm.planning.presets import find_preset
 from jepawm.planning.proposing import takes_proposals
 from jepawm.processes import is_first
 from jepawm.progress import TrainingProgress
@@ -324,7 +323,7 @@ def _validate(loaded: LoadedModel, *, num_tasks: int, data_root: Path) -> dict[s
     env, found = loaded.make_env(), {}
     tasks_of = TaskRules(num_tasks=num_tasks, split="val", data_root=data_root)
     for preset in ("direct", "propose"):
-        planner = find_preset(preset, frameskip=experiment.data.frameskip)
+        planner = preset_planner(loaded.run, preset)
         assert takes_proposals(planner)
         assert loaded.proposer is not None
         count = min(planner.num_proposals, loaded.proposer.config.num_plans)
