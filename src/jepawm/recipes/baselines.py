@@ -25,6 +25,7 @@ from jepawm.training.optim import OptimConfig
 _NUM_STEPS, _WINDOW = 3, 3
 _NUM_EPISODES = 1000  # at most
 _ENCODER = EncoderConfig(family="conv", dim=16, grid=4, image_size=32, reduction=8)
+_LEAST_TEMPORAL_WEIGHT = 1.0  # without a price on change grids hardly plan, docs/lab/grid.md
 _ONE_PLAN = CEM(num_samples=128, num_iterations=10)
 _MANY_PLANS = CEM(num_samples=64, num_iterations=8)  # an episode of Metaworld has seven
 _OPTIM = OptimConfig(
@@ -104,7 +105,12 @@ def _small(
         encoder=_ENCODER,
         predictor=replace(predictor, window=_WINDOW, depth=3, num_heads=4, residual=True),
         proprio=proprio,
-        loss=replace(loss, num_directions=16),
+        loss=replace(
+            loss,
+            num_directions=16,
+            temporal_weight=max(loss.temporal_weight, _LEAST_TEMPORAL_WEIGHT),
+            inverse_dynamics_weight=min(loss.inverse_dynamics_weight, 0.3),
+        ),
         optim=_OPTIM,
         compute=WALL.compute,
         data=replace(
