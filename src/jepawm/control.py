@@ -28,7 +28,8 @@ class RobotLoop:
         Without a `fit` only pictures of the model's own size are taken.
         """
         self._agent = agent
-        self._size, self._fit = image_size, fit
+        self._size = image_size
+        self._fit: Fit | None = fit
 
     def reset(
         self,
@@ -84,7 +85,7 @@ class RobotLoop:
                 f"say how its data became {self._size} x {self._size}; give fit='crop' or "
                 "fit='stretch', as the import did"
             )
-        fit: Fit = "crop" if self._fit is None else self._fit
+        fit: Fit = self._fit or "crop"
         pixels = square_frame(picture, self._size, fit=fit)
         proprio = None
         if joints is not None:
