@@ -79,7 +79,11 @@ def _open(path: Path, options: ReadOptions, *, variant: _Variant) -> Source:
             for index, length in enumerate(lengths)
         ],
         files=all_files(path),
-        columns={name: f"{rows.dtype} {list(rows.shape)}" for name, rows in arrays.items()},
+        columns={
+            name: f"{rows.dtype} {list(rows.shape)}"
+            for name, rows in arrays.items()
+            if variant.knows_state or name != "proprio"
+        },
     )
 
 
