@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numcodecs
@@ -131,6 +132,15 @@ def test_a_chunk_cut_short_is_said_and_not_read_beyond_its_end(tmp_path: Path, v
     chunk = place / "data" / "action" / ("0.0" if version == 2 else "c/0/0")
     chunk.write_bytes(chunk.read_bytes()[:-9])
     with pytest.raises(UserError, match=r"chunk data/action/.* is damaged \(.* copy it again"):
+        source(place)
+
+
+def test_a_size_that_the_files_cannot_hold_is_refused(tmp_path: Path):
+    place = write(tmp_path / "a.zarr", columns())
+    shape = json.loads((place / "data" / "img" / ".zarray").read_text())
+    shape["shape"][0] = 10**9
+    (place / "data" / "img" / ".zarray").write_text(json.dumps(shape))
+    with pytest.raises(UserError, match=r"a\.zarr claims 192,000,000,000 bytes for img"):
         source(place)
 
 

@@ -65,6 +65,7 @@ def open_replay_buffer(path: Path, options: ReadOptions) -> Source:
         raise UserError(f"{path} holds no replay buffer {_SUFFIX} or {_ZIP}, or several; give one")
     with _opened(place) as buffer:
         arrays = {name: _array(buffer, f"{_DATA}/{name}", place) for name in _names(buffer)}
+        _require_honest(arrays, place)
         ends = _read(_array(buffer, _ENDS, place), slice(None), place)[:, 0].astype(np.int64)
         cameras = [name for name, array in arrays.items() if _is_camera(array)]
         columns = {name: f"{array.dtype} {list(array.shape)}" for name, array in arrays.items()}
@@ -130,18 +131,15 @@ def _place(path: Path) -> Path | None:
 
 
 @contextmanager
-def _opened(place: Path) -> "Iterator[zarr.Group]":
+def _opened(place: Path, *, checked: bool = False) -> "Iterator[zarr.Group]":
+    """Open a buffer; once its files are `checked`, not for each episode again."""
     try:
         import zarr
         from zarr.storage import LocalStore, ZipStore
     except ImportError as error:
         raise missing_extra("zarr", error, package="zarr", extra="zarr") from error
-    if place.is_file():
-        require_regular(place)
-    else:
-        for one in place.rglob("*"):
-            if one.is_symlink():
-                require_inside(place, one)
+    if not checked:
+        _require_own_files(place)
     with foreign(place, "zarr replay buffer"):
         is_zip = place.is_file()
         store = ZipStore(place, mode="r") if is_zip else LocalStore(place)
@@ -149,6 +147,15 @@ def _opened(place: Path) -> "Iterator[zarr.Group]":
             yield zarr.open_group(store, mode="r")
         finally:
             store.close()
+
+
+def _require_own_files(place: Path) -> None:
+    if place.is_file():
+        require_regular(place)
+        return
+    for one in place.rglob("*"):
+        if one.is_symlink():
+            require_inside(place, one)
 
 
 def _names(buffer: "zarr.Group") -> list[str]:
@@ -161,7 +168,7 @@ def _names(buffer: "zarr.Group") -> list[str]:
 
 
 def _array(buffer: "zarr.Group", name: str, place: Path) -> "zarr.Array":
-    """Return an array of an honest size."""
+    """Return an array of numbers."""
     import zarr
 
     group, _, member = name.partition("/")
@@ -171,12 +178,17 @@ def _array(buffer: "zarr.Group", name: str, place: Path) -> "zarr.Array":
         raise UserError(f"{place} lacks {name}; it is no replay buffer of Diffusion Policy")
     if array.ndim < 1 or array.dtype.kind not in "biuf":
         raise UserError(f"{place}: {name} is {array.dtype} {array.shape}; expected rows of numbers")
-    if array.nbytes > _SMALL:
-        held = sum(file.stat().st_size for file in all_files(place))
-        require_claim(array.nbytes, file=str(place), what=name, ratio=_RATIO, held=held)
-        chunk = math.prod(array.chunks) * array.dtype.itemsize
-        require_claim(chunk, file=str(place), what=f"a chunk of {name}", ratio=_RATIO, held=held)
     return array
+
+
+def _require_honest(arrays: "dict[str, zarr.Array]", place: Path) -> None:
+    """Compare the sizes of arrays and of their chunks with that of the files that hold them."""
+    held = sum(file.stat().st_size for file in all_files(place))
+    for name, array in arrays.items():
+        chunk = math.prod(array.chunks) * array.dtype.itemsize
+        for what, num_bytes in ((name, array.nbytes), (f"a chunk of {name}", chunk)):
+            if num_bytes > _SMALL:
+                require_claim(num_bytes, file=str(place), what=what, ratio=_RATIO, held=held)
 
 
 def _require_whole_chunks(array: "zarr.Array", name: str, place: Path) -> None:
@@ -237,7 +249,7 @@ def _usual(columns: dict[str, str]) -> str:
 
 def _recording(place: Path, part: slice, *, camera: str, actions: str, proprio: str) -> Recording:
     num_frames = part.stop - part.start
-    with _opened(place) as buffer:
+    with _opened(place, checked=True) as buffer:
         there = _names(buffer)
 
         def joined(names: str) -> Shaped[np.ndarray, "n d"]:
@@ -277,7 +289,7 @@ def _read(array: "zarr.Array", part: slice, place: Path) -> Shaped[np.ndarray, "
 
 
 def _frames(place: Path, camera: str, part: slice) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
-    with _opened(place) as buffer:
+    with _opened(place, checked=True) as buffer:
         array = _array(buffer, f"{_DATA}/{camera}", place)
         colours_first = array.shape[3] != 3
         height, width = array.shape[2:] if colours_first else array.shape[1:3]
