@@ -131,6 +131,26 @@ def test_recordings_of_several_cameras_are_chosen_from(tmp_path: Path, two_camer
         use_recordings(experiment, two_cameras, data_root=tmp_path)
 
 
+def test_options_that_only_the_import_has_are_said_to_be_there(tmp_path: Path, two_cameras: Path):
+    experiment = Experiment(env="recordings", data=DataConfig(image_size=8))
+
+    def message(**options) -> str:
+        with pytest.raises(UserError) as caught:
+            use_recordings(experiment, two_cameras, data_root=tmp_path, **options)
+        return str(caught.value)
+
+    assert "import first" not in message(takes=("--camera",))
+    assert "(--camera is an option of `jepawm data import`: import first" in message()
+    (two_cameras / "episode.npz").write_bytes(b"no such thing")
+    (two_cameras / "other.npz").write_bytes(b"no such thing")
+    chosen = {"read_options": ReadOptions(camera="top"), "takes": ("--camera",)}
+    assert "--camera is an option" not in message(**chosen)
+    (two_cameras / "notes.txt").write_text("nothing")
+    for file in two_cameras.glob("*.npz"):
+        file.unlink()
+    assert "(--format is an option of `jepawm data import`: import first" in message(**chosen)
+
+
 def test_what_was_chosen_is_no_choice_in_a_store(tmp_path: Path, two_cameras: Path):
     experiment = Experiment(env="recordings", data=DataConfig(image_size=8))
     options = ReadOptions(camera="top")

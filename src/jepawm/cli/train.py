@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from jepawm.experiment import Experiment
 
 
+_OF_RECORDINGS = ("--camera", "--action-key", "--proprio-key", "--fit")
+"""Options of `train` that are those of `data import`."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
     """Options of `train` besides the fields of the recipe."""
@@ -141,12 +145,10 @@ def _train(options: TrainOptions, experiment: "Experiment", *, explicit: bool) -
             data_root=root,
             read_options=_read_options(options),
             fit=options.fit,
+            takes=_OF_RECORDINGS,
         )
     elif _read_options(options) != ReadOptions() or options.fit != "crop":
-        raise UserError(
-            "--camera, --action-key, --proprio-key and --fit choose from recordings; name them by "
-            "--data"
-        )
+        raise UserError(f"{', '.join(_OF_RECORDINGS)} choose from recordings; name them by --data")
     if options.dry_run:
         cost = dry_run(
             experiment,

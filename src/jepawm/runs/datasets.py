@@ -5,6 +5,8 @@ import json
 import logging
 import os
 import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, is_dataclass, replace
 from pathlib import Path
 
@@ -147,6 +149,7 @@ def use_recordings(
     data_root: Path,
     read_options: ReadOptions = _ALL_THERE_IS,
     fit: Fit = "crop",
+    takes: Sequence[str] = (),
 ) -> Experiment:
     """Return the experiment with `data.store` set to recordings, imported where they are foreign.
 
@@ -156,6 +159,7 @@ def use_recordings(
         data_root: folder of imported data sets.
         read_options: camera and columns of a foreign data set, where there are several.
         fit: how its frames become square.
+        takes: options of `jepawm data import` that the caller has too, for messages.
     """
     data = experiment.data
     if (path / MANIFEST_NAME).is_file():
@@ -166,11 +170,31 @@ def use_recordings(
             )
         store = str(path.resolve())
     else:
-        found = _find_or_import(path, data, data_root=data_root, read_options=read_options, fit=fit)
+        with _naming_own_options(takes):
+            found = _find_or_import(
+                path, data, data_root=data_root, read_options=read_options, fit=fit
+            )
         store = found.path.name
     if data.store not in (None, store):
         raise UserError(f"--data {path} and --data.store {data.store} differ; give one of them")
     return replace(experiment, data=replace(data, store=store))
+
+
+@contextmanager
+def _naming_own_options(takes: Sequence[str]) -> Iterator[None]:
+    """Say of options in a message that only `jepawm data import` has where they are."""
+    try:
+        yield
+    except UserError as error:
+        named = dict.fromkeys(re.findall(r"--[a-z][a-z-]*", str(error)))
+        others = [name for name in named if name not in takes]
+        if not others:
+            raise
+        verb = "is an option" if len(others) == 1 else "are options"
+        raise UserError(
+            f"{error} ({', '.join(others)} {verb} of `jepawm data import`: import first, then give "
+            "--data STORE)"
+        ) from error
 
 
 def _find_or_import(
