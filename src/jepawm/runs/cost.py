@@ -18,6 +18,7 @@ from jepawm.build import build_model, build_windows, with_encoder_weights
 from jepawm.compute import free_memory
 from jepawm.contracts import Encoder
 from jepawm.data.episodes import open_store
+from jepawm.engine.process import tune_process
 from jepawm.envs import RECORDINGS, build_env
 from jepawm.errors import UserError
 from jepawm.experiment import Experiment
@@ -286,6 +287,7 @@ def _time_steps(
     num_frames: int,
 ) -> Sequence[TimedSteps]:
     """Time the steps of each kind that a training has; empty if a step cannot be timed here."""
+    tune_process()  # as training does
     learner, batch = _learner_and_batch(experiment, num_windows, device, dims=dims)
     optimizer = build_optimizer(learner, experiment.optim)
     single = _learner_and_batch(experiment, 1, device, dims=dims)[1]
