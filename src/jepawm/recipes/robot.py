@@ -8,6 +8,7 @@ from jepawm.experiment import DataConfig
 from jepawm.models.proprio import ProprioConfig
 from jepawm.planning.gradient import GradientDescent
 from jepawm.planning.objectives import LatentDistance
+from jepawm.proposals import NO_PROPOSALS
 from jepawm.recipes.wall import WALL
 
 ROBOT = replace(
@@ -29,6 +30,7 @@ ROBOT = replace(
     objective=LatentDistance(proprio_weight=1.0),
     planner=GradientDescent(num_starts=1, num_iterations=10, learning_rate=0.1),
     protocols=(),
+    proposals=NO_PROPOSALS,
 )
 """Recordings at 30 frames per second give steps of a sixth of a second. Few episodes are soon learned by
 heart: training is short and varied, predictions start as copies, and what is far outside the data

@@ -111,7 +111,7 @@ def train_proposer_run(
         place = run / PROPOSER
         saved = find_saved(place, what="proposer", resume=resume, overwrite=overwrite)
         require_model_in(run, loaded, copied=rules.out is not None)
-        horizon = rules.horizon or max(one.horizon for one in loaded.experiment.protocols)
+        horizon = rules.horizon or _longest(loaded)
         _require_possible(loaded, config, rules, horizon=horizon)
         state, windows, record = _begin(
             loaded, config, rules, horizon=horizon, data_root=data_root, processes=processes
@@ -194,6 +194,16 @@ def own_proposals(source: str) -> ProposalConfig:
     """Return how a run's recipe trains its proposer; the defaults if it has none."""
     own = load_experiment(source).proposals
     return own if own.num_steps > 0 else ProposalConfig()
+
+
+def _longest(loaded: LoadedModel) -> int:
+    """Return the horizon of the longest plans that a run's protocols ask for."""
+    horizons = [one.horizon for one in loaded.experiment.protocols]
+    if not horizons:
+        raise UserError(
+            f"{loaded.name} has no protocol that says how far plans look ahead; give --horizon"
+        )
+    return max(horizons)
 
 
 def _require_possible(
