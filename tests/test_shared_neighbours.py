@@ -42,7 +42,7 @@ def _own_data_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("JEPAWM_DATA", str(tmp_path / "data"))
 
 
-@pytest.mark.parametrize(("case", "camera", "expected"), ROWS, ids=lambda one: str(one))
+@pytest.mark.parametrize(("case", "camera", "expected"), ROWS, ids=str)
 def test_a_set_is_shown_and_good(
     case: str, camera: str, expected: dict[str, object], capfd: pytest.CaptureFixture[str]
 ):
