@@ -302,6 +302,18 @@ class KnowsPlaces(Protocol):
 
 
 @runtime_checkable
+class KnowsRewards(Protocol):
+    """A simulator that knows rewards which are functions of its states (optional)."""
+
+    reward_names: tuple[str, ...]
+    """Names of the rewards."""
+
+    def reward(self, name: str, states: Float[np.ndarray, "*b S"]) -> Float[np.ndarray, "*b"]:
+        """Return the reward called `name` of arriving at states `[*b, S]`."""
+        ...
+
+
+@runtime_checkable
 class TaskSource(Protocol):
     """Draw evaluation tasks from recorded behaviour; a collection policy may be one."""
 

@@ -1,4 +1,4 @@
-"""What checkpoints say of themselves: of a world model, a decoder, a proposer, a head; as JSON and back."""
+"""What checkpoints say of themselves: of a world model, a decoder, a proposer, a reward, a head; as JSON and back."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -92,6 +92,24 @@ class ProposerRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RewardRecord:
+    """What a checkpoint says of a learned reward besides the weights."""
+
+    config: dict[str, JsonValue]
+    """How it was trained, with its sizes, as plain JSON."""
+    shape: dict[str, JsonValue]
+    """What it fits: latents and action blocks."""
+    source: dict[str, JsonValue]
+    """What it learned from: `kind`, `column` of the rewards or hash of the preferences."""
+    model: str
+    """Hash of the weights of the world model that it was trained on."""
+    step: int
+    """Optimiser steps done."""
+    provenance: Provenance | None = None
+    """What it was trained with."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class HeadRecord:
     """What a checkpoint says of a decoder or a probe trained for a world model besides the weights."""
 
@@ -129,7 +147,7 @@ class EncoderRecord:
     """What it was trained with."""
 
 
-Record = ModelRecord | DecoderRecord | ProposerRecord | HeadRecord | EncoderRecord
+Record = ModelRecord | DecoderRecord | ProposerRecord | RewardRecord | HeadRecord | EncoderRecord
 """What a checkpoint is of."""
 
 
@@ -141,6 +159,8 @@ def require_model(record: Record, *, source: Path | str) -> ModelRecord:
         )
     if isinstance(record, ProposerRecord):
         raise UserError(f"{source} is a proposer, no world model; give the folder around it")
+    if isinstance(record, RewardRecord):
+        raise UserError(f"{source} is a reward, no world model; give the folder around it")
     if isinstance(record, HeadRecord):
         raise UserError(f"{source} reads latents, it is no world model; give the folder around it")
     if isinstance(record, EncoderRecord):
@@ -157,6 +177,15 @@ def record_to_json(record: Record) -> dict[str, JsonValue]:
         return {
             _BESIDE[type(record)]: record.config,
             "shape": record.shape,
+            "model": record.model,
+            "step": record.step,
+            **({} if record.provenance is None else asdict(record.provenance)),
+        }
+    if isinstance(record, RewardRecord):
+        return {
+            "reward": record.config,
+            "shape": record.shape,
+            "source": record.source,
             "model": record.model,
             "step": record.step,
             **({} if record.provenance is None else asdict(record.provenance)),
@@ -198,6 +227,15 @@ def record_from_json(config: Mapping[str, JsonValue], *, source: Path) -> Record
         return kind(
             config=_section(config, key, source),
             shape=_section(config, "shape", source),
+            model=str(config.get("model")),
+            step=_count(config, "step", source),
+            provenance=_provenance(config, source) if "versions" in config else None,
+        )
+    if "reward" in config:
+        return RewardRecord(
+            config=_section(config, "reward", source),
+            shape=_section(config, "shape", source),
+            source=_section(config, "source", source),
             model=str(config.get("model")),
             step=_count(config, "step", source),
             provenance=_provenance(config, source) if "versions" in config else None,

@@ -62,7 +62,10 @@ def test_help_does_not_wait_for_torch(argv: list[str]):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["trian"], "unknown verb 'trian' (known: train, train-proposer, train-decoder, eval"),
+        (
+            ["trian"],
+            "unknown verb 'trian' (known: train, train-proposer, train-decoder, train-reward, eval",
+        ),
         (["train"], "name a recipe"),
         (["train", "wal"], "unknown recipe 'wal'; did you mean 'wall'? (known: "),
         (["train", "wall", "--planner", "cen"], "unknown planner 'cen'"),

@@ -133,6 +133,7 @@ def test_eval_hands_over_the_protocol_and_the_planner(monkeypatch: pytest.Monkey
         "precision": "bfloat16",
         "device": "cpu",
         "planner": None,
+        "objective": None,
         "overwrite": False,
         "encoder_weights": None,
     }

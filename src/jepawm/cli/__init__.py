@@ -20,6 +20,7 @@ from jepawm.cli.inspect import prepare_check, prepare_list, prepare_report
 from jepawm.cli.output import print_json
 from jepawm.cli.parsing import Command
 from jepawm.cli.pretrain import prepare_pretrain
+from jepawm.cli.reward import prepare_train_reward
 from jepawm.cli.study import prepare_study
 from jepawm.cli.train import (
     prepare_collect,
@@ -67,6 +68,9 @@ VERBS: Mapping[str, Verb] = {
     ),
     "train-decoder": Verb(
         summary="train what shows a model's latents as pictures", prepare=prepare_train_decoder
+    ),
+    "train-reward": Verb(
+        summary="train a reward to plan on in place of a goal", prepare=prepare_train_reward
     ),
     "eval": Verb(summary="measure success, and that of the baselines", prepare=prepare_eval),
     "plan": Verb(summary="plan one task and show it", prepare=prepare_plan),

@@ -14,7 +14,13 @@ from jepawm.cli.choices import (
     read_objective,
     trust_source,
 )
-from jepawm.cli.output import render_evaluation, render_fields, render_offline, to_json
+from jepawm.cli.output import (
+    render_evaluation,
+    render_fields,
+    render_offline,
+    render_returns,
+    to_json,
+)
 from jepawm.cli.parsing import Command, Outcome, first_name, parse, take_option
 from jepawm.engine.config import Precision
 from jepawm.errors import UserError
@@ -23,6 +29,7 @@ from jepawm.planning.presets import preset_names
 
 if TYPE_CHECKING:  # at run time it is imported when needed: help does not wait for torch
     from jepawm.contracts import Objective, Planner
+    from jepawm.runs import TaskRules
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +46,9 @@ class EvalOptions:
     """Seed of the tasks and of the planner."""
     split: str = "test"
     """Which tasks, or episodes of recordings: `test` or `val`."""
+    reward: str | None = None
+    """True reward that is measured where the objective needs no goal; the one that its reward learned
+    if not given."""
     env: str | None = None
     """Environment to act in, as noisy:wall@0.5; the one that the model was trained for if not given."""
     offline: bool = False
@@ -90,7 +100,7 @@ def prepare_eval(argv: list[str]) -> Command:
     )
 
     def run() -> Outcome:
-        from jepawm.runs import TaskRules, evaluate_run, has_simulator
+        from jepawm.runs import TaskRules, evaluate_run, has_simulator, is_goal_free
 
         trust_source(options.source, trust=options.trust)
         planner = parsed.get("planner")
@@ -101,17 +111,24 @@ def prepare_eval(argv: list[str]) -> Command:
             )
         if offline or not (options.env or has_simulator(options.source)):
             return _run_offline(options, planner, objective)
+        rules = TaskRules(
+            protocol=options.protocol,
+            num_tasks=options.num_tasks,
+            seed=options.seed,
+            split=options.split,
+            tasks_per_batch=options.tasks_per_batch,
+            data_root=options.data_root,
+            env=options.env,
+        )
+        if objective is not None and is_goal_free(objective):
+            return _run_returns(options, rules, planner, objective)
+        if options.reward is not None:
+            raise UserError(
+                "--reward is measured where nothing is to be reached; give an --objective without a goal"
+            )
         done = evaluate_run(
             options.source,
-            TaskRules(
-                protocol=options.protocol,
-                num_tasks=options.num_tasks,
-                seed=options.seed,
-                split=options.split,
-                tasks_per_batch=options.tasks_per_batch,
-                data_root=options.data_root,
-                env=options.env,
-            ),
+            rules,
             planner=cast("Planner | None", planner),
             objective=objective,
             precision=options.precision,
@@ -126,6 +143,32 @@ def prepare_eval(argv: list[str]) -> Command:
         )
 
     return Command(run=run, as_json=options.json, processes=options.processes)
+
+
+def _run_returns(
+    options: EvalOptions, rules: "TaskRules", planner: object | None, objective: "Objective"
+) -> Outcome:
+    from jepawm.launch import read_launch
+    from jepawm.runs import evaluate_reward
+
+    if read_launch().count > 1:
+        raise UserError("returns are measured in one process; leave out --processes")
+    done = evaluate_reward(
+        options.source,
+        rules,
+        objective=objective,
+        reward=options.reward,
+        planner=cast("Planner | None", planner),
+        precision=options.precision,
+        out=options.out,
+        overwrite=options.overwrite,
+        device=own_device(choose_device(options.device)),
+        encoder_weights=options.encoder_weights,
+    )
+    return Outcome(
+        result={**done.results.to_json(), "written": done.written},
+        text=render_returns(done.results, done.written),
+    )
 
 
 def _run_offline(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # at run time results are there only after torch
     from jepawm.diagnosis.results import Diagnosis
     from jepawm.evaluation.offline import OfflineResults
     from jepawm.evaluation.results import Results
+    from jepawm.evaluation.returns import ReturnResults
 
 Result = Mapping[str, object]
 
@@ -101,6 +102,23 @@ def render_offline(results: "OfflineResults", written: Path) -> str:
         lines.append(f"    {name:<10}{_text(row.l1):>8}  [{_text(row.l1_ci95)}]")
     for name, errors in (results.poses or {}).items():
         lines.append(f"  {name}: {_text(asdict(errors))}")
+    return "\n".join([*lines, f"  written: {written}"])
+
+
+def render_returns(results: "ReturnResults", written: Path) -> str:
+    """Render the mean true reward of every row, with 95 % intervals."""
+    rules = results.protocol
+    lines = [
+        f"{results.env}, reward {results.reward}, protocol {rules.name}, {results.num_tasks} episodes of "
+        f"{rules.max_env_steps} steps, split {results.split}, seed {results.seed}"
+    ]
+    for name, row in results.rows.items():
+        mean = f"{_text(row.reward.difference):>8}  [{_text(row.reward.ci95)}]"
+        apart = row.model_minus
+        more = "" if apart is None else f"   model minus it {_text(asdict(apart))}"
+        lines.append(f"  {name:<12}{mean}{more}")
+    lines.append(f"  model above random, as a part of the oracle: {results.part_of_oracle:.1%}")
+    lines.append(f"  {results.seconds_per_plan:.3f} s per plan")
     return "\n".join([*lines, f"  written: {written}"])
 
 

@@ -1,5 +1,6 @@
 """Agents that a world model is measured against; all act on the same tasks."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,9 @@ from jepawm.planning.cem import CEM
 from jepawm.planning.proposing import takes_proposals
 from jepawm.protocol import Protocol
 from jepawm.types import Observation
+
+StatesCost = Callable[[Float[np.ndarray, "B K T S"]], Float[np.ndarray, "B K"]]
+"""Cost `[B, K]` of the true states `[B, K, T, S]` that plans lead to."""
 
 
 class DoNothing:
@@ -69,10 +73,15 @@ class Oracle:
         normalizer: Normalizer,
         protocol: Protocol,
         config: AgentConfig,
+        cost: StatesCost | None = None,
         seed: int = 0,
     ) -> None:
-        """Take the simulator that the actions will be applied to, and the model's planner."""
+        """Take the simulator that the actions will be applied to, and the model's planner.
+
+        `cost` is of the states that a plan leads to; None: the distance of the last to the goal.
+        """
         self._env = env
+        self._states_cost = cost or (lambda states: env.goal_distance(states[:, :, -1]))
         self._normalizer = normalizer
         self._replanning = RecedingHorizon(
             _with_numbers(oracle_planner(planner), protocol),
@@ -107,8 +116,7 @@ class Oracle:
             raw = self._normalizer.unnormalize_action(actions.detach())  # no gradient is there
             steps = raw.unflatten(-1, (-1, self._env.action_dim)).flatten(2, 3)  # [B, K, T, a]
             states = self._env.simulate(steps.cpu().numpy().astype(np.float64))
-            distance = self._env.goal_distance(states[:, :, -1])
-            return torch.from_numpy(distance).to(actions)
+            return torch.from_numpy(self._states_cost(states)).to(actions)
 
         return cost
 

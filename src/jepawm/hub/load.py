@@ -22,11 +22,13 @@ from jepawm.hub.heads import FOLDERS, load_head
 from jepawm.hub.imports import import_jepa_wms
 from jepawm.hub.proposers import PROPOSER, load_proposer, own_verify
 from jepawm.hub.released import RELEASED, fetch_released, released_experiment
+from jepawm.hub.rewards import REWARD, load_reward
 from jepawm.models.frozen.encoder import FrozenEncoder
 from jepawm.models.frozen.weights import require_same_encoder
 from jepawm.models.heads import LinearProbe
 from jepawm.models.latent_heads import Kind, LatentHead
 from jepawm.models.proposer import Proposer
+from jepawm.models.rewards import RewardEnsemble
 from jepawm.models.weight_files import load_weights
 from jepawm.models.world_model import JEPAWorldModel
 from jepawm.normalizer import Normalizer
@@ -106,7 +108,7 @@ class LoadedModel:
             protocol=rules,
             config=config or self.experiment.agent,
             proposer=self._proposer_for(rules) if takes_proposals(planner) else None,
-            heads=Heads(probe=self.probe),
+            heads=Heads(probe=self.state_probe, reward=self.reward),
             seed=seed,
         )
 
@@ -176,6 +178,11 @@ class LoadedModel:
             return None
         device = self.normalizer.action_mean.device
         return load_head(folder, kind=kind, model=self.model, device=device)
+
+    def reward(self, folder: str = REWARD) -> RewardEnsemble:
+        """Return the learned reward in a folder beside the checkpoint."""
+        device = self.normalizer.action_mean.device
+        return load_reward(self.run / folder, model=self.model, device=device)[0]
 
     def _proposer_for(self, protocol: Protocol) -> Proposer:
         """Return the proposer, if it plans as far as a protocol does."""

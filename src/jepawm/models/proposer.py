@@ -49,7 +49,7 @@ class Proposer(nn.Module):
         width = instants * shape.latent_dim
         self.pool = None
         if shape.num_tokens > 1:
-            self.pool = _Pool(
+            self.pool = TokenPool(
                 width, num_tokens=shape.num_tokens, num_queries=config.num_queries, out=config.width
             )
             width = config.num_queries * config.width
@@ -159,10 +159,11 @@ def _side_by_side(
     return torch.cat(instants, dim=-1)
 
 
-class _Pool(nn.Module):
+class TokenPool(nn.Module):
     """Gather tokens `[B, N, width]` at learned places into one vector `[B, queries * out]`."""
 
     def __init__(self, width: int, *, num_tokens: int, num_queries: int, out: int) -> None:
+        """Take the width of tokens, their number, and how many places of which width come out."""
         super().__init__()
         self.read = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, out))
         self.places = nn.Parameter(0.02 * torch.randn(num_tokens, out))
@@ -171,6 +172,7 @@ class _Pool(nn.Module):
         self.values = nn.Sequential(nn.GELU(), nn.Linear(out, out))
 
     def forward(self, tokens: Float[Tensor, "B N width"]) -> Float[Tensor, "B pooled"]:
+        """Return what the queries found, side by side `[B, queries * out]`."""
         hidden = self.read(tokens) + self.places
         scores = self.queries @ self.keys(hidden).mT * hidden.shape[-1] ** -0.5  # [B, queries, N]
         return (scores.softmax(-1) @ self.values(hidden)).flatten(1)

@@ -24,6 +24,9 @@ from jepawm.runs.proposer import (
     train_own_proposer,
     train_proposer_run,
 )
+from jepawm.runs.returns import evaluate_reward, is_goal_free
+from jepawm.runs.reward_sources import RewardSource
+from jepawm.runs.rewards import RewardRules, train_reward_run
 from jepawm.runs.train import train_run
 
 __all__ = [
@@ -32,6 +35,8 @@ __all__ = [
     "OfflineRules",
     "PlanRules",
     "ProposerRules",
+    "RewardRules",
+    "RewardSource",
     "TaskRules",
     "append_row",
     "check_data",
@@ -42,6 +47,7 @@ __all__ = [
     "diagnose_run",
     "dry_run",
     "evaluate_offline",
+    "evaluate_reward",
     "evaluate_run",
     "export_data",
     "features_run",
@@ -49,6 +55,7 @@ __all__ = [
     "import_checkpoint",
     "import_data",
     "inspect_data",
+    "is_goal_free",
     "join_data",
     "own_proposals",
     "plan_run",
@@ -58,6 +65,7 @@ __all__ = [
     "train_decoder_run",
     "train_own_proposer",
     "train_proposer_run",
+    "train_reward_run",
     "train_run",
     "use_recordings",
 ]

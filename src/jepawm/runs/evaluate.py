@@ -198,7 +198,7 @@ def _evaluate(
         agent,
         tasks=find_tasks(loaded.experiment, env, protocol=agent.protocol, rules=rules),
         seed=rules.seed,
-        split=_split(rules.split),
+        split=split_of(rules.split),
         env_name=name,
         recorder=recorder,
         tasks_per_batch=rules.tasks_per_batch,
@@ -210,7 +210,7 @@ def find_tasks(
     experiment: Experiment, env: Env, *, protocol: Protocol, rules: TaskRules
 ) -> list[Task]:
     """Draw tasks: from the experiment's recorded behaviour where it has any, else from `env`."""
-    split, source = _split(rules.split), experiment.data.policy
+    split, source = split_of(rules.split), experiment.data.policy
     if not 1 <= rules.num_tasks <= MOST_TASKS:
         raise UserError(f"--episodes {rules.num_tasks}; give at least 1, at most {MOST_TASKS}")
     if not isinstance(source, TaskSource):
@@ -224,7 +224,8 @@ def find_tasks(
     )
 
 
-def _split(name: str) -> Split:
+def split_of(name: str) -> Split:
+    """Return the split called `name`."""
     if name not in ("val", "test"):
         raise UserError(f"unknown split {name!r} (known: test, val)")
     return name

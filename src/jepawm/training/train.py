@@ -18,6 +18,7 @@ from jepawm.data.episodes import EpisodeStore
 from jepawm.data.features import KeptTokens
 from jepawm.data.windows import Windows
 from jepawm.errors import UserError
+from jepawm.models.world_model import JEPAWorldModel
 from jepawm.processes import is_first, mean_over_processes, process_rank, together
 from jepawm.progress import lines
 from jepawm.training.devices import Devices, hold_gradients
@@ -141,14 +142,16 @@ def stop_encoder(learner: Learner, store: EpisodeStore, *, device: torch.device)
     With several processes all call this, and each keeps all tokens.
     """
     learner.eval()
-    tokens = _encode_frames(learner, store, device=device)
+    tokens = encode_frames(learner, store, device=device)
     learner.train()
     cast(nn.Module, learner.model.encoder).requires_grad_(requires_grad=False)
     return tokens
 
 
 @torch.no_grad()
-def _encode_frames(learner: Learner, store: EpisodeStore, *, device: torch.device) -> KeptTokens:
+def encode_frames(
+    model: JEPAWorldModel | Learner, store: EpisodeStore, *, device: torch.device
+) -> KeptTokens:
     """Encode every frame of a store, in its order; tokens stay in memory, float32."""
     num_frames = store.manifest.num_frames
     parts = []
@@ -159,7 +162,7 @@ def _encode_frames(learner: Learner, store: EpisodeStore, *, device: torch.devic
         proprio = None  # tokens do not depend on it, models with proprioception ask for it
         if store.proprio is not None:
             proprio = torch.from_numpy(store.proprio[rows]).to(device)
-        parts.append(learner.encode(Observation(pixels=pixels, proprio=proprio)).tokens.cpu())
+        parts.append(model.encode(Observation(pixels=pixels, proprio=proprio)).tokens.cpu())
     return KeptTokens(array=torch.cat(parts))
 
 

@@ -14,6 +14,7 @@ from jepawm.envs.pointmaze.dynamics import (
 )
 from jepawm.envs.pointmaze.render import DEFAULT_VIEW, PointMazeView, render_pointmaze
 from jepawm.envs.pointmaze.tasks import pointmaze_states, sample_pointmaze_tasks
+from jepawm.envs.rewards import require_reward
 from jepawm.errors import UserError
 from jepawm.types import Observation, Task
 
@@ -30,6 +31,7 @@ class PointMazeBatch:
     action_dim = 2
     proprio_dim = 4
     state_dim = 4
+    reward_names: tuple[str, ...] = ("speed", "circling")
     state_to_pixel = None  # y points up in the pictures, and x = y = 0 is not in their corner
 
     def __init__(
@@ -104,6 +106,21 @@ class PointMazeBatch:
     def goal_distance(self, states: Float[np.ndarray, "B K 4"]) -> Float[np.ndarray, "B K"]:
         """Return the squared distance `[B, K]` of places to the goals, in square metres."""
         return ((states[..., :2] - self._goals[:, None, :2]) ** 2).sum(-1)
+
+    def reward(self, name: str, states: Float[np.ndarray, "*b 4"]) -> Float[np.ndarray, "*b"]:
+        """Return the reward of states `[*b, 4]`, in m/s.
+
+        `speed`: the length of the velocity. `circling`: its part that turns counterclockwise about
+        the middle of the maze.
+        """
+        require_reward(name, self.reward_names)
+        velocities = states[..., 2:]
+        if name == "speed":
+            return np.linalg.norm(velocities, axis=-1)
+        middle = (np.array([len(self.physics.maze), len(self.physics.maze[0])]) + 1) / 2
+        away = states[..., :2] + np.array(self.physics.particle_base[:2]) - middle
+        cross = away[..., 0] * velocities[..., 1] - away[..., 1] * velocities[..., 0]
+        return cross / np.linalg.norm(away, axis=-1).clip(1e-9)
 
     def beside(self, states: Float[np.ndarray, "B 4"]) -> dict[str, Bool[np.ndarray, " B"]]:
         """Return which balls `[B]` are beside the wall inside the U, and which at the outer walls."""

@@ -10,6 +10,7 @@ from jepawm.envs.pusht.dynamics import AGENT_RADIUS, PAPER_PHYSICS, PushTPhysics
 from jepawm.envs.pusht.render import CANVAS, render_pusht
 from jepawm.envs.pusht.shape import place_block, target_reward
 from jepawm.envs.pusht.tasks import angle_distance, pusht_states, sample_pusht_tasks, solved
+from jepawm.envs.rewards import require_reward
 from jepawm.errors import UserError
 from jepawm.types import Observation, Task
 
@@ -29,6 +30,7 @@ class PushTBatch:
     action_dim = 2
     proprio_dim = 4
     state_dim = 7
+    reward_names: tuple[str, ...] = ("covered",)
 
     def __init__(
         self,
@@ -106,6 +108,13 @@ class PushTBatch:
     def rewards(self) -> Float[np.ndarray, " B"]:
         """Return how much of the fixed target each block covers now, 1 from 95 % on."""
         return np.array([target_reward(state[2:5]) for state in self.states()])
+
+    def reward(self, name: str, states: Float[np.ndarray, "*b 7"]) -> Float[np.ndarray, "*b"]:
+        """Return the reward of states `[*b, 7]`: `covered`, the covered part of the fixed target."""
+        require_reward(name, self.reward_names)
+        poses = states[..., 2:5]
+        each = [target_reward(pose) for pose in poses.reshape(-1, 3)]
+        return np.array(each).reshape(poses.shape[:-1])
 
     def simulate(self, actions: Float[np.ndarray, "B K T a"]) -> Float[np.ndarray, "B K T 7"]:
         """Return the states `[B, K, T, 7]` that actions would lead to; changes nothing.

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 
 from jepawm.envs.gymnasium.adapter import GymEnv, GymVectorEnv
+from jepawm.envs.rewards import require_reward
 from jepawm.envs.wall.dynamics import (
     DEFAULT_GEOMETRY,
     WallGeometry,
@@ -38,6 +39,7 @@ class WallBatch:
     action_dim = 2
     proprio_dim = 2
     state_dim = 2
+    reward_names: tuple[str, ...] = ("corner",)
 
     def __init__(
         self,
@@ -116,6 +118,16 @@ class WallBatch:
     def goal_distance(self, states: Float[np.ndarray, "B K 2"]) -> Float[np.ndarray, "B K"]:
         """Return the squared distance `[B, K]` of positions to the goals, in square pixels."""
         return ((states - self._goals[:, None]) ** 2).sum(-1)
+
+    def reward(self, name: str, states: Float[np.ndarray, "*b 2"]) -> Float[np.ndarray, "*b"]:
+        """Return the reward of positions `[*b, 2]`.
+
+        `corner`: 1 in the lower right corner, less with the distance, 0 in the opposite one.
+        """
+        require_reward(name, self.reward_names)
+        low, high = self.geometry.low, self.geometry.high
+        away = np.linalg.norm(states - high, axis=-1)
+        return 1.0 - away / (np.sqrt(2.0) * (high - low))
 
     def beside(self, states: Float[np.ndarray, "B 2"]) -> dict[str, Bool[np.ndarray, " B"]]:
         """Return which dots `[B]` are in the door, beside the wall, at the border."""
