@@ -67,8 +67,12 @@ def test_a_missing_extra_is_named_with_its_install_command(
 
 ELSEWHERE = {
     "efficientnet": "tests/models/frozen/test_timm_encoders.py",  # needs timm first
+    "minari": "tests/data/formats/test_minari_write.py",
+    "play": "tests/runs/play/test_server.py",  # the page takes no --out
     "pretrain": "tests/training/pretraining/test_dino.py",
+    "rerun": "tests/runs/test_imagine.py",  # needs a run with a decoder
     "sweep": "tests/study/test_executors.py",
+    "zarr": "tests/data/formats/test_replay_buffer.py",
 }
 """Extras whose messages are tested elsewhere: what needs them needs more before."""
 

@@ -39,6 +39,8 @@ def test_the_plan_is_the_same_and_every_iteration_is_seen(name: str):
         torch.testing.assert_close(look.cost, parabola(look.actions))
     lowest = torch.stack([look.cost.min(1).values for look in watched.looks[:5]])
     torch.testing.assert_close(lowest, found.history)
+    seconds = [look.seconds for look in watched.looks]
+    assert seconds == sorted(seconds)
     plan(watched)
     assert len(watched.looks) < 12  # of the last plan alone
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,4 +64,34 @@ def test_recordings_are_filmed(run: Path, wall_data_root: Path, tmp_path: Path, 
 def test_without_a_decoder_it_says_how_to_train_one(tiny_run: Path, tmp_path: Path, capsys):
     assert main(["imagine", str(tiny_run), "--out", str(tmp_path / "films")]) == 2
     assert f"train one by `jepawm train-decoder {tiny_run}`" in capsys.readouterr().err
+    assert not (tmp_path / "films").exists()
+
+
+def test_a_file_for_rerun_holds_frames_errors_and_candidates(run: Path, tmp_path: Path, capsys):
+    pytest.importorskip("rerun")
+    file = tmp_path / "films.rrd"
+    line = ["imagine", str(run), "--rerun", str(file), "--device", "cpu", "--out"]
+    assert main([*line, str(tmp_path / "films")]) == 0
+    content = file.read_bytes()
+    assert content.startswith(b"RRF")
+    for name in (b"frames/imagined", b"errors/picture", b"plan/elites", b"plan/candidates"):
+        assert name in content
+    assert main([*line, str(tmp_path / "other")]) == 2
+    assert "films.rrd exists; choose another --rerun" in capsys.readouterr().err
+
+
+def test_a_missing_viewer_is_named(run: Path, tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "rerun", None)
+    line = [
+        "imagine",
+        str(run),
+        "--out",
+        str(tmp_path / "films"),
+        "--rerun",
+        str(tmp_path / "r.rrd"),
+    ]
+    assert main(line) == 2
+    assert "needs rerun, which is not installed; run: pip install 'jepawm[rerun]'" in (
+        capsys.readouterr().err
+    )
     assert not (tmp_path / "films").exists()

@@ -19,6 +19,7 @@ from jepawm.cli.eyes import prepare_imagine, prepare_train_decoder
 from jepawm.cli.inspect import prepare_check, prepare_list, prepare_report
 from jepawm.cli.output import print_json
 from jepawm.cli.parsing import Command
+from jepawm.cli.play import prepare_play
 from jepawm.cli.pretrain import prepare_pretrain
 from jepawm.cli.reward import prepare_train_reward
 from jepawm.cli.study import prepare_study
@@ -75,6 +76,7 @@ VERBS: Mapping[str, Verb] = {
     "eval": Verb(summary="measure success, and that of the baselines", prepare=prepare_eval),
     "plan": Verb(summary="plan one task and show it", prepare=prepare_plan),
     "imagine": Verb(summary="film what a model imagines and plans", prepare=prepare_imagine),
+    "play": Verb(summary="drag the goal and watch the planner think", prepare=prepare_play),
     "diagnose": Verb(summary="measure what a model gets wrong", prepare=prepare_diagnose),
     "collect": Verb(summary="collect episodes into a store", prepare=prepare_collect),
     "pretrain": Verb(

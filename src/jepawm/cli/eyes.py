@@ -103,6 +103,8 @@ class ImagineOptions:
     """Recordings to imagine instead of acting: a store, or a data set of any known format."""
     num_blocks: int = 6
     """Action blocks of a clip of recordings."""
+    rerun: Path | None = None
+    """File to create for the Rerun viewer: frames, errors, candidates, elites, costs, seconds."""
     data_root: Path | None = None
     """Folder for data sets; `$JEPAWM_DATA` or the user's cache folder if not given."""
     encoder_weights: str | None = None
@@ -147,6 +149,7 @@ def prepare_imagine(argv: list[str]) -> Command:
             device=choose_device(options.device),
             data_root=options.data_root,
             encoder_weights=options.encoder_weights,
+            rerun=options.rerun,
         )
         return Outcome(result=to_json(done), text=render_imagined(done))
 

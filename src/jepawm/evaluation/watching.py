@@ -1,6 +1,7 @@
 """Watch a planner at work: every candidate that it evaluates, and what each costs."""
 
 from dataclasses import dataclass
+from time import perf_counter
 from typing import ClassVar
 
 import torch
@@ -20,15 +21,18 @@ class Look:
     """Candidates `[B, K, H, A]`, normalised."""
     cost: Float[Tensor, "B K"]
     """Their costs `[B, K]`."""
+    seconds: float
+    """Wall seconds from the start of the plan to these costs."""
 
 
 class WatchedCost:
     """A cost function that keeps what it was asked for; it costs what the other one does."""
 
-    def __init__(self, cost: CostFn, looks: list[Look]) -> None:
-        """Take the cost, and the list that looks are added to."""
+    def __init__(self, cost: CostFn, looks: list[Look], *, began: float | None = None) -> None:
+        """Take the cost, the list that looks are added to, and when the plan began; None: now."""
         self._cost = cost
         self._looks = looks
+        self._began = perf_counter() if began is None else began
 
     def __call__(self, actions: Float[Tensor, "B K H A"]) -> Float[Tensor, "B K"]:
         """Return costs `[B, K]`."""
@@ -48,10 +52,12 @@ class WatchedCost:
         """Return the watched cost of some of the problems; all of them where it has no parts."""
         if not isinstance(self._cost, CostOfProblems):
             return self
-        return WatchedCost(self._cost.of(problems), self._looks)
+        return WatchedCost(self._cost.of(problems), self._looks, began=self._began)
 
     def _keep(self, actions: Tensor, cost: Tensor) -> None:
-        self._looks.append(Look(actions=actions.detach().clone(), cost=cost.detach().clone()))
+        seconds = perf_counter() - self._began
+        kept = actions.detach().clone(), cost.detach().clone()
+        self._looks.append(Look(actions=kept[0], cost=kept[1], seconds=seconds))
 
 
 class WatchedPlanner:

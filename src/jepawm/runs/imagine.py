@@ -7,19 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
-from torch import Tensor
 
 from jepawm.agent import PlanningAgent
 from jepawm.contracts import Env, Planner, Simulator
 from jepawm.data.episodes import EpisodeStore
+from jepawm.data.video import require_av
 from jepawm.data.windows import action_blocks, hold_out, split_episodes
 from jepawm.engine.process import tune_process
 from jepawm.envs import RECORDINGS
 from jepawm.errors import UserError, require_range
 from jepawm.evaluation.imagination import (
     Clip,
-    Imagination,
     StepErrors,
     imagination_errors,
     imagine_clip,
@@ -28,13 +26,21 @@ from jepawm.evaluation.watching import Look, WatchedPlanner
 from jepawm.files import complete_or_absent
 from jepawm.files import data_root as default_data_root
 from jepawm.hub.load import LoadedModel, load
-from jepawm.report.film import Panel, difference, lay_out, write_film
+from jepawm.report.film import write_film
+from jepawm.report.rerun_file import require_rerun
 from jepawm.runs.datasets import find_or_collect, use_recordings
 from jepawm.runs.evaluate import TaskRules, find_tasks
-from jepawm.types import Context, Observation, Task, concatenate
+from jepawm.runs.imagined_films import (
+    Experience,
+    counterfactual_film,
+    execute_block,
+    imagined_film,
+    planning_film,
+    write_viewer_file,
+)
+from jepawm.types import Observation, concatenate
 
 _FPS = 2.0
-_MOST_LOOKS = 16
 FILMS = ("imagined", "counterfactuals", "planning")
 """Names of the films."""
 
@@ -76,18 +82,6 @@ class Imagined:
     """Folder of the films and of `imagine.json`, which holds all of this."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Experience:
-    """A clip, its goal, and how its first plan came about."""
-
-    clip: Clip
-    goal: Observation
-    looks: list[Look]
-    success: bool | None
-    env: Env | None
-    task: Task | None
-
-
 def imagine_run(
     source: str,
     *,
@@ -97,6 +91,7 @@ def imagine_run(
     device: str = "cpu",
     data_root: Path | None = None,
     encoder_weights: str | None = None,
+    rerun: Path | None = None,
 ) -> Imagined:
     """Plan and execute one task, or take a clip of recordings, and film what the model makes of it.
 
@@ -109,8 +104,14 @@ def imagine_run(
         data_root: folder of recordings; None: the default one.
         encoder_weights: where the weights of a frozen encoder are here; None: where its training
             found them.
+        rerun: file for the Rerun viewer to create; None: none.
     """
     tune_process()
+    require_av()
+    if rerun is not None:
+        require_rerun()
+        if rerun.exists():
+            raise UserError(f"{rerun} exists; choose another --rerun")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} already holds files; choose another --out")
     loaded = load(source, device=device, encoder_weights=encoder_weights)
@@ -136,11 +137,9 @@ def imagine_run(
     )
     with complete_or_absent(out) as partial:
         films = {
-            "imagined": _imagined_film(loaded, clip, imagined, every=rules.every),
-            "counterfactuals": _counterfactual_film(
-                loaded, experienced, window=agent.config.window
-            ),
-            "planning": _planning_film(loaded, experienced, window=agent.config.window),
+            "imagined": imagined_film(loaded, clip, imagined=imagined, every=rules.every),
+            "counterfactuals": counterfactual_film(loaded, experienced, window=agent.config.window),
+            "planning": planning_film(loaded, experienced, window=agent.config.window),
         }
         for name, film in films.items():
             write_film(film, partial / name, fps=_FPS)
@@ -150,12 +149,21 @@ def imagine_run(
             "rules": {**asdict(rules), "data": str(rules.data)},
         }
         (partial / "imagine.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+        if rerun is not None:
+            write_viewer_file(
+                rerun,
+                loaded,
+                experienced=experienced,
+                imagined=imagined,
+                errors=errors,
+                window=agent.config.window,
+            )
     return done
 
 
 def _acted(
     loaded: LoadedModel, agent: PlanningAgent, rules: ImagineRules, data_root: Path | None
-) -> _Experience:
+) -> Experience:
     """Plan and execute one task of the test split."""
     protocol, env = agent.protocol, loaded.make_env()
     tasks_of = TaskRules(num_tasks=1, seed=rules.seed, data_root=data_root)
@@ -170,7 +178,7 @@ def _acted(
     for _ in range(protocol.num_steps):
         block = agent.act(obs)
         looks = looks or list(watched.looks)
-        obs = _execute(env, block, frameskip=protocol.frameskip)
+        obs = execute_block(env, block, frameskip=protocol.frameskip)
         seen.append(obs)
         states.append(_states(env))
         blocks.append(loaded.normalizer.normalize_action(block))
@@ -181,12 +189,12 @@ def _acted(
         states=np.concatenate(known) if len(known) == len(states) else None,
     )
     success = bool(env.success()[0])
-    return _Experience(clip=clip, goal=goal, looks=looks, success=success, env=env, task=task)
+    return Experience(clip=clip, goal=goal, looks=looks, success=success, env=env, task=task)
 
 
 def _recorded(
     loaded: LoadedModel, agent: PlanningAgent, rules: ImagineRules, data_root: Path | None
-) -> _Experience:
+) -> Experience:
     """Take a clip of an episode that was held out, and plan from its first frame to its last."""
     experiment, root = loaded.experiment, default_data_root(data_root)
     if rules.data is not None:
@@ -207,7 +215,7 @@ def _recorded(
     goal = clip.obs[-1:]
     again.reset(goal, count)
     again.act(clip.obs[:1])
-    return _Experience(
+    return Experience(
         clip=clip, goal=goal, looks=list(watched.looks), success=None, env=None, task=None
     )
 
@@ -239,102 +247,6 @@ def _clip_of(
         actions=loaded.normalizer.normalize_action(blocks.to(loaded.normalizer.action_mean.device)),
         states=None if store.state is None else np.asarray(store.state[rows]),
     )
-
-
-def _imagined_film(
-    loaded: LoadedModel, clip: Clip, imagined: Imagination, *, every: int
-) -> UInt8[np.ndarray, "frames height width 3"]:
-    decoder, real = loaded.require_decoder(), clip.obs.pixels.cpu().numpy()
-    alone, helped = (decoder.pixels(one).cpu().numpy() for one in (imagined.alone, imagined.helped))
-    steps = [f"real, block {k}" for k in range(len(real))]
-    return lay_out(
-        [
-            [(steps, real), ("imagined", alone), ("difference", difference(alone, real))],
-            [
-                ("seen, decoded", decoder.pixels(imagined.seen).cpu().numpy()),
-                (f"real frame every {every}", helped),
-                ("difference", difference(helped, real)),
-            ],
-        ]
-    )
-
-
-@torch.no_grad()
-def _counterfactual_film(
-    loaded: LoadedModel, experienced: _Experience, *, window: int
-) -> UInt8[np.ndarray, "frames height width 3"]:
-    """Film the same start under other actions: imagined, and real where there is a simulator."""
-    actions = experienced.clip.actions
-    choices = {
-        "as it was": actions,
-        "mean action": torch.zeros_like(actions),
-        "mirrored": -actions,
-        "in reverse order": actions.flip(0),
-    }
-    above, below = [], []
-    for name, chosen in choices.items():
-        pictures = _pictures(loaded, experienced.clip.obs[:1], chosen, window=window)
-        below.append((f"imagined: {name}", pictures))
-        if experienced.env is not None and experienced.task is not None:
-            real = _really(loaded, experienced.env, experienced.task, chosen)
-            above.append((f"real: {name}", real))
-    return lay_out([above, below] if above else [below])
-
-
-def _planning_film(
-    loaded: LoadedModel, experienced: _Experience, *, window: int
-) -> UInt8[np.ndarray, "frames height width 3"]:
-    """Film the cheapest candidate of each iteration: one panel a block, one frame an iteration."""
-    start, goal = experienced.clip.obs[:1], experienced.goal.pixels.cpu().numpy()
-    looks = list(enumerate(experienced.looks, start=1))
-    if not looks:  # a plan that nobody evaluated: the first proposal of `direct`
-        film = _pictures(loaded, start, experienced.clip.actions, window=window)
-        return lay_out([[("executed unseen", film), ("goal", goal)]])
-    step = -(-len(looks) // _MOST_LOOKS)
-    chosen = sorted({*range(0, len(looks), step), len(looks) - 1})
-    names, films = [], []
-    for index in chosen:
-        number, look = looks[index]
-        best = int(look.cost[0].nan_to_num(nan=float("inf")).argmin())
-        names.append(f"{number}: cost {float(look.cost[0, best]):.3g}")
-        films.append(_pictures(loaded, start, look.actions[0, best], window=window))
-    blocks = np.stack(films, axis=1)  # [H+1, iterations, 3, h, w]
-    panels: list[Panel] = [(names, blocks[0])]
-    panels += [(f"block {k}", blocks[k]) for k in range(1, len(blocks))]
-    panels.append(("goal", goal))
-    half = -(-len(panels) // 2)
-    return lay_out([panels[:half], panels[half:]])
-
-
-@torch.no_grad()
-def _pictures(
-    loaded: LoadedModel, start: Observation, actions: Float[Tensor, "H A"], *, window: int
-) -> UInt8[np.ndarray, "frames 3 height width"]:
-    """Return the decoded first frame and what is imagined after each block `[H+1, 3, h, w]`."""
-    device = loaded.normalizer.action_mean.device
-    seen = loaded.model.encode(loaded.normalizer.observation(start.to(device)))[:, None]
-    context = Context(latents=seen, actions=actions.new_zeros(1, 0, actions.shape[1]))
-    rolled = loaded.model.rollout(context, actions[None], window=window)
-    return loaded.require_decoder().pixels(concatenate([seen, rolled], dim=1))[0].cpu().numpy()
-
-
-def _really(
-    loaded: LoadedModel, env: Env, task: Task, actions: Float[Tensor, "H A"]
-) -> UInt8[np.ndarray, "frames 3 height width"]:
-    """Return the frames `[H+1, 3, h, w]` after each block of actions in the environment."""
-    obs = env.reset([task])
-    frameskip = loaded.experiment.data.frameskip
-    blocks = loaded.normalizer.unnormalize_action(actions)
-    frames = [_execute(env, block[None], frameskip=frameskip).pixels for block in blocks]
-    return torch.cat([obs.pixels, *frames]).cpu().numpy()
-
-
-def _execute(env: Env, block: Float[Tensor, "1 A"], *, frameskip: int) -> Observation:
-    obs: Observation | None = None
-    for action in np.split(block.cpu().numpy(), frameskip, axis=1):
-        obs = env.step(action)
-    assert obs is not None
-    return obs
 
 
 def _states(env: Env) -> np.ndarray | None:
