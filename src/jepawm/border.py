@@ -1,7 +1,6 @@
-"""What a foreign file must pass before it is used: a regular file, in its place, of an honest size.
+"""What a foreign file must pass before it is used: regular, in its place, of an honest size.
 
-The checks come first, in the reader that knows what it expects. `foreign` is the net below them: it
-turns what a library raises about a file into the one message that a user can act on.
+`foreign` is the net below the checks: it makes a message of what a library raises.
 """
 
 import errno
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from jepawm.errors import UserError, plain_text, show
 from jepawm.files import data_root
+from jepawm.foreign_files import refuse_pointer
 
 if TYPE_CHECKING:  # the command line starts without them
     import numpy as np
@@ -35,18 +35,17 @@ _KINDS = {
 _LARGEST = 64 * 2**30
 """Most bytes that one file may bring into memory."""
 _SUSPICIOUS, _MUCH = 2**30, 100  # a claim above the first may be so many times what is there
-_DEFLATE = 1032.0
-"""Times that deflate makes zeros smaller at most."""
+_DEFLATE = 1032.0  # times that it makes zeros smaller at most
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 _LONGEST_NAME, _LONGEST_PATH, _SHOWN = 255, 4000, 200
 _NPY_MAGIC = b"\x93NUMPY"
 
 
 def require_regular(path: Path, remedy: str = "copy it again") -> None:
-    """Check that a path leads to a regular file; opening a pipe would wait forever."""
+    """Check that a path leads to a regular file with its content; a pipe would wait forever."""
     name = plain_text(str(path))
     try:
-        mode, real = path.stat().st_mode, path.resolve() if path.is_symlink() else path
+        status, real = path.stat(), path.resolve() if path.is_symlink() else path
     except (FileNotFoundError, NotADirectoryError) as error:
         what = "is a link to nothing" if path.is_symlink() else "is missing"
         raise UserError(f"{name} {what}; {remedy}") from error
@@ -56,9 +55,10 @@ def require_regular(path: Path, remedy: str = "copy it again") -> None:
         raise UserError(f"{name} is no path ({error}); {remedy}") from error
     if real.is_relative_to("/proc") or real.is_relative_to("/sys"):
         raise UserError(f"{name} is no file of a disk, but {plain_text(str(real))}; {remedy}")
-    if not stat.S_ISREG(mode):
-        kind = _KINDS.get(stat.S_IFMT(mode), "special file")
+    if not stat.S_ISREG(status.st_mode):
+        kind = _KINDS.get(stat.S_IFMT(status.st_mode), "special file")
         raise UserError(f"{name} is a {kind}, not a file; {remedy}")
+    refuse_pointer(path, status.st_size)
 
 
 def inside(root: Path, relative: object, *, field: str, file: Path) -> Path:

@@ -1,5 +1,6 @@
 """Build what an experiment says: model, normaliser, windows of its data."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -12,7 +13,7 @@ from jepawm.border import foreign
 from jepawm.contracts import BuildsEncoder, Encoder
 from jepawm.data.episodes import EpisodeStore
 from jepawm.data.features import FeatureStore
-from jepawm.data.windows import Windows, hold_out, split_episodes
+from jepawm.data.windows import Windows, hold_out, split_episodes, too_few
 from jepawm.errors import UserError
 from jepawm.experiment import Experiment
 from jepawm.models.encoders import EncoderConfig, GivenTokens
@@ -24,6 +25,7 @@ from jepawm.models.weight_files import list_misfits, shorten
 from jepawm.models.world_model import JEPAWorldModel
 from jepawm.normalizer import Normalizer
 
+_LOG = logging.getLogger(__name__)
 _LARGEST_SIDE, _LARGEST_TABLES = 4096, 2**30
 """Pixels to a side of the images of a loaded model, and bytes of what it keeps besides weights."""
 
@@ -119,11 +121,19 @@ def build_normalizer(experiment: Experiment, store: EpisodeStore) -> Normalizer:
 
 def build_windows(
     experiment: Experiment, store: EpisodeStore, *, features: FeatureStore | None = None
-) -> tuple[Windows, Windows]:
-    """Cut a store into training and validation windows, split by episode; see `Windows`."""
+) -> tuple[Windows, Windows | None]:
+    """Cut a store into training and validation windows, split by episode; see `Windows`.
+
+    With a `data.train_fraction` of 1 there is no validation: the second is None.
+    """
     data = experiment.data
     seen, _ = hold_out(len(store), num_held_out=data.held_out)
     parts = split_episodes(len(seen), train_fraction=data.train_fraction, seed=data.split_seed)
+    if len(parts[0]) == 0:
+        raise UserError(
+            f"data.held_out = {data.held_out} and data.train_fraction = {data.train_fraction:g} leave "
+            f"none of {len(store)} episodes for training; set aside less{too_few(len(store))}"
+        )
     cut = partial(
         Windows,
         store,
@@ -132,6 +142,9 @@ def build_windows(
         frameskip=data.frameskip,
         normalizer=build_normalizer(experiment, store),
     )
+    if len(parts[1]) == 0:
+        _LOG.warning("all episodes are for training, as data.train_fraction = 1: no validation")
+        return cut(episodes=parts[0]), None
     return cut(episodes=parts[0]), cut(episodes=parts[1])
 
 

@@ -48,7 +48,7 @@ def read_json(path: Path, *, what: str, remedy: str = _LATER) -> object:
 
 
 def read_text(path: Path, *, what: str, remedy: str = _LATER) -> str:
-    """Read a file of text in UTF-8, up to 256 MiB."""
+    """Read a file of text in UTF-8, up to 256 MiB; a mark of the byte order is left out."""
     require_regular(path, remedy)
     name = plain_text(str(path))
     if path.stat().st_size > _MOST_BYTES:
@@ -56,7 +56,7 @@ def read_text(path: Path, *, what: str, remedy: str = _LATER) -> str:
     with foreign(path, what), path.open("rb") as file:
         content = file.read(_MOST_BYTES)  # what is no file of a disk has no honest size
     try:
-        return content.decode()
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{name} is no {what}: not UTF-8 ({error.reason}); {remedy}") from error
 

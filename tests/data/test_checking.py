@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jepawm.data.checking import Requirements, constant_columns, examine
-from jepawm.data.recording import Episode, Recording, Source
+from jepawm.data.checking import Requirements, constant_columns, examine, told_once
+from jepawm.data.recording import Episode, Problem, Recording, Source
 from jepawm.errors import UserError
 
 NAN = float("nan")
@@ -174,3 +174,63 @@ def test_what_a_library_raises_is_a_problem_of_the_episode(make_source, error: E
     found = texts(replace(source, episodes=[episode, source.episodes[1]]))
     assert "toy/a.h5 is damaged or no episode of toy" in found[0][0]
     assert found[1] == []
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint8, bool])
+def test_discrete_actions_are_one_rule_for_all_formats(make_source, kind: type):
+    choices = np.array([[0], [1], [1], [0], [1], [0]]).astype(kind)
+    source = make_source(replace(recording(), actions=choices))
+    (refused,) = texts(source)
+    assert "whole numbers from 0 to 1 in one column, choices it seems" in refused[0]
+    assert "--discrete-actions 2 " in refused[0]
+    (found,) = examine(source, Requirements(discrete_actions=3))
+    assert found.problems == ()
+    assert found.recording is not None
+    assert np.array_equal(found.recording.actions, np.eye(3)[choices[:, 0].astype(int)])
+    (few,) = texts(source, Requirements(discrete_actions=1))
+    assert "--discrete-actions 1: the actions are 0 to 1" in few[0]
+
+
+@pytest.mark.parametrize(
+    "actions", [np.ones((6, 2), np.int64), np.full((6, 1), -3), np.full((6, 1), 4095)]
+)
+def test_whole_numbers_that_are_amounts_stay(make_source, actions: np.ndarray):
+    (found,) = examine(make_source(replace(recording(), actions=actions)), Requirements())
+    assert found.recording is not None
+    assert np.array_equal(found.recording.actions, actions)
+    (refused,) = texts(
+        make_source(replace(recording(), actions=actions)), Requirements(discrete_actions=5)
+    )
+    assert "not one whole number from 0 to 4 in each row" in refused[0]
+
+
+def test_what_episodes_share_is_told_once():
+    def problem(name: str, message: str, *, fatal: bool = True) -> Problem:
+        return Problem(file=f"{name}.h5", episode=name, message=message, fatal=fatal)
+
+    told = told_once(
+        [
+            problem("a", "has 3 frames, 4 rows"),
+            problem("b", "b.h5 is a Git LFS pointer"),
+            problem("c", "c.mp4 is a Git LFS pointer"),
+            problem("d", "has 5 frames, 7 rows"),
+            problem("e", "has 5 frames, 7 rows", fatal=False),
+            problem("f", "has 8 frames, 9 rows"),
+            problem("f", "has 9 frames, 9 rows"),
+        ]
+    )
+    assert [one.message for one in told] == [
+        "has 3 frames, 4 rows (likewise 2 more: d, f)",
+        "b.h5 is a Git LFS pointer (likewise 1 more: c)",
+        "has 5 frames, 7 rows",
+    ]
+
+
+def test_notes_are_those_of_good_episodes(make_source):
+    noted = replace(recording(), notes=("one frame less",))
+    bad = replace(noted, actions=np.full((6, 2), NAN))
+    found = list(examine(make_source(noted, bad), Requirements()))
+    assert [[note.to_text() for note in one.notes] for one in found] == [
+        ["toy/a.h5, episode 0: one frame less"],
+        [],
+    ]

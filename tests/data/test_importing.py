@@ -157,3 +157,26 @@ def test_nothing_is_overwritten(folder: Path, tmp_path: Path):
     with pytest.raises(UserError, match="exists already"):
         run(folder, tmp_path / "store")
     open_store(tmp_path / "store").verify()
+
+
+def test_long_episodes_are_cut_into_pieces(folder: Path, tmp_path: Path):
+    source = open_source(folder, name=None, options=ReadOptions())
+    imported = import_source(
+        source,
+        tmp_path / "store",
+        options=ImportOptions(image_size=8, cut_frames=3),
+        requirements=Requirements(),
+        read_options=ReadOptions(),
+    )
+    assert imported.store.lengths.tolist() == [3, 3, 3, 3, 3, 4, 3]
+    assert imported.store.num_actions.tolist() == [3, 3, 3, 3, 3, 4, 3]
+    assert imported.store.frames(np.array([3]))[0, 0, 0, 0] == 30  # frame 3 of episode 0
+    assert imported.store.actions[6].tolist() == [1, 1]
+    with pytest.raises(UserError, match="--cut-frames 1: pieces need at least 2 frames"):
+        import_source(
+            source,
+            tmp_path / "other",
+            options=ImportOptions(image_size=8, cut_frames=1),
+            requirements=Requirements(),
+            read_options=ReadOptions(),
+        )

@@ -168,3 +168,27 @@ def test_a_picture_of_another_size_in_a_store(store: EpisodeStore):
     )
     with pytest.raises(UserError, match=r"pixels\.npy: frame 0 has \(9000, 9000\) pixels"):
         frames.read(np.array([0]))
+
+
+DEEP = {
+    "uint16": (np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000, "16 bits"),
+    "depth in millimetres": (np.full((8, 8), 700, np.uint16), "16 bits"),
+}
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_pictures_of_more_than_8_bits_are_refused(name: str):
+    levels, bits = DEEP[name]
+    buffer = BytesIO()
+    Image.fromarray(levels).save(buffer, format="PNG")
+    with pytest.raises(UserError, match=rf"a picture of a\.png has {bits} a pixel in one channel"):
+        decode_picture(buffer.getvalue(), name="a.png")
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
+def test_pictures_of_8_bits_and_less_keep_their_levels(mode: str):
+    buffer = BytesIO()
+    grey = Image.fromarray(np.where(np.eye(8) > 0, 255, 0).astype(np.uint8))
+    grey.convert(mode).save(buffer, format="PNG")
+    decoded = decode_picture(buffer.getvalue(), name="a.png")
+    assert np.array_equal(decoded, np.repeat(255 * np.eye(8, dtype=np.uint8)[..., None], 3, 2))

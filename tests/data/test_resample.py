@@ -1,8 +1,15 @@
 import numpy as np
 import pytest
 
-from jepawm.data.recording import Recording, pose_differences
-from jepawm.data.resample import frame_step, square_frame, square_frames, subsample
+from jepawm.data.poses import pose_differences
+from jepawm.data.recording import Recording
+from jepawm.data.resample import (
+    frame_step,
+    require_times,
+    square_frame,
+    square_frames,
+    subsample,
+)
 from jepawm.errors import UserError
 
 
@@ -99,3 +106,24 @@ def test_frames_are_counted():
         square_frames(iter(frames), 2, size=4, fit="crop")
     with pytest.raises(UserError, match="do not fit into memory"):
         square_frames(iter(frames), 10**9, size=64, fit="crop")
+
+
+@pytest.mark.parametrize("start", [0.0, 12.3, 1.7e9])
+@pytest.mark.parametrize("unit", [1, 1000, 1e9])
+def test_times_agree_with_a_rate_wherever_they_start(start: float, unit: float):
+    times = (start + np.arange(9) / 10) * unit
+    require_times(times, 10.0, said="a", of="b", units=True)
+    with pytest.raises(UserError, match=r"a says 30 frames per second, the timestamps of b are"):
+        require_times(times, 30.0, said="a", of="b", units=True)
+
+
+def test_times_are_seconds_unless_said_otherwise_and_one_gap_does_not_matter():
+    times = np.arange(9) / 10
+    times[5:] += 60
+    require_times(times, 10.0, said="a", of="b")
+    with pytest.raises(UserError, match="are 10 apart per second"):
+        require_times(times, 30.0, said="a", of="b")
+    with pytest.raises(UserError, match=r"are 0\.01 apart per second"):
+        require_times(1000 * times, 10.0, said="a", of="b")
+    for none in (times[:1], np.zeros(9), np.full(9, np.nan)):
+        require_times(none, 10.0, said="a", of="b")

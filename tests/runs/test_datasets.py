@@ -72,7 +72,10 @@ def test_what_is_there_is_opened_without_a_lock(tmp_path: Path, monkeypatch: pyt
         collect_run("wall", data=DATA, out=None, data_root=tmp_path, processes=1)
 
 
-def test_recordings_that_changed_are_imported_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_recordings_that_changed_are_imported_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level("INFO")
     source = tmp_path / "source"
     source.mkdir()
     experiment = Experiment(env="recordings", data=DataConfig(image_size=8))
@@ -86,6 +89,10 @@ def test_recordings_that_changed_are_imported_anew(tmp_path: Path, monkeypatch: 
     for value in (1.0, 2.0, 3.0, 2.0, 1.0):  # files of the same names and sizes
         assert first_action(value) == value
     assert len(list(tmp_path.glob("source-8px-*"))) == 3
+    caplog.clear()
+    assert first_action(1.0) == 1.0
+    assert "using the store" in caplog.text
+    assert "imported from" in caplog.text
     monkeypatch.setattr("jepawm.runs.datasets._HASHED_ALWAYS", 0)
     assert first_action(4.0) == 4.0
     assert first_action(1.0) == 1.0
@@ -178,6 +185,24 @@ def test_the_command_line_chooses_from_recordings(tmp_path: Path, two_cameras: P
     assert open_store(store).manifest.proprio_dim == 4
     assert main(["train", "wall", "--camera", "top", "--dry-run", *root]) == 2
     assert "choose from recordings; name them by --data" in capsys.readouterr().err
+
+
+def test_large_recordings_in_place_of_others_are_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A folder that is renamed into the place of another has files that are older than the import."""
+    monkeypatch.setattr("jepawm.runs.datasets._HASHED_ALWAYS", 0)
+    experiment = Experiment(env="recordings", data=DataConfig(image_size=8))
+    source = tmp_path / "source"
+    for name, value in (("source", 1.0), ("newer", 2.0)):
+        (tmp_path / name).mkdir()
+        frames, actions = np.zeros((9, 8, 8, 3), np.uint8), np.full((9, 2), value, np.float32)
+        np.savez(tmp_path / name / "episode.npz", frames=frames, actions=actions)
+    found = [use_recordings(experiment, source, data_root=tmp_path).data.store]
+    source.rename(tmp_path / "older")
+    (tmp_path / "newer").rename(source)
+    found.append(use_recordings(experiment, source, data_root=tmp_path).data.store)
+    assert [float(open_store(tmp_path / name).actions[0, 0]) for name in found] == [1.0, 2.0]
 
 
 @pytest.mark.slow

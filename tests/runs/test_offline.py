@@ -13,7 +13,8 @@ from jepawm.build import build_normalizer, build_windows, build_world_model
 from jepawm.data.checking import Requirements
 from jepawm.data.formats import open_source
 from jepawm.data.importing import ImportOptions, import_source
-from jepawm.data.recording import ReadOptions, pose_differences
+from jepawm.data.poses import pose_differences
+from jepawm.data.recording import ReadOptions
 from jepawm.data.windows import Windows
 from jepawm.errors import UserError
 from jepawm.evaluation.offline import action_errors, plan_clips

@@ -32,9 +32,11 @@ class SourceOptions:
     camera: str | None = None
     """Camera to read, where there are several."""
     action_key: str | None = None
-    """Name of the actions in the source, where it is not the usual one."""
+    """Names of the actions in the source, joined by commas, where it is not the usual one."""
     proprio_key: str | None = None
     """Names of the proprioception in the source, joined by commas; `none` leaves it out."""
+    pair_frames: Literal["times", "order"] = "times"
+    """How LeRobot's videos and tables are paired: by their times, or frame by row in order."""
     json: bool = False
     """Print the result as one JSON object."""
 
@@ -49,6 +51,8 @@ class CheckOptions(SourceOptions):
     """How actions between two kept frames become one, where frames are left out."""
     min_frames: int = 2
     """Shortest episode, in frames that are kept: T x frameskip + 1 for training windows."""
+    discrete_actions: int | None = None
+    """Choices of a discrete action, whole numbers from 0: each becomes a vector with a single 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +69,8 @@ class ImportOptions(CheckOptions):
     """How frames become square: `crop` cuts out the centre as the reference does, or `stretch`."""
     skip_bad_episodes: bool = False
     """Leave bad episodes out instead of stopping at the first; says how many."""
+    cut_frames: int | None = None
+    """Cut episodes into equal pieces of at least so many frames, each an episode of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)

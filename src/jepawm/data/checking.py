@@ -1,6 +1,7 @@
 """Find what is wrong with a source, episode by episode, before anything is written."""
 
 import math
+import re
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,9 +12,14 @@ from jepawm.border import foreign
 from jepawm.data.recording import Episode, Problem, Recording, Source
 from jepawm.data.resample import Combine, frame_step, is_rate, require_frame, subsample
 from jepawm.errors import UserError, show
+from jepawm.foreign_files import POINTER
 
 _LARGEST = 1e37
 """Numbers of actions and proprioception are smaller, so that float32 holds their statistics too."""
+_MOST_CHOICES = 1000
+"""Whole numbers beyond are amounts."""
+_MOST_NAMES = 100
+"""Names of episodes in one message."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +32,8 @@ class Requirements:
     """How actions between two kept frames become one, where frames are left out."""
     min_frames: int = 2
     """Shortest episode, in frames that are kept: T x frameskip + 1 for training windows."""
+    discrete_actions: int | None = None
+    """Choices of a discrete action, whole numbers from 0: each becomes a vector with a single 1."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,6 +46,14 @@ class Examined:
     """What was read, at the frame rate that is kept; None if it cannot be read."""
     problems: tuple[Problem, ...]
     """All that is wrong with it; empty if it is good."""
+
+    @property
+    def notes(self) -> list[Problem]:
+        """List what is worth knowing of a good episode."""
+        if self.recording is None or self.problems:
+            return []
+        texts = self.recording.notes
+        return [replace(problem_of(self.episode, text), fatal=False) for text in texts]
 
 
 def examine(
@@ -55,7 +71,7 @@ def examine(
     for episode in source.episodes:
         try:
             with foreign(episode.file, f"episode of {source.format}"):
-                recording = _with_rows(episode.read())
+                recording = _with_rows(episode.read(), requirements.discrete_actions)
                 recording = subsample(recording, step, combine=requirements.combine_actions)
         except UserError as error:
             yield Examined(
@@ -79,6 +95,21 @@ def examine(
         yield Examined(episode=episode, recording=recording, problems=problems)
 
 
+def source_notes(source: Source, stds: Mapping[str, Sequence[float] | None]) -> list[Problem]:
+    """Note what concerns all episodes: how they were read, and columns that never change.
+
+    Args:
+        source: the source.
+        stds: the standard deviations of all columns by name.
+    """
+    where = str(source.path)
+    notes = [
+        Problem(file=where, episode="all episodes", message=text, fatal=False)
+        for text in source.notes
+    ]
+    return notes + constant_columns(source.path, stds)
+
+
 def constant_columns(path: Path, stds: Mapping[str, Sequence[float] | None]) -> list[Problem]:
     """Note the columns that never change, given all standard deviations by name."""
     notes = []
@@ -91,6 +122,24 @@ def constant_columns(path: Path, stds: Mapping[str, Sequence[float] | None]) -> 
             )
             notes.append(Problem(file=str(path), episode="all episodes", message=text, fatal=False))
     return notes
+
+
+def told_once(problems: Sequence[Problem]) -> list[Problem]:
+    """Join problems that several episodes have alike, up to numbers: the first, and who else."""
+    alike: dict[object, list[Problem]] = {}
+    for problem in problems:
+        text = "" if POINTER in problem.message else re.sub(r"\d+", "#", problem.message)
+        alike.setdefault((problem.fatal, text or POINTER), []).append(problem)
+    return [_joined(same) for same in alike.values()]
+
+
+def _joined(same: Sequence[Problem]) -> Problem:
+    first = same[0]
+    names = [name for name in dict.fromkeys(one.episode for one in same) if name != first.episode]
+    if not names:
+        return first
+    more = ", ".join(names[:_MOST_NAMES]) + ", ..." * (len(names) > _MOST_NAMES)
+    return replace(first, message=f"{first.message} (likewise {len(names)} more: {more})")
 
 
 def problem_of(episode: Episode, message: str) -> Problem:
@@ -107,8 +156,9 @@ def _columns(recording: Recording) -> dict[str, np.ndarray]:
     return {name: rows for name, rows in columns.items() if rows is not None}
 
 
-def _with_rows(recording: Recording) -> Recording:
+def _with_rows(recording: Recording, choices: int | None) -> Recording:
     """Check that a recording is rows of real numbers and a text; returns it, whole numbers as floats."""
+    recording = replace(recording, actions=_vectors(recording.actions, choices))
     columns = _columns(recording)
     for name, rows in columns.items():
         if rows.ndim != 2 or rows.dtype.kind not in "iuf":
@@ -131,6 +181,28 @@ def _with_rows(recording: Recording) -> Recording:
         name: rows.astype(np.float64) for name, rows in columns.items() if rows.dtype.kind != "f"
     }
     return replace(recording, **floats) if floats else recording
+
+
+def _vectors(actions: np.ndarray, choices: int | None) -> np.ndarray:
+    """Return actions as they are, discrete ones as vectors with a single 1."""
+    is_whole = actions.ndim == 2 and actions.shape[1] == 1 and actions.dtype.kind in "iub"
+    low, high = (int(actions.min()), int(actions.max())) if is_whole and actions.size else (-1, -1)
+    is_discrete = 0 <= low <= high < _MOST_CHOICES
+    if choices is None and not is_discrete:
+        return actions
+    if choices is None:
+        raise UserError(
+            f"actions are whole numbers from {low} to {high} in one column, choices it seems: say "
+            f"how many there are by --discrete-actions {high + 1} (each becomes a vector with a "
+            "single 1, as in gym: environments), or save them as real numbers if they are amounts"
+        )
+    if not is_discrete or not high < choices <= _MOST_CHOICES:
+        found = f"{low} to {high}" if is_discrete else f"{actions.dtype} {actions.shape}"
+        raise UserError(
+            f"--discrete-actions {choices}: the actions are {found}, not one whole number from 0 to "
+            f"{choices - 1} in each row; give the number of choices, up to {_MOST_CHOICES}"
+        )
+    return np.eye(choices)[actions[:, 0].astype(int)]
 
 
 def _number_problems(recording: Recording) -> Iterator[str]:

@@ -11,7 +11,14 @@ from rich.console import Console
 from rich.progress import track
 
 from jepawm.border import foreign
-from jepawm.data.checking import Examined, Requirements, constant_columns, examine, problem_of
+from jepawm.data.checking import (
+    Examined,
+    Requirements,
+    examine,
+    problem_of,
+    source_notes,
+    told_once,
+)
 from jepawm.data.episodes import EpisodeStore, open_store
 from jepawm.data.manifest import ImportedFrom, column_statistics
 from jepawm.data.recording import Problem, ReadOptions, Source
@@ -35,6 +42,8 @@ class ImportOptions:
     """How frames become square: `crop` cuts out the centre as the reference does, or `stretch`."""
     skip_bad_episodes: bool = False
     """Leave bad episodes out instead of stopping at the first; says how many."""
+    cut_frames: int | None = None
+    """Cut episodes into equal pieces of at least so many frames, each an episode of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,10 +81,13 @@ def import_source(
         raise UserError(
             f"--image-size {options.image_size}: frames need a side of at least 1 pixel"
         )
+    if options.cut_frames is not None and not 2 <= options.cut_frames < 2**31:
+        raise UserError(f"--cut-frames {options.cut_frames}: pieces need at least 2 frames")
     step = frame_step(source.fps, requirements.fps)
     with foreign(source.path, f"{source.format} data set"):  # its files may go while we look
         origin = imported_from(source)
     problems: list[Problem] = []
+    notes: list[Problem] = []
     rejected: set[str] = set()
     num_skipped = 0
     writer = EpisodeWriter(
@@ -105,12 +117,13 @@ def import_source(
             num_skipped += bool(found)
             rejected |= {problem.episode for problem in found}
             problems += found
+            notes += [] if found else examined.notes
         if num_skipped == len(source.episodes):
             raise UserError(f"no episode of {source.path} is good; `jepawm data check` says why")
     store = open_store(out)
     statistics = store.manifest.statistics
     stds = {"actions": statistics.action_std, "proprio": statistics.proprio_std}
-    notes = constant_columns(source.path, stds)
+    notes = told_once(notes + source_notes(source, stds))
     for note in notes:
         _LOG.warning("%s", note.to_text())
     if num_skipped:
@@ -119,19 +132,20 @@ def import_source(
 
 
 def check_source(source: Source, requirements: Requirements) -> list[Problem]:
-    """List all problems of all episodes, then the columns that never change."""
+    """List all problems and notes of all episodes, then what concerns all of them."""
     problems: list[Problem] = []
     rows: dict[str, list[np.ndarray]] = {"actions": [], "proprio": []}
     for examined in examine(source, requirements):
         problems += examined.problems
         if examined.recording is not None and not examined.problems:
             rows["actions"].append(examined.recording.actions)
+            problems += examined.notes
             if examined.recording.proprio is not None:
                 rows["proprio"].append(examined.recording.proprio)
     stds = {
         name: column_statistics(np.concatenate(parts))[1] for name, parts in rows.items() if parts
     }
-    return problems + constant_columns(source.path, stds)
+    return problems + source_notes(source, stds)
 
 
 def _append(examined: Examined, writer: EpisodeWriter, options: ImportOptions) -> list[Problem]:
@@ -155,13 +169,16 @@ def _append(examined: Examined, writer: EpisodeWriter, options: ImportOptions) -
             )
     except UserError as error:
         return [problem_of(examined.episode, str(error))]
-    writer.append(
-        pixels,
-        recording.actions,
-        proprio=recording.proprio,
-        state=recording.state,
-        task=recording.task,
-    )
+    length = options.cut_frames or len(pixels)
+    for piece in np.array_split(np.arange(len(pixels)), max(1, len(pixels) // length)):
+        rows = slice(piece[0], piece[-1] + 1)
+        writer.append(
+            pixels[rows],
+            recording.actions[rows],
+            proprio=None if recording.proprio is None else recording.proprio[rows],
+            state=None if recording.state is None else recording.state[rows],
+            task=recording.task,
+        )
     return []
 
 

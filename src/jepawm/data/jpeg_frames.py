@@ -24,6 +24,8 @@ _PICTURES = {
     "WEBP": re.compile(rb"RIFF.{4}WEBP", re.DOTALL),
 }
 """What is opened as a picture, by its first bytes. Pillow starts programs for some other formats."""
+_EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
+"""Modes of Pillow whose levels are 0 to 255; of 16-bit colours it keeps the upper 8 bits."""
 _FEW = 8
 """Up to this many frames are decoded in the calling thread."""
 
@@ -107,6 +109,12 @@ def decode_picture(content: bytes, *, name: str) -> UInt8[np.ndarray, "height wi
         except Image.DecompressionBombError as error:
             raise UserError(f"{plain_text(name)} has too many pixels; {FEWER_PIXELS}") from error
         require_size(*picture.size, name=name)
+        if picture.mode not in _EIGHT_BITS:
+            bits = 16 if "16" in picture.mode else 32
+            raise UserError(
+                f"{plain_text(name)} has {bits} bits a pixel in one channel (depth?); pictures have "
+                "8 bits: scale it by a rule of your own and save it so, or choose another camera"
+            )
         return np.asarray(picture.convert("RGB"))
 
 

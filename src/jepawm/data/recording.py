@@ -4,24 +4,32 @@ A format is a module in `data/formats/` that turns a path into a `Source`. Every
 (choosing a frame rate, resizing, checking, writing) is the same for all formats.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from jaxtyping import Float, Shaped, UInt8
+from jaxtyping import Shaped, UInt8
 
 from jepawm.border import foreign, require_claim, require_inside, require_regular
 from jepawm.errors import UserError, plain_text
+from jepawm.foreign_files import listed
 
 Place = TypeVar("Place")
 Found = TypeVar("Found")
 _ROWS, _VECTOR_ROWS, _BLOB_ROWS = 65_536, 8_192, 64
 """Rows of a table that are read at once: of numbers, of vectors, and of what may be large."""
+AS_FRAMES = (
+    "frames are uint8 (L, height, width, 3) with levels 0 to 255; fractions of 1 are multiplied by "
+    "255, deeper levels divided (16 bits: by 257), channels moved last, and saved as uint8"
+)
+"""What to do about frames of another kind. None is guessed: nobody sees that a store is black."""
+_NONE: Mapping[str, str] = {}
 _SMALL_TABLE = 2**24
 _TABLE_RATIO = 1032.0
 """Times that a table in memory may be larger than its file, beyond `_SMALL_TABLE` bytes."""
@@ -35,9 +43,11 @@ class ReadOptions:
     camera: str | None = None
     """Camera to read; needed only where there are several."""
     action_key: str | None = None
-    """Name of the actions in the source, where it is not the usual one."""
+    """Names of the actions in the source, joined by commas, where it is not the usual one."""
     proprio_key: str | None = None
     """Names of the proprioception in the source, joined by commas; `none` leaves it out."""
+    pair_frames: Literal["times", "order"] = "times"
+    """How LeRobot's videos and tables are paired: by their times, or frame by row in order."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,6 +74,8 @@ class Recording:
     """Whether actions are differences of the proprioception, a pose (see `pose_differences`)."""
     fps: float | None = None
     """Frames per second, where each episode says its own; None for those of the source."""
+    notes: tuple[str, ...] = ()
+    """What is worth knowing of how it was read, though nothing is wrong."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +112,8 @@ class Source:
     """All files that the source consists of, sorted."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """What else there is, by name, with its type and shape in words."""
+    notes: Sequence[str] = ()
+    """What is worth knowing of how it was read: what became what, what was left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,9 +147,23 @@ class Problem:
         return plain_text(f"{where}: {self.message}")
 
 
-def choose_camera(wanted: str | None, cameras: Sequence[str], *, where: Path) -> str:
-    """Return the camera to read."""
+def choose_camera(
+    wanted: str | None, cameras: Sequence[str], *, where: Path, others: Mapping[str, str] = _NONE
+) -> str:
+    """Return the camera to read.
+
+    Args:
+        wanted: the name that was asked for; None: the only one.
+        cameras: the names of those there are.
+        where: what holds them, for messages.
+        others: what looks like pictures but cannot be read as such, with its type in words.
+    """
     known = plain_text(", ".join(cameras))
+    if wanted in others or (others and not cameras):
+        named = wanted if wanted in others else next(iter(others))
+        raise UserError(
+            f"{where}: {plain_text(named)} is {others[named]}, no frames that can be read: {AS_FRAMES}"
+        )
     if not cameras:
         raise UserError(f"{where} holds no camera; record or render images first")
     if wanted == FIRST_CAMERA or (wanted is None and len(cameras) == 1):
@@ -146,6 +174,17 @@ def choose_camera(wanted: str | None, cameras: Sequence[str], *, where: Path) ->
     if wanted not in cameras and len(ends) != 1:
         raise UserError(f"{where} has no camera {wanted!r}; by --camera choose among: {known}")
     return wanted if wanted in cameras else ends[0]
+
+
+def picture_like(columns: Mapping[str, str]) -> dict[str, str]:
+    """Return the columns whose shape is that of pictures, one to four channels, of whatever type."""
+    shape = re.compile(r"\[\d+, (\d+), \d+, (\d+)\]$")
+    found = {name: shape.search(kind) for name, kind in columns.items()}
+    return {
+        name: columns[name]
+        for name, sides in found.items()
+        if sides and min(int(side) for side in sides.groups()) in range(1, 5)
+    }
 
 
 def read_any(
@@ -191,8 +230,11 @@ def refuse_keys(options: ReadOptions, *keys: str) -> None:
 
 
 def all_files(folder: Path) -> list[Path]:
-    """List all files below a folder, sorted, without links that lead out; a file is its own list."""
-    return [folder] if folder.is_file() else own_files(folder, sorted(folder.rglob("*")))
+    """List all files of data below a folder, in natural order; a file is its own list.
+
+    Links that lead out and `foreign_files.is_sidecar` are left out.
+    """
+    return [folder] if folder.is_file() else own_files(folder, listed(folder, "**/*"))
 
 
 def own_files(folder: Path, paths: Iterable[Path]) -> list[Path]:
@@ -201,8 +243,8 @@ def own_files(folder: Path, paths: Iterable[Path]) -> list[Path]:
 
 
 def files_named(folder: Path, name: str) -> list[Path]:
-    """List what has a name below a folder, sorted; links to nothing too, which reading refuses."""
-    return sorted(path for path in folder.rglob("*") if path.name == name)
+    """List what has a name below a folder; links to nothing too, which reading refuses."""
+    return [path for path in listed(folder, "**/*") if path.name == name]
 
 
 def require_own(root: Path, file: Path) -> None:
@@ -252,48 +294,6 @@ def check_parquet(file: Path) -> pq.FileMetaData:
             require_claim(claim, file=file, what=what, ratio=_TABLE_RATIO)
     require_distinct(names, file=file)
     return footer
-
-
-def pose_differences(poses: Float[np.ndarray, "L 7"]) -> Float[np.ndarray, "m 7"]:
-    """Return the actions `[L - 1, 7]` between poses `[L, 7]`.
-
-    A pose is position (3), Euler angles about fixed x, y, z (3, rad) and gripper; an action is the
-    difference of positions, the Euler angles of `R[t + 1] R[t]^T`, and the difference of grippers.
-    """
-    rotations = rotation_matrices(poses[:, 3:6])
-    turns = euler_angles(rotations[1:] @ rotations[:-1].transpose(0, 2, 1))
-    moves = np.diff(poses, axis=0)
-    return np.concatenate([moves[:, :3], turns, moves[:, 6:]], axis=1)
-
-
-def rotation_matrices(angles: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3 3"]:
-    """Return `Rz Ry Rx` of Euler angles `[n, 3]` about fixed x, y, z, in radians."""
-    (cx, cy, cz), (sx, sy, sz) = np.cos(angles).T, np.sin(angles).T
-    rows = [
-        [cz * cy, cz * sy * sx - sz * cx, cz * sy * cx + sz * sx],
-        [sz * cy, sz * sy * sx + cz * cx, sz * sy * cx - cz * sx],
-        [-sy, cy * sx, cy * cx],
-    ]
-    return np.array(rows).transpose(2, 0, 1)
-
-
-def euler_angles(rotations: Float[np.ndarray, "n 3 3"]) -> Float[np.ndarray, "n 3"]:
-    """Return Euler angles `[n, 3]` about fixed x, y, z of rotation matrices; y within a quarter turn."""
-    x = np.arctan2(rotations[:, 2, 1], rotations[:, 2, 2])
-    y = np.arcsin(np.clip(-rotations[:, 2, 0], -1, 1))
-    z = np.arctan2(rotations[:, 1, 0], rotations[:, 0, 0])
-    return np.stack([x, y, z], axis=1)
-
-
-def quaternion_matrices(quaternions: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, "n 3 3"]:
-    """Return rotation matrices of quaternions `[n, 4]` in order w, x, y, z, of any length but 0."""
-    w, x, y, z = (quaternions / np.linalg.norm(quaternions, axis=1, keepdims=True)).T
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ]
-    return np.array(rows).transpose(2, 0, 1)
 
 
 def matrix(table: pa.Table, name: str, *, file: Path) -> Shaped[np.ndarray, "n d"]:

@@ -9,11 +9,16 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from jepawm.data.recording import Recording, pose_differences
+from jepawm.data.poses import pose_differences
+from jepawm.data.recording import Recording
 from jepawm.errors import UserError
 
 _SLOWEST, _FASTEST = 1e-2, 1e6
 """Frames per second."""
+_SLACK = 0.05
+"""Part by which the distance of frames may differ from what is said."""
+_UNITS = (1, 1e3, 1e6, 1e9)
+"""Units in a second: of seconds, milli-, micro- and nanoseconds."""
 Fit = Literal["crop", "stretch"]
 """How frames become square: cut out the centre, or stretch."""
 Combine = Literal["concat", "sum", "last"]
@@ -134,6 +139,29 @@ def _combined(
     if combine == "concat":
         return blocks.reshape(len(blocks), -1)
     return blocks.sum(axis=1) if combine == "sum" else blocks[:, -1]
+
+
+def require_times(
+    times: Float[np.ndarray, " L"], fps: float, *, said: str, of: str, units: bool = False
+) -> None:
+    """Check that frames come as often as something says, by their median distance.
+
+    Args:
+        times: times of the frames, in seconds.
+        fps: frames per second that are said.
+        said: what says so.
+        of: what the times are of.
+        units: times may also be in milli-, micro- or nanoseconds.
+    """
+    distance = float(np.median(np.diff(times))) if len(times) > 2 else 0.0
+    if not 0 < distance < np.inf:
+        return
+    if any(abs(distance * fps / unit - 1) < _SLACK for unit in (_UNITS if units else (1,))):
+        return
+    raise UserError(
+        f"{said} says {fps:.6g} frames per second, the timestamps of {of} are {1 / distance:.4g} apart "
+        "per second; find out which is right and repair the other, or leave the episode out"
+    )
 
 
 def is_rate(fps: float) -> bool:

@@ -21,6 +21,12 @@ from jepawm.normalizer import Normalizer
 from jepawm.types import EncodedObservation, Observation, Trajectory
 
 _LOG = logging.getLogger(__name__)
+_FOR_FEW = (
+    "with a single one --data.held-out 0 --data.train-fraction 1, which trains without validation",
+    "with two --data.held-out 0",
+    "with three --data.held-out 1",
+)
+"""What to set with one, two and three episodes."""
 
 
 class Windows:
@@ -185,10 +191,20 @@ def hold_out(
     if not 0 <= num_held_out < num_episodes:
         raise UserError(
             f"data.held_out = {num_held_out}; there are {num_episodes} episodes, give 0 to "
-            f"{num_episodes - 1}"
+            f"{num_episodes - 1}{too_few(num_episodes)}"
         )
     order = np.arange(num_episodes, dtype=np.int64)
     return order[: num_episodes - num_held_out], order[num_episodes - num_held_out :]
+
+
+def too_few(num_episodes: int) -> str:
+    """Say how to train on one to three episodes: with less set aside, or cut into more."""
+    if num_episodes > len(_FOR_FEW):
+        return ""
+    return (
+        f": {_FOR_FEW[num_episodes - 1]}; or cut long recordings into episodes by `jepawm data import "
+        "SRC --cut-frames N --out STORE`, and give --data STORE"
+    )
 
 
 def _permutation(count: int, *, seed: int) -> Int64[np.ndarray, " n"]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jepawm.data.checking import Requirements
+from jepawm.data.checking import Requirements, told_once
 from jepawm.data.episodes import EpisodeStore, open_store
 from jepawm.data.exporting import ExportOptions, export_store
 from jepawm.data.formats import open_source
@@ -82,6 +82,8 @@ class SourceSummary:
     """Size of all files."""
     columns: Mapping[str, str]
     """What else there is, by name, with its type and shape in words."""
+    notes: Sequence[str]
+    """What is worth knowing of how it is read, a line each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +131,7 @@ def import_data(
     return ImportedData(
         store=_describe_store(imported.store),
         skipped_episodes=imported.num_skipped,
-        notes=[problem.to_text() for problem in imported.problems],
+        notes=[problem.to_text() for problem in told_once(imported.problems)],
     )
 
 
@@ -159,12 +161,13 @@ def check_data(
     source = open_source(path, name=format_name, options=read_options)
     problems = check_source(source, requirements)
     fatal = [problem for problem in problems if problem.fatal]
+    notes = [problem for problem in problems if not problem.fatal]
     return CheckedData(
         good=not fatal,
         episodes=len(source.episodes),
         bad_episodes=len({problem.episode for problem in fatal}),
-        problems=[problem.to_text() for problem in fatal],
-        notes=[problem.to_text() for problem in problems if not problem.fatal],
+        problems=[problem.to_text() for problem in told_once(fatal)],
+        notes=[problem.to_text() for problem in told_once(notes)],
     )
 
 
@@ -217,6 +220,7 @@ def _describe_source(source: Source) -> SourceSummary:
         files=len(source.files),
         bytes=sum(file.stat().st_size for file in source.files),
         columns=dict(source.columns),
+        notes=list(source.notes),
     )
 
 

@@ -35,6 +35,10 @@ AUTO = "auto"
 """The value of `data.feature_cache` that puts the cache next to the store."""
 _HASHED_ALWAYS = 2 * 2**30
 """Bytes of recordings that are compared with their import each time (about 1 s per GB)."""
+_BLOCK, _SAMPLED_BLOCKS, _MOST_BLOCKS = 4096, 2**13, 64
+"""Samples of larger ones: bytes of a block, about how many in all, at most how many of a file."""
+_RULES = "2"
+"""Another text where recordings are read in another way than before: older imports are not used."""
 _LONGEST_NAME = 200
 _ALL_THERE_IS = ReadOptions()
 _LOG = logging.getLogger(__name__)
@@ -211,6 +215,7 @@ def _find_or_import(
             out = data_root / f"{stem}-{imported_from(source).sha256[:8]}"
             store = open_store(out) if out.exists() else None
     if store is not None:  # no lock: the data root may be one to read only
+        _LOG.info("using the store %s, imported from %s before, with the same content", out, path)
         return store
     with alone(out):
         if out.exists():  # while this process waited
@@ -238,13 +243,31 @@ def _chosen(source: Source, read_options: ReadOptions, fit: Fit) -> str:
 
 
 def _fingerprint(source: Source) -> str:
-    """Return 8 digits that change with the names and sizes of a source's files."""
+    """Return 8 digits that change with the names and sizes of a source's files, and `_RULES`.
+
+    Above 2 GiB, where not everything is hashed each time, also with samples of their content.
+    """
     root = source.path if source.path.is_dir() else source.path.parent
+    sizes = {file: file.stat().st_size for file in source.files}
+    is_large = sum(sizes.values()) > _HASHED_ALWAYS
+    num_blocks = min(max(_SAMPLED_BLOCKS // max(len(sizes), 1), 1), _MOST_BLOCKS)
     lines = sorted(
-        f"{Path(os.path.relpath(file, root)).as_posix()} {file.stat().st_size}\n"
-        for file in source.files
+        f"{Path(os.path.relpath(file, root)).as_posix()} {size}"
+        f"{_sampled(file, size, num_blocks) if is_large else ''}\n"
+        for file, size in sizes.items()
     )
-    return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()[:8]
+    text = "".join([_RULES, *lines])
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:8]
+
+
+def _sampled(file: Path, size: int, num_blocks: int) -> str:
+    """Return the hash of blocks of a file, evenly spaced, the last at its end."""
+    digest = hashlib.sha256()
+    with file.open("rb") as opened:
+        for block in range(1, num_blocks + 1):
+            opened.seek(max(size * block // num_blocks - _BLOCK, 0))
+            digest.update(opened.read(_BLOCK))
+    return f" {digest.hexdigest()}"
 
 
 def _is_import_of(source: Source, store: EpisodeStore) -> bool:

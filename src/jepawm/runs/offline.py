@@ -10,7 +10,7 @@ import torch
 from jepawm.agent import PlanningAgent
 from jepawm.contracts import Objective, Planner
 from jepawm.data.episodes import EpisodeStore, open_store
-from jepawm.data.recording import pose_differences
+from jepawm.data.poses import pose_differences
 from jepawm.data.windows import Windows, hold_out, split_episodes
 from jepawm.engine.config import Precision
 from jepawm.engine.process import tune_process

@@ -12,6 +12,7 @@ from jepawm.build import build_windows, with_encoder_weights
 from jepawm.contracts import Agent, Env
 from jepawm.engine.process import tune_process
 from jepawm.envs import build_env
+from jepawm.errors import UserError
 from jepawm.evaluation.evaluate import row_agents
 from jepawm.evaluation.metrics import wilson_interval
 from jepawm.evaluation.results import MODEL
@@ -209,6 +210,8 @@ def _latent_errors(loaded: LoadedModel, work: Work) -> LatentErrors:
     features = find_or_compute_features(experiment, store, data_root=work.data_root, device=device)
     data = replace(experiment.data, num_steps=max(steps, experiment.loss.rollout_steps))
     _, held_out = build_windows(replace(experiment, data=data), store, features=features)
+    if held_out is None:
+        raise UserError("data.train_fraction = 1 leaves no episode to measure errors on; lower it")
     return latent_errors(loaded.model, held_out, context=context, device=device)
 
 

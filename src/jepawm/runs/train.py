@@ -138,7 +138,7 @@ def _train(
     state: TrainState,
     experiment: Experiment,
     store: EpisodeStore,
-    windows: tuple[Windows, Windows],
+    windows: tuple[Windows, Windows | None],
     out: Path,
     devices: Devices,
     *,
@@ -190,7 +190,7 @@ def _finish(
     state: TrainState,
     experiment: Experiment,
     store: EpisodeStore,
-    windows: tuple[Windows, Windows],
+    windows: tuple[Windows, Windows | None],
     out: Path,
     devices: Devices,
     *,
@@ -198,7 +198,7 @@ def _finish(
 ) -> TrainedRun:
     """Fit the probe, write the final checkpoint and measure what training cost."""
     error = None
-    if store.state is not None:
+    if store.state is not None and windows[1] is not None:
         probe, error = fit_probe(
             state.learner,
             windows[0],

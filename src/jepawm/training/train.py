@@ -78,7 +78,7 @@ def train(
     state: TrainState,
     train_windows: Windows,
     *,
-    val_windows: Windows,
+    val_windows: Windows | None,
     optim: OptimConfig,
     loop: LoopConfig,
     hooks: LoopHooks,
@@ -99,7 +99,7 @@ def train(
         if train_windows.features is None and not optim.encoder_learns(state.step):
             tokens = stop_encoder(learner, train_windows.store, device=devices.device)
             train_windows = train_windows.with_tokens(tokens)
-            val_windows = val_windows.with_tokens(tokens)
+            val_windows = None if val_windows is None else val_windows.with_tokens(tokens)
         set_schedule(state.optimizer, optim, step=state.step)
         index = batch_indices(
             num_windows=len(train_windows),
@@ -120,7 +120,7 @@ def train(
         stopped = hooks.stop()
         if state.step % loop.log_every == 0 or last:
             metrics = _metrics(terms, grad_norm, optim.learning_rate_at(state.step - 1))
-            if state.step % loop.validate_every == 0 or last:
+            if val_windows is not None and (state.step % loop.validate_every == 0 or last):
                 metrics |= validate(
                     learner,
                     val_windows,

@@ -200,7 +200,7 @@ def write_minari(root: Path, frames: Make, numbers: Make, mp4: object) -> Writte
 
 
 def write_droid(root: Path, frames: Make, numbers: Make, mp4: Callable[..., Path]) -> Written:
-    from jepawm.data.recording import pose_differences
+    from jepawm.data.poses import pose_differences
 
     poses = [numbers(e, n, 7).astype(np.float64) for e, n in enumerate(LENGTHS)]
     for e, n in enumerate(LENGTHS):
@@ -217,7 +217,7 @@ def write_droid(root: Path, frames: Make, numbers: Make, mp4: Callable[..., Path
 
 
 def write_franka(root: Path, frames: Make, numbers: Make, mp4: object) -> Written:
-    from jepawm.data.recording import pose_differences
+    from jepawm.data.poses import pose_differences
 
     poses = [numbers(e, n, 7).astype(np.float64) for e, n in enumerate(LENGTHS)]
     for e, n in enumerate(LENGTHS):

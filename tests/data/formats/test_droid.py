@@ -95,3 +95,38 @@ def test_poses_of_another_shape(root: Path, shape: tuple[int, ...]):
         del file["observation/robot_state/gripper_position"]
         file["observation/robot_state/gripper_position"] = np.zeros(shape)
     assert [*bad(root)] == ["episode 1"]
+
+
+@pytest.mark.parametrize("count", [4, 6])
+def test_one_frame_more_or_less_is_the_shorter(root: Path, make_frames, make_mp4, count: int):
+    make_mp4(root / "day1" / "recordings" / "MP4" / "1.mp4", make_frames(1, count))
+    problems = check_source(source(root), Requirements())
+    (note,) = [one for one in problems if "frames, the table 5 rows" in one.message]
+    assert not note.fatal
+    assert note.episode == "episode 1"
+    assert bad(root) == {}
+    read = source(root).episodes[1].read()
+    assert (read.num_frames, len(read.actions)) == (min(count, 5), min(count, 5) - 1)
+    assert len(list(read.frames())) == read.count_frames() == min(count, 5)
+    make_mp4(root / "day1" / "recordings" / "MP4" / "1.mp4", make_frames(1, 2 * count - 5))
+    assert "frames, " in bad(root)["episode 1"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("0_timestamps.json", "[1, 2, 3]"),
+        ("calibration.json", '{"left": [0.5]}'),
+        ("damaged.json", "{"),
+        ("._metadata.json", "\0"),
+    ],
+)
+def test_the_description_is_what_names_cameras(root: Path, name: str, content: str):
+    for folder in root.iterdir():
+        (folder / name).write_text(content)
+    assert bad(root) == {}
+    (root / "day1" / "metadata.json").unlink()
+    found = bad(root)["episode 1"]
+    assert any(
+        one in found for one in ("holds no *.json that names its", "truncated", "not an object")
+    )

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jepawm.data.checking import Requirements
 from jepawm.data.formats import open_source
+from jepawm.data.importing import check_source
 from jepawm.data.recording import ReadOptions, Source
 from jepawm.errors import UserError
 
@@ -55,8 +57,9 @@ def test_no_pictures_and_whole_number_actions(path: Path):
     with h5py.File(path / "data" / "main_data.hdf5", "a") as file:
         del file["episode_0/actions"]
         file["episode_0/actions"] = np.array([1, 2, 3])
-    with pytest.raises(UserError, match="actions are int64; models take vectors of numbers"):
-        source(path).episodes[0].read()
+    problems = check_source(source(path), Requirements())
+    assert [one.episode for one in problems if one.fatal] == ["episode_0"]
+    assert "whole numbers from 1 to 3 in one column" in problems[0].message
     with h5py.File(path / "data" / "main_data.hdf5", "a") as file:
         del file["episode_0/observations/pixels"]
     assert source(path).cameras  # the others have some

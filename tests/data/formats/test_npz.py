@@ -157,3 +157,59 @@ def test_what_is_no_file_is_never_hashed(tmp_path: Path):
     source = open_source(tmp_path, name="npz", options=ReadOptions())
     assert [file.name for file in source.files] == ["a.npz"]
     assert len(source.episodes) == 3
+
+
+@pytest.mark.parametrize(
+    ("frames", "kind"),
+    [
+        (GOOD["frames"].astype(np.float32) / 255, "float32"),
+        (GOOD["frames"].astype(np.float16), "float16"),
+        (GOOD["frames"].astype(np.uint16) * 257, "uint16"),
+        (GOOD["frames"][..., :1].astype(float), "float64"),
+    ],
+)
+def test_frames_that_are_no_bytes_say_what_they_are(tmp_path: Path, frames: np.ndarray, kind: str):
+    np.savez(tmp_path / "a.npz", **(GOOD | {"frames": frames}))
+    with pytest.raises(UserError, match=rf"frames is {kind} \[4, 8, 8.*multiplied by 255"):
+        open_source(tmp_path, name=None, options=ReadOptions())
+
+
+def test_files_come_by_their_numbers(tmp_path: Path):
+    for number in (1, 2, 10):
+        np.savez(tmp_path / f"episode_{number}.npz", **GOOD)
+    (tmp_path / "._episode_1.npz").write_bytes(b"\x00")
+    source = open_source(tmp_path, name=None, options=ReadOptions())
+    assert [one.file.name for one in source.episodes] == [
+        "episode_1.npz",
+        "episode_2.npz",
+        "episode_10.npz",
+    ]
+
+
+def test_a_row_of_numbers_is_a_column_and_several_are_joined(tmp_path: Path):
+    arrays = {
+        "frames": GOOD["frames"],
+        "x": np.arange(4.0),
+        "y": -np.arange(4.0),
+        "state": GOOD["proprio"],
+    }
+    np.savez(tmp_path / "a.npz", **arrays)
+    options = ReadOptions(action_key="x,y", proprio_key="y,state")
+    source = open_source(tmp_path, name=None, options=options)
+    read = source.episodes[0].read()
+    assert read.actions.tolist() == [[step, -step] for step in range(4)]
+    assert read.proprio is not None
+    assert read.proprio.shape == (4, 4)
+    (note,) = open_source(tmp_path, name=None, options=ReadOptions(action_key="x")).notes
+    assert "--proprio-key state makes it proprioception" in note
+
+
+@pytest.mark.parametrize(("start", "unit"), [(0.0, 1), (1.7e9, 1), (12.3, 1e9)])
+def test_times_agree_with_the_rate(tmp_path: Path, start: float, unit: float):
+    times = (start + np.arange(4) / 10) * unit
+    np.savez(tmp_path / "a.npz", **GOOD, fps=np.array(10.0), timestamps=times)
+    source = open_source(tmp_path, name=None, options=ReadOptions())
+    assert source.episodes[0].read().fps == 10
+    np.savez(tmp_path / "a.npz", **GOOD, fps=np.array(30.0), timestamps=times)
+    with pytest.raises(UserError, match=r"says 30 frames per second, the timestamps"):
+        open_source(tmp_path, name=None, options=ReadOptions()).episodes[0].read()

@@ -43,6 +43,10 @@ def open_source(path: Path, *, name: str | None, options: ReadOptions) -> Source
     if not path.exists():
         raise UserError(f"there is nothing at {path}; check the path")
     name = name or recognise(path)
+    if options.pair_frames != "times" and name != "lerobot":
+        raise UserError(
+            f"--pair-frames {options.pair_frames} is for videos of LeRobot; leave it out"
+        )
     with foreign(path, f"{name} data set"):
         source = get_format(name).open(path, options)
     if source.fps is not None and not is_rate(source.fps):

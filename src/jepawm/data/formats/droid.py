@@ -6,11 +6,12 @@
     recordings/MP4/<serial>.mp4    one video for each camera
 
 A source is a folder with such folders below it, or the reference's list of them: a text file
-whose lines begin with the folder. Actions are differences of poses (`poses.py`).
+whose lines begin with the folder. Actions are differences of poses (`poses.py`). Where video and table differ by one frame, the shorter counts.
 """
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -18,6 +19,7 @@ from jaxtyping import Float
 
 from jepawm.border import inside
 from jepawm.data.formats.hdf5 import columns_of, folder_of, opened
+from jepawm.data.poses import pose_differences
 from jepawm.data.recording import (
     Episode,
     Format,
@@ -27,7 +29,6 @@ from jepawm.data.recording import (
     all_files,
     choose_camera,
     files_named,
-    pose_differences,
     read_any,
     refuse,
     refuse_keys,
@@ -35,6 +36,7 @@ from jepawm.data.recording import (
 )
 from jepawm.data.video import read_video, video_rate, video_times
 from jepawm.errors import UserError, plain_text
+from jepawm.foreign_files import listed
 from jepawm.strict_json import entry, expect, optional_entry, read_json, read_text
 
 _TABLE = "trajectory.h5"
@@ -114,15 +116,23 @@ def _read(folder: Path, camera: str, *, root: Path) -> Recording:
         root=root,
     )
     video = _video(folder, camera, root=root)
+    count, notes = len(video_times(video, name=str(video))[0]), list[str]()
+    if abs(count - len(poses)) == 1:  # so it is in the released data
+        notes = [
+            f"the video has {count} frames, the table {len(poses)} rows; the first "
+            f"{min(count, len(poses))} of both count, as in the reference"
+        ]
+        poses, count = poses[:count], min(count, len(poses))
     return Recording(
         num_frames=len(poses),
         actions=pose_differences(poses),
         proprio=poses,
         task=optional_entry(_metadata(folder, root=root), _TASK, str, where=folder) or "",
         video=video,
-        frames=partial(read_video, video, name=str(video)),
-        count_frames=lambda: len(video_times(video, name=str(video))[0]),
+        frames=lambda: islice(read_video(video, name=str(video)), len(poses)),
+        count_frames=lambda: count,
         pose_actions=True,
+        notes=tuple(notes),
     )
 
 
@@ -151,12 +161,24 @@ def _holds_table(places: Sequence[Path | UserError]) -> bool:
 
 
 def _metadata(folder: Path, *, root: Path) -> dict[str, object]:
-    files = sorted(folder.glob("*.json"))
-    if not files:
-        raise UserError(f"{folder} holds no *.json that names its cameras; copy it again")
-    require_own(root, files[0])
-    content = read_json(files[0], what="description of an episode")
-    return expect(content, dict, where=files[0], field="the content")
+    """Read the .json that names cameras; others, such as lists of times, may lie beside it."""
+    files = listed(folder, "*.json")
+    found = read_any(files, partial(_description, root=root), enough=_cameras)
+    if found is None and len(files) == 1:
+        found = _description(files[0], root=root)  # says what is wrong with it
+    if found is None or not _cameras(found):
+        names = plain_text(", ".join(file.name for file in files)) or "none"
+        raise UserError(
+            f"{folder} holds no *.json that names its cameras (as left{_SUFFIX}); there is: {names}; "
+            "copy it again"
+        )
+    return found
+
+
+def _description(file: Path, *, root: Path) -> dict[str, object]:
+    require_own(root, file)
+    content = read_json(file, what="description of an episode")
+    return expect(content, dict, where=file, field="the content")
 
 
 def _cameras(metadata: dict[str, object]) -> list[str]:

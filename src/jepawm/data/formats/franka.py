@@ -11,6 +11,7 @@ from pathlib import Path
 
 from jepawm.data.formats.droid import read_poses
 from jepawm.data.formats.hdf5 import folder_of, opened, read_frames
+from jepawm.data.poses import pose_differences
 from jepawm.data.recording import (
     Episode,
     Format,
@@ -20,7 +21,7 @@ from jepawm.data.recording import (
     choose_camera,
     files_named,
     own_files,
-    pose_differences,
+    picture_like,
     read_any,
     refuse_keys,
 )
@@ -39,7 +40,9 @@ def open_franka(path: Path, options: ReadOptions) -> Source:
         raise UserError(f"{path} holds no {_NAME}; check the path")
     find = partial(_cameras, root=root)
     cameras = read_any(files, find, enough=bool) or find(files[0])
-    camera = choose_camera(options.camera, cameras, where=files[0])
+    columns = read_any(files, partial(_columns, root=root)) or {}
+    others = {name: kind for name, kind in picture_like(columns).items() if name not in cameras}
+    camera = choose_camera(options.camera, cameras, where=files[0], others=others)
     return Source(
         format="franka",
         path=path,
@@ -86,6 +89,11 @@ def _read(file: Path, camera: str, *, root: Path) -> Recording:
 def _cameras(file: Path, *, root: Path) -> list[str]:
     with opened(file, root=root) as content:
         return content.group(_GROUP).cameras()
+
+
+def _columns(file: Path, *, root: Path) -> dict[str, str]:
+    with opened(file, root=root) as content:
+        return content.group(_GROUP).columns()
 
 
 def _files(path: Path) -> list[Path]:

@@ -16,10 +16,12 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 
 from jepawm.border import foreign, inside, require_claim, require_regular
+from jepawm.data.formats.hdf5_filters import require_filters
 from jepawm.data.jpeg_frames import decode_picture
 from jepawm.data.recording import require_own
 from jepawm.data.video import require_size
 from jepawm.errors import UserError, missing_extra, plain_text
+from jepawm.foreign_files import listed
 
 if TYPE_CHECKING:
     import h5py
@@ -102,6 +104,7 @@ class Group:
             here = plain_text(str(self.node.name))
             raise UserError(f"{self.file} lacks {plain_text(path)} in {here}; there is: {known}")
         self._require_honest(node, held=self._require_own(node))
+        require_filters(node, file=self.file)
         return node
 
     def datasets(self) -> "dict[str, h5py.Dataset]":
@@ -362,7 +365,7 @@ def hdf5_files(path: Path) -> list[Path]:
     """List the HDF5 files at or below a path."""
     if path.is_file():
         return [path] if path.suffix in (".hdf5", ".h5") else []
-    return sorted([*path.rglob("*.hdf5"), *path.rglob("*.h5")])
+    return listed(path, "**/*.hdf5", "**/*.h5")
 
 
 def folder_of(path: Path) -> Path:

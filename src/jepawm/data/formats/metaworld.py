@@ -34,6 +34,7 @@ from jepawm.data.recording import (
 )
 from jepawm.data.video import read_video, video_rate, video_times
 from jepawm.errors import UserError
+from jepawm.foreign_files import listed
 
 _COLUMNS = ["task", "video", "states", "actions"]
 _PROPRIO_WIDTH = 4
@@ -84,7 +85,7 @@ def _names(path: Path, file: Path) -> list[str]:
 def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path] if path.suffix == ".parquet" else []
-    return sorted(path.rglob("*.parquet"))
+    return listed(path, "**/*.parquet")
 
 
 def _check(path: Path, file: Path) -> pa.Schema:

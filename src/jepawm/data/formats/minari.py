@@ -25,6 +25,7 @@ from jepawm.data.recording import (
     Source,
     all_files,
     choose_camera,
+    picture_like,
     read_any,
     require_own,
 )
@@ -48,13 +49,18 @@ def open_minari(path: Path, options: ReadOptions) -> Source:
         raise UserError(f"{file} holds no episodes; copy it again")
     describe = partial(_describe, file, root=path)
     cameras, columns = read_any(names, describe, enough=itemgetter(0)) or describe(names[0])
-    if not cameras:
+    others = {
+        name.removeprefix(f"{_OBSERVATIONS}/"): kind
+        for name, kind in picture_like(columns).items()
+        if name not in cameras and name.startswith(_OBSERVATIONS)
+    }
+    if not cameras and not others:
         raise UserError(
             f"{file} holds no image observations; record them with Minari's DataCollector around an "
             "environment that observes pixels (gymnasium's AddRenderObservation)"
         )
     short = [name.removeprefix(f"{_OBSERVATIONS}/") for name in cameras]
-    camera = choose_camera(options.camera, short, where=path)
+    camera = choose_camera(options.camera, short, where=path, others=others)
     return Source(
         format="minari",
         path=path,
@@ -90,9 +96,7 @@ def _read(file: Path, name: str, camera: str, *, root: Path, options: ReadOption
         if camera not in episode.cameras():
             raise UserError(f"{file}: {plain_text(name)} has no camera {camera!r}")
         num_frames = len(episode.dataset(camera))
-        actions = episode.rows(options.action_key or "actions")
-        if not np.issubdtype(actions.dtype, np.floating):
-            raise UserError(f"{file}: actions are {actions.dtype}; models take vectors of numbers")
+        actions = joined(episode, (options.action_key or "actions").split(","))
         return Recording(
             num_frames=num_frames,
             actions=actions,

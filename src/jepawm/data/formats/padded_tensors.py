@@ -53,7 +53,7 @@ class _Variant:
 def _open(path: Path, options: ReadOptions, *, variant: _Variant) -> Source:
     refuse_keys(options, "proprio_key")
     camera = choose_camera(options.camera, [_CAMERA], where=path)
-    actions = load_padded(path, f"{options.action_key or 'actions'}.pth")
+    actions = load_joined(path, options.action_key or "actions")
     states = load_padded(path, "states.pth", ndim=3 if variant.knows_state else None)
     states = states.reshape(*states.shape[:2], -1)
     arrays = {"actions": actions, "proprio": states}
@@ -227,6 +227,15 @@ def load_padded(path: Path, name: str, *, ndim: int | None = 3) -> Shaped[np.nda
             "again"
         )
     return rows
+
+
+def load_joined(path: Path, names: str) -> Shaped[np.ndarray, "n L d"]:
+    """Load and join the tensors of which names, with commas between, are given."""
+    parts = {name: load_padded(path, f"{name}.pth") for name in names.split(",")}
+    if len({rows.shape[:2] for rows in parts.values()}) > 1:
+        shapes = ", ".join(f"{name} {rows.shape}" for name, rows in parts.items())
+        raise UserError(f"{path}: {shapes}; actions that are joined need equally many rows")
+    return np.concatenate(list(parts.values()), axis=2)
 
 
 def load_array(path: Path, name: str) -> Shaped[np.ndarray, "..."]:

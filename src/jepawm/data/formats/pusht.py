@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from jepawm.data.formats.counts import load_counts
-from jepawm.data.formats.padded_tensors import load_padded, rows_of_episode
+from jepawm.data.formats.padded_tensors import load_joined, load_padded, rows_of_episode
 from jepawm.data.recording import (
     Episode,
     Format,
@@ -51,7 +51,7 @@ def open_pusht(path: Path, options: ReadOptions) -> Source:
     arrays = {"states": load_padded(path, "states.pth")}
     if _is_there(path / _VELOCITIES):
         arrays["velocities"] = load_padded(path, _VELOCITIES)
-    arrays["actions"] = load_padded(path, f"{_action_key(path, options)}.pth") / _ACTION_SCALE
+    arrays["actions"] = load_joined(path, _action_key(path, options)) / _ACTION_SCALE
     lengths = load_counts(path, "seq_lengths.pkl")
     for name, width in (("states", 5), ("velocities", 2)):
         if name in arrays and arrays[name].shape[2] != width:

@@ -36,6 +36,7 @@ from jepawm.data.formats.hdf5 import (
     read_frames,
 )
 from jepawm.data.formats.proprio import note_candidates
+from jepawm.data.poses import euler_angles, quaternion_matrices
 from jepawm.data.recording import (
     Episode,
     Format,
@@ -43,9 +44,8 @@ from jepawm.data.recording import (
     Recording,
     Source,
     choose_camera,
-    euler_angles,
     own_files,
-    quaternion_matrices,
+    picture_like,
     read_any,
 )
 from jepawm.data.resample import is_rate
@@ -85,7 +85,12 @@ def _open(path: Path, options: ReadOptions, *, variant: _Variant) -> Source:
     cameras, columns = read_any(demos, describe, enough=itemgetter(0)) or describe(demos[0])
     whole = next(file for file, name in demos if name != _UNREAD)
     arguments = _arguments(whole, root)
-    camera = choose_camera(options.camera, cameras, where=whole)
+    others = {
+        name.removeprefix("obs/"): kind
+        for name, kind in picture_like(columns).items()
+        if name.removeprefix("obs/") not in cameras
+    }
+    camera = choose_camera(options.camera, cameras, where=whole, others=others)
     if options.proprio_key is None and variant.name == "robomimic":
         obs = {key.removeprefix("obs/"): what for key, what in columns.items() if "obs/" in key}
         if not _usual_names(list(obs)):
@@ -120,7 +125,7 @@ def _read(
         frames = obs.cameras()
         if camera not in frames:
             raise UserError(f"{file}: {name} has no camera {camera!r}, but: {', '.join(frames)}")
-        actions = demo.rows(options.action_key or "actions")
+        actions = joined(demo, (options.action_key or "actions").split(","))
         if options.proprio_key is None:
             proprio = variant.proprio(obs)
         elif options.proprio_key == "none":

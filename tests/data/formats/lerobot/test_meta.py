@@ -30,11 +30,6 @@ def change_info(path: Path, **entries: object) -> None:
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
-        ({"chunks_size": 0}, "chunks_size is 0, not a whole number of at least 1"),
-        ({"chunks_size": 1.5}, "chunks_size is 1.5, not a whole number"),
-        ({"total_episodes": -1}, "total_episodes is -1, not a whole number"),
-        ({"total_episodes": True}, "total_episodes is True, not"),
-        ({"total_episodes": "3"}, "total_episodes is '3', not"),
         ({"fps": "10"}, "fps is '10', not a finite number"),
         ({"codebase_version": 3}, "codebase_version is 3, not a text"),
         ({"robot_type": ["arm"]}, r"robot_type is \['arm'\], not a text"),
@@ -63,6 +58,14 @@ def test_entries_of_another_kind(write, entries: dict[str, object], message: str
     path = write("v3.0")
     change_info(path, **entries)
     with pytest.raises(UserError, match=rf"info\.json.*{message}"):
+        _open(path)
+
+
+@pytest.mark.parametrize("size", [0, 1.5, "1000"])
+def test_episodes_of_a_folder_are_a_whole_number(write, size: object):
+    path = write("v2.1")
+    change_info(path, chunks_size=size)
+    with pytest.raises(UserError, match=rf"info\.json.*chunks_size is {size!r}, not a"):
         _open(path)
 
 

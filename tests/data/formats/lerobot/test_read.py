@@ -64,7 +64,7 @@ def test_other_columns_by_name(write, version: str):
     both = _open(path, proprio_key="observation.state,action").episodes[0].read()
     assert both.proprio is not None
     assert both.proprio.shape == (6, 5)
-    with pytest.raises(UserError, match=r"no column 'torque'; by --action-key choose.*action"):
+    with pytest.raises(UserError, match=r"no column torque; by --action-key choose.*action"):
         _open(path, action_key="torque")
 
 
@@ -134,9 +134,6 @@ def test_damaged_meta(write, version: str):
     content = json.loads(file.read_text())
     file.write_text(json.dumps(content | {"codebase_version": "v9.0"}))
     with pytest.raises(UserError, match=r"version v9\.0; convert it by .* to .*v2\.1, v3\.0"):
-        _open(path)
-    file.write_text(json.dumps(content | {"total_episodes": 7}))
-    with pytest.raises(UserError, match=r"lists 3 episodes, info\.json says 7"):
         _open(path)
     for fps in (0, -30, 1e308, 5e-324):
         file.write_text(json.dumps(content | {"fps": fps}))

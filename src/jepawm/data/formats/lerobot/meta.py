@@ -13,15 +13,18 @@ from jepawm.border import foreign, inside, require_inside, require_regular
 from jepawm.data.recording import read_parquet
 from jepawm.data.resample import is_rate
 from jepawm.errors import UserError, plain_text, show
+from jepawm.foreign_files import listed
 from jepawm.strict_json import entry, expect, optional_entry, parse_json, read_json, read_text
 
 VERSIONS = ("v2.0", "v2.1", "v3.0")
 _IMAGES = ("video", "image")
 _PLACE = ("chunk_index", "file_index", "from_timestamp")
 """Where an episode is stored: folder, file, seconds in a video."""
+_CHUNKS = 1000
+"""Episodes in a folder (2.x) where nothing is said."""
 _MOST = 10**9
 """More than any data set has episodes or frames."""
-_NUMBERS = ("chunk_index", "file_index", "episode_chunk", "episode_index")
+_NUMBERS = ("chunk_index", "file_index", "episode_chunk", "episode_index", "total_episodes")
 _TEXTS = ("video_key",)
 _FORM = re.compile(r"0?(\d*)d?")
 _WIDEST = 20
@@ -105,8 +108,8 @@ class Info:
     """Frames per second."""
     robot: str
     """Name of the robot; empty if nothing is said."""
-    num_episodes: int
-    """Number of episodes."""
+    num_episodes: object
+    """Number of episodes that it says; nothing depends on it."""
     chunks_size: int
     """Episodes in a folder (2.x)."""
     data_path: Template
@@ -173,17 +176,18 @@ def read_info(path: Path) -> Info:
     if not is_rate(fps):
         raise UserError(f"{file}: fps is {fps:g}; write the frames per second")
     video_path = optional_entry(content, "video_path", str, where=file)
-    features = entry(content, "features", dict, where=file)
+    is_new = version == "v3.0"
+    sized = not is_new and content.get("chunks_size") is not None
     return Info(
         path=path,
         version=version,
         fps=fps,
         robot=optional_entry(content, "robot_type", str, where=file) or "",
-        num_episodes=_whole(content, "total_episodes", least=0, where=file),
-        chunks_size=_whole(content, "chunks_size", least=1, where=file),
+        num_episodes=content.get("total_episodes"),
+        chunks_size=_whole(content, "chunks_size", least=1, where=file) if sized else _CHUNKS,
         data_path=_template(entry(content, "data_path", str, where=file), "data_path", path),
         video_path=None if video_path is None else _template(video_path, "video_path", path),
-        features={name: _feature(value, name, file) for name, value in features.items()},
+        features=_features(content, file),
     )
 
 
@@ -193,11 +197,6 @@ def list_episodes(info: Info, *, camera: str) -> list[EpisodeEntry | GarbledEntr
         rows, read = _rows_v3(info, camera), _entry_v3
     else:
         rows, read = _rows_v2(info), _entry_v2
-    if len(rows) != info.num_episodes:
-        raise UserError(
-            f"{info.path}/meta lists {len(rows)} episodes, info.json says {info.num_episodes}; "
-            "copy meta/ again"
-        )
     entries: list[EpisodeEntry | GarbledEntry] = []
     for number, (file, row) in enumerate(rows):
         try:
@@ -210,10 +209,20 @@ def list_episodes(info: Info, *, camera: str) -> list[EpisodeEntry | GarbledEntr
     return sorted(entries, key=lambda one: one.index)
 
 
-def read_table(info: Info, entry: EpisodeEntry, *, columns: list[str]) -> pa.Table:
-    """Read the rows of one episode."""
-    require_file(info, entry.data_file)
-    return read_parquet(entry.data_file, columns, only=("episode_index", entry.index))
+def read_table(
+    info: Info, entry: EpisodeEntry, *, columns: list[str]
+) -> tuple[pa.Table, tuple[str, ...]]:
+    """Read the rows of one episode; also returns notes on where they were."""
+    table = None
+    if entry.data_file.exists() or info.version != "v3.0":
+        require_file(info, entry.data_file)
+        table = read_parquet(entry.data_file, columns, only=("episode_index", entry.index))
+        if table.num_rows == entry.length:
+            return table, ()
+    from jepawm.data.formats.lerobot.repair import find_rows
+
+    table, note = find_rows(info, entry, table, columns=columns)
+    return table, (note,)
 
 
 def require_file(info: Info, file: Path) -> None:
@@ -245,6 +254,15 @@ def _template(text: str, name: str, path: Path) -> Template:
     return Template(text=text, name=name, file=path / "meta" / "info.json", root=path)
 
 
+def _features(content: Mapping[str, object], file: Path) -> Mapping[str, Feature]:
+    if "features" not in content and "shapes" in content:
+        from jepawm.data.formats.lerobot.repair import features_of_keys
+
+        return features_of_keys(content, where=file)
+    features = entry(content, "features", dict, where=file)
+    return {name: _feature(value, name, file) for name, value in features.items()}
+
+
 def _feature(value: object, name: str, file: Path) -> Feature:
     where = f"{file}: feature {name}"
     content = expect(value, dict, where=where, field="its entry")
@@ -271,6 +289,8 @@ def _entry_v2(info: Info, camera: str, row: Mapping[str, object], file: Path) ->
     index = _number(row, "episode_index", file)
     length = _number(row, "length", file)
     where = {"episode_chunk": index // info.chunks_size, "episode_index": index}
+    if isinstance(info.num_episodes, int):
+        where["total_episodes"] = info.num_episodes
     return EpisodeEntry(
         index=index,
         length=length,
@@ -283,7 +303,7 @@ def _entry_v2(info: Info, camera: str, row: Mapping[str, object], file: Path) ->
 
 
 def _rows_v3(info: Info, camera: str) -> list[tuple[Path, dict[str, object]]]:
-    files = sorted((info.path / "meta" / "episodes").rglob("*.parquet"))
+    files = listed(info.path / "meta" / "episodes", "**/*.parquet")
     if not files:
         raise UserError(f"{info.path}/meta/episodes holds no parquet file; copy it again")
     names = ["episode_index", "length", "data/chunk_index", "data/file_index"]
