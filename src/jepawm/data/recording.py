@@ -159,8 +159,8 @@ def choose_camera(
         others: what looks like pictures but cannot be read as such, with its type in words.
     """
     known = plain_text(", ".join(cameras))
-    if wanted in others or (others and not cameras):
-        named = wanted if wanted in others else next(iter(others))
+    if others and (wanted in others or not cameras):
+        named = wanted if wanted is not None and wanted in others else next(iter(others))
         raise UserError(
             f"{where}: {plain_text(named)} is {others[named]}, no frames that can be read: {AS_FRAMES}"
         )

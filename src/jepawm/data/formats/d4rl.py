@@ -90,7 +90,7 @@ def _is(file: Path, *, root: Path) -> bool:
 
 def _read(file: Path, part: slice, *, camera: str, root: Path, options: ReadOptions) -> Recording:
     with opened(file, root=root) as content:
-        key = options.action_key or next(name for name in _ACTIONS if content.has(name))
+        keys = options.action_key or next(name for name in _ACTIONS if content.has(name))
         num_frames = len(range(*part.indices(len(content.dataset(camera)))))
         shift = int(content.has(_KIND))
         moved = slice(part.start + shift, part.stop)
@@ -99,7 +99,7 @@ def _read(file: Path, part: slice, *, camera: str, root: Path, options: ReadOpti
             proprio = joined(content, options.proprio_key.split(","))[part]
         return Recording(
             num_frames=num_frames,
-            actions=content.rows(key, moved),
+            actions=np.concatenate([content.rows(key, moved) for key in keys.split(",")], axis=1),
             proprio=proprio,
             frames=partial(read_frames, file, camera, root=root, part=part),
             count_frames=lambda: num_frames,

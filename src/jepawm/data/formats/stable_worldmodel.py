@@ -35,6 +35,7 @@ from jepawm.data.recording import (
 )
 from jepawm.data.video import read_video, video_rate, video_times
 from jepawm.errors import UserError, plain_text
+from jepawm.foreign_files import listed
 
 _LENGTHS, _OFFSETS = "ep_len", "ep_offset"
 _ACTIONS, _PROPRIO, _STATE = "action", "proprio", "state"
@@ -230,7 +231,7 @@ class _Folder:
 
 def _open_folder(path: Path) -> _Folder:
     arrays: dict[str, np.ndarray] = {}
-    for file in sorted(path.glob("*.npz")):
+    for file in listed(path, "*.npz"):
         require_own(path, file)
         rows = load_npz(file, [_ARRAY])[_ARRAY]
         if rows.ndim and len(rows) and rows.dtype.kind in "biuf":
