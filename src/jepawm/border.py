@@ -9,7 +9,7 @@ import math
 import stat
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +21,6 @@ from jepawm.foreign_files import refuse_pointer
 
 if TYPE_CHECKING:  # the command line starts without them
     import numpy as np
-    from torch import Tensor
 
 _LOG = logging.getLogger(__name__)
 _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE)
@@ -188,46 +187,28 @@ def load_npz(file: Path, names: Sequence[str] | None = None) -> "dict[str, np.nd
             return _arrays(archive, file, names)
 
 
-def load_tensors(file: Path, *, mapped: bool = False) -> object:
-    """Load what a file of torch holds, without running code that it may hold, onto the CPU.
-
-    Every tensor in it is dense and real, and no larger than the file; the checksums of its archive
-    are right. Tensors may require gradients.
-
-    Args:
-        file: the file.
-        mapped: map tensors from disk, so that what nobody touches costs no memory.
-    """
-    import torch
-
-    require_regular(file)
-    records: Counter[int] | None = None
-    with foreign(file, "file of tensors"):
-        if zipfile.is_zipfile(file):
-            with zipfile.ZipFile(file) as archive:
-                infos = _members(archive, file)
-                records = Counter(info.file_size for info in infos if "/data/" in info.filename)
-                # torch may be told to leave checksums out: then all are 0.
-                damaged = archive.testzip() if any(info.CRC for info in infos) else None
-            if damaged is not None:
-                raise UserError(
-                    f"{file} is damaged: the checksum of {plain_text(damaged)} does not match; "
-                    "copy it again"
-                )
-        else:
-            _refuse_tar(file)
-        # Files of before torch 1.6 are no archives and cannot be mapped.
-        mmap = mapped and records is not None
-        content = torch.load(file, map_location="cpu", weights_only=True, mmap=mmap)
-        _check_tensors(content, file, records)
-    return content
-
-
-def _refuse_tar(file: Path) -> None:
-    """Refuse what torch would take for an archive of its first years and unpack into a folder."""
-    with file.open("rb") as opened:
-        if not opened.read(4).startswith((b"\x80", b"PK\x03\x04")):
-            raise ValueError("it is no archive of torch")
+def archive_members(archive: zipfile.ZipFile, file: Path) -> list[zipfile.ZipInfo]:
+    """Return the members of an archive, none of them encrypted, doubled or larger than honest."""
+    infos = [info for info in archive.infolist() if not info.is_dir()]
+    counts = Counter(info.filename for info in infos)
+    for info in infos:
+        name = plain_text(info.filename)
+        if info.flag_bits & 1:
+            raise UserError(f"{file}: {name} is encrypted; save it without a password")
+        if info.compress_type not in _METHODS:
+            raise UserError(
+                f"{file}: {name} is compressed by an unknown method ({info.compress_type}); save "
+                "it again"
+            )
+        if counts[info.filename] > 1:
+            raise UserError(f"{file} holds {name} twice; save it again")
+        require_claim(
+            info.file_size, file=file, what=name, ratio=_ratio(info), held=info.compress_size
+        )
+    total = sum(info.file_size for info in infos)
+    most = max((_ratio(info) for info in infos), default=1.0)
+    require_claim(total, file=file, what="all of its content", ratio=most)
+    return infos
 
 
 def _reason(error: Exception) -> str:
@@ -265,7 +246,7 @@ def _arrays(
     archive: zipfile.ZipFile, file: Path, names: Sequence[str] | None
 ) -> "dict[str, np.ndarray]":
     """Read the arrays of an archive by name; what is no array is left out."""
-    members = {info.filename.removesuffix(".npy"): info for info in _members(archive, file)}
+    members = {info.filename.removesuffix(".npy"): info for info in archive_members(archive, file)}
     missing = [name for name in names or () if name not in members]
     if missing:
         known = plain_text(", ".join(members))
@@ -276,30 +257,6 @@ def _arrays(
         if array is not None:
             found[name] = array
     return found
-
-
-def _members(archive: zipfile.ZipFile, file: Path) -> list[zipfile.ZipInfo]:
-    """Return the members of an archive, none of them encrypted, doubled or larger than honest."""
-    infos = [info for info in archive.infolist() if not info.is_dir()]
-    counts = Counter(info.filename for info in infos)
-    for info in infos:
-        name = plain_text(info.filename)
-        if info.flag_bits & 1:
-            raise UserError(f"{file}: {name} is encrypted; save it without a password")
-        if info.compress_type not in _METHODS:
-            raise UserError(
-                f"{file}: {name} is compressed by an unknown method ({info.compress_type}); save "
-                "it again"
-            )
-        if counts[info.filename] > 1:
-            raise UserError(f"{file} holds {name} twice; save it again")
-        require_claim(
-            info.file_size, file=file, what=name, ratio=_ratio(info), held=info.compress_size
-        )
-    total = sum(info.file_size for info in infos)
-    most = max((_ratio(info) for info in infos), default=1.0)
-    require_claim(total, file=file, what="all of its content", ratio=most)
-    return infos
 
 
 def _ratio(info: zipfile.ZipInfo) -> float:
@@ -347,54 +304,3 @@ def _header(
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, _, dtype = read(stream)
         return shape, dtype, stream.tell()
-
-
-def _check_tensors(content: object, file: Path, records: Counter[int] | None) -> None:
-    """Refuse tensors that are not what they look like; `records` counts an archive's by size."""
-    storages: dict[int, int] = {}
-    for tensor in _tensors(content):
-        problem = _tensor_problem(tensor)
-        if problem:
-            raise UserError(f"{file} holds a {problem} tensor; save it as a dense one of numbers")
-        storage = tensor.untyped_storage()
-        storages[storage._cdata] = storage.nbytes()  # noqa: SLF001
-        if tensor.numel() * tensor.element_size() > storage.nbytes():  # an expanded one
-            require_claim(
-                tensor.numel() * tensor.element_size(), file=file, what="a tensor", ratio=_DEFLATE
-            )
-    if records is not None and Counter(storages.values()) - records:
-        raise UserError(f"{file} is damaged: a tensor is larger than its record; copy it again")
-
-
-def _tensors(content: object) -> "Iterator[Tensor]":
-    """Return all tensors in containers of any depth, which may hold themselves."""
-    import torch
-
-    seen: set[int] = set()
-    waiting = [content]
-    while waiting:
-        value = waiting.pop()
-        if id(value) in seen:
-            continue
-        seen.add(id(value))
-        if isinstance(value, torch.Tensor):
-            yield value
-        elif isinstance(value, Mapping):
-            waiting += [*value.keys(), *value.values()]
-        elif isinstance(value, list | tuple | set):
-            waiting += list(value)
-
-
-def _tensor_problem(tensor: "Tensor") -> str:
-    """Return in a word what keeps a tensor from being numbers in memory; empty if nothing does."""
-    import torch
-
-    if tensor.is_quantized:
-        return "quantised"
-    if tensor.is_nested or tensor.layout != torch.strided:
-        return "sparse"
-    if tensor.device.type != "cpu":
-        return f"{tensor.device.type} (empty)"
-    if tensor.is_complex():
-        return "complex"
-    return ""

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -204,3 +205,44 @@ def test_code_is_named_and_never_run(tmp_path: Path, monkeypatch):
     assert not (tmp_path / "jepawm-was-here").exists()
     with pytest.raises(UserError, match=r"none\.pth is missing"):
         read_modules(tmp_path / "none.pth")
+
+
+def test_numbers_of_numpy_do_not_block_a_file(tmp_path: Path):
+    groups = random_groups(layout("jepa_wm_wall", depth=1))
+    path = write(tmp_path / "file.pth.tar", groups)
+    content = torch.load(path) | {
+        "epoch": np.int64(7), "loss": np.float64(0.3), "lr": np.float32(1e-4),
+        "best": {"val": np.float16(0.1)}, "rng": np.random.RandomState(0).get_state(),
+    }  # fmt: skip
+    torch.save(content, path)
+    imported = take(path, shallow("jepa_wm_wall"))
+    assert imported.origin["epoch"] == 7
+    assert imported.origin["dropped"] == [
+        *("opt", "scaler", "epoch", "loss", "lr", "best", "rng"),
+    ]  # fmt: skip
+
+
+def test_weights_kept_as_arrays_of_numpy_come_in(tmp_path: Path):
+    groups = random_groups(layout("jepa_wm_wall", depth=1))
+    plain = take(write(tmp_path / "a.pth", groups), shallow("jepa_wm_wall"))
+    arrays = {k: {n: v.numpy() for n, v in one.items()} for k, one in groups.items()}
+    torch.save(arrays, tmp_path / "b.pth")
+    found = take(tmp_path / "b.pth", shallow("jepa_wm_wall"))
+    assert all(torch.equal(found.weights[name], value) for name, value in plain.weights.items())
+
+
+def test_modules_beside_numbers_of_numpy_come_in(foreign, monkeypatch, tmp_path: Path):
+    module = Embedding()
+    path = tmp_path / "model_latest.pth"
+    torch.save({"epoch": np.int64(7), "action_encoder": module, "best": np.ones(2)}, path)
+    monkeypatch.undo()
+    content = read_modules(path)
+    assert content["epoch"] == 7
+    assert content["action_encoder"].keys() == module.state_dict().keys()
+
+
+def test_other_weights_than_those_of_the_model_are_named(tmp_path: Path):
+    path = write(tmp_path / "file.pth.tar", random_groups(layout("jepa_wm_wall", depth=1)))
+    torch.save(torch.load(path) | {"policy": {"w": torch.ones(2)}}, path)
+    with pytest.raises(UserError, match="holds policy besides predictor"):
+        take(path, shallow("jepa_wm_wall"))

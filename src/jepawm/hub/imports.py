@@ -38,6 +38,7 @@ from jepawm.models.weight_files import (
 )
 from jepawm.normalizer import Normalizer
 from jepawm.records import JsonValue, ModelRecord
+from jepawm.torch_files import tensors_in
 
 _DROPPED = re.compile(
     r"opt|scaler|epoch|loss|batch_size|world_size|lr|encoder|target_encoder|decoder|\w+_optimizer"
@@ -199,8 +200,13 @@ def family_of(predictor: PredictorConfig) -> Family:
 
 
 def _groups(content: Mapping[str, object], path: Path) -> dict[str, Tensor]:
-    """Return the tensors of the world model by `<group>.<tensor>`; refuse unknown entries."""
-    unknown = [str(k) for k in content if k not in GROUPS and not _DROPPED.fullmatch(str(k))]
+    """Return the tensors of the world model by `<group>.<tensor>`; refuse unknown weights."""
+    rest = {str(k): value for k, value in content.items() if k not in GROUPS}
+    unknown = [
+        k
+        for k, v in rest.items()
+        if not _DROPPED.fullmatch(k) and next(tensors_in(v), None) is not None
+    ]
     if unknown:
         raise UserError(
             f"{path} holds {shorten(unknown)} besides {', '.join(GROUPS)}; it is not a checkpoint of "

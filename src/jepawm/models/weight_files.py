@@ -8,9 +8,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from jepawm.border import foreign, load_tensors, require_regular
+from jepawm.border import foreign, require_regular
 from jepawm.errors import UserError, plain_text
 from jepawm.models.frozen.encoder import FrozenEncoder
+from jepawm.numpy_pickles import arrays_in, stands_in
+from jepawm.torch_files import load_tensors
 
 # torch raises it for whatever is more than tensors and containers; nothing is unpickled here.
 _Refused = torch.serialization.pickle.UnpicklingError  # pyright: ignore[reportPrivateImportUsage]
@@ -56,8 +58,9 @@ def read_content(path: Path) -> Mapping[str, object]:
 
 
 def only_tensors(content: Mapping[str, object]) -> dict[str, Tensor]:
-    """Return the entries that are tensors; sparse, quantised and empty ones are no weights."""
+    """Return tensors, and NumPy's arrays as such; sparse, quantised and empty ones are no weights."""
     tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    tensors |= {str(name): torch.from_numpy(array) for name, array in arrays_in(content)}
     for name, value in tensors.items():
         if value.layout != torch.strided or value.is_quantized or value.is_meta:
             raise UserError(
@@ -67,7 +70,7 @@ def only_tensors(content: Mapping[str, object]) -> dict[str, Tensor]:
 
 
 def foreign_objects(path: Path) -> list[str]:
-    """Return the full names of what a file of torch holds besides tensors and containers.
+    """Return the full names of what a file of torch holds besides tensors, NumPy's and containers.
 
     Nothing is run: the names are read from the file's text. A file that is not an archive of torch
     (none are since version 1.6) gives an empty list.
@@ -76,7 +79,8 @@ def foreign_objects(path: Path) -> list[str]:
         return []
     try:
         with foreign(path, "weight file"):
-            return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+            names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+            return sorted(name for name in names if not stands_in(name))
     except UserError:
         return []  # not written by torch, or damaged; reading it says why
 

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from jaxtyping import Int64, Shaped, UInt8
 
+from jepawm.border import foreign
 from jepawm.border import load_tensors
 from jepawm.data.recording import (
     Episode,
@@ -31,6 +32,7 @@ from jepawm.data.recording import (
     require_own,
 )
 from jepawm.errors import UserError
+from jepawm.torch_files import load_tensors
 
 _CAMERA = "obses"
 _OF_NUMPY = (torch.float16, torch.float32, torch.float64)
@@ -250,6 +252,8 @@ def load_array(path: Path, name: str) -> Shaped[np.ndarray, "..."]:
         if content.dtype == torch.bool:
             raise UserError(f"{file} holds true and false, not numbers; save numbers")
         return content.resolve_neg().numpy()
+    if isinstance(content, np.ndarray) and content.dtype.kind in "iuf":
+        return np.array(content, subok=False)
     if isinstance(content, list):
         if any(type(one) not in (int, float) or not abs(one) < 2**63 for one in content):
             raise UserError(f"{file} holds a list of more than numbers; save it as a tensor")
