@@ -32,6 +32,9 @@ fi
 echo "Installing into .venv (about a minute) ..."
 .venv/bin/python -m pip install --quiet --disable-pip-version-check \
     --constraint constraints/cpu.txt --editable '.[dev,cma,data,encoders,hub,metaworld,minari,mujoco,nevergrad,pusht,sweep,zarr]'
+# Of the extra `loggers` those that take the pinned pillow: trackio wants an earlier one.
+.venv/bin/python -m pip install --quiet --disable-pip-version-check \
+    --constraint constraints/cpu.txt tensorboard wandb
 .venv/bin/python -m pip check
 
 # PointMaze and Metaworld draw by OpenGL; without it all else works and their tests are skipped.

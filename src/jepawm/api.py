@@ -1,6 +1,7 @@
 """What a script calls by a short name: register a part, train."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,7 @@ from jepawm.errors import UserError
 
 if TYPE_CHECKING:  # at run time they are imported when needed: registering does not wait for torch
     from jepawm.experiment import Experiment
+    from jepawm.runs.trackers import TrackerName
 
 _LOG = logging.getLogger(__name__)
 
@@ -43,6 +45,7 @@ def train(
     device: str = "cpu",
     resume: bool = False,
     processes: int = 1,
+    trackers: "Sequence[TrackerName]" = (),
 ) -> Path:
     """Train an experiment into the run folder `out`; returns the folder, which `load` takes.
 
@@ -56,10 +59,13 @@ def train(
         resume: continue from the last checkpoint in `out`.
         processes: processes that collect missing data; with more than 1, scripts need the usual
             `if __name__ == "__main__"`.
+        trackers: where curves go beside `metrics.jsonl`: wandb, trackio, tensorboard.
     """
     from jepawm.files import data_root as default_data_root
     from jepawm.planning.terms.composition import parts_of
-    from jepawm.runs import train_own_proposer, train_run
+    from jepawm.runs import require_trackers, train_own_proposer, train_run
+
+    require_trackers(trackers)
 
     terms = parts_of(experiment.objective)
     parts = (experiment.encoder, *terms, experiment.planner, experiment.data.policy)
@@ -78,6 +84,9 @@ def train(
         device=device,
         resume=resume,
         processes=processes,
+        trackers=trackers,
     )
-    train_own_proposer(Path(out), data_root=root, device=device, processes=processes)
+    train_own_proposer(
+        Path(out), data_root=root, device=device, processes=processes, trackers=trackers
+    )
     return Path(out)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # at run time they are imported when needed: help does not wa
     from jepawm.experiment import Experiment
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+TrackerChoice = Literal["wandb", "trackio", "tensorboard"]
 
 
 def choose_device(name: DeviceName) -> str:

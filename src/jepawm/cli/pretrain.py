@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import tyro
 
-from jepawm.cli.choices import DeviceName, choose_device
+from jepawm.cli.choices import DeviceName, TrackerChoice, choose_device
 from jepawm.cli.output import render_fields, to_json
 from jepawm.cli.parsing import Command, Outcome, parse, wants_help
 from jepawm.errors import UserError
@@ -32,6 +32,9 @@ class PretrainOptions:
     """Go on with the pretraining in `--out`."""
     overwrite: bool = False
     """Replace the pretraining in `--out`."""
+    log: tyro.conf.UseAppendAction[tuple[TrackerChoice, ...]] = ()
+    """Where metrics go beside pretrain.jsonl: wandb, trackio or tensorboard (event files in the
+    run), more than one by more than one --log; extra `loggers`."""
     json: bool = False
     """Print the result as one JSON object."""
 
@@ -66,6 +69,7 @@ def prepare_pretrain(argv: list[str]) -> Command:
             device=choose_device(options.device),
             resume=options.resume,
             overwrite=options.overwrite,
+            trackers=options.log,
         )
         result = to_json(done)
         return Outcome(result=result, text=render_fields(result))

@@ -8,6 +8,7 @@ import tyro
 
 from jepawm.cli.choices import (
     DeviceName,
+    TrackerChoice,
     choose_device,
     choose_parts,
     new_part,
@@ -79,6 +80,9 @@ class TrainOptions:
     given."""
     devices: int = 1
     """Devices of this machine to train on, a process each; torchrun and SLURM start their own."""
+    log: tyro.conf.UseAppendAction[tuple[TrackerChoice, ...]] = ()
+    """Where metrics go beside metrics.jsonl: wandb, trackio or tensorboard (event files in the
+    run), more than one by more than one --log; extra `loggers`."""
     trust: bool = False
     """Run code of other people that only the run to resume names: parts given as my_module:MyThing."""
     json: bool = False
@@ -131,11 +135,13 @@ def _train(options: TrainOptions, experiment: "Experiment", *, explicit: bool) -
     from jepawm.runs import (
         dry_run,
         render_dry_run,
+        require_trackers,
         train_own_proposer,
         train_run,
         use_recordings,
     )
 
+    require_trackers(options.log)
     device, root = choose_device(options.device), data_root(options.data_root)
     out = options.out or Path("runs") / f"{options.recipe.replace(':', '-')}-seed{experiment.seed}"
     if options.data is not None:
@@ -168,10 +174,15 @@ def _train(options: TrainOptions, experiment: "Experiment", *, explicit: bool) -
         explicit=explicit or options.data is not None,
         processes=options.processes,
         trust=options.trust,
+        trackers=options.log,
     )
     result = to_json(trained)
     proposer = train_own_proposer(
-        trained.run, data_root=root, device=device, processes=options.processes
+        trained.run,
+        data_root=root,
+        device=device,
+        processes=options.processes,
+        trackers=options.log,
     )
     if proposer is None:
         return Outcome(result=result, text=render_fields(result))
@@ -217,6 +228,9 @@ class ProposerOptions:
     encoder_weights: str | None = None
     """Where the weights of a frozen encoder are here: `hub`, a path, or random:SEED; where its
     training found them if not given."""
+    log: tyro.conf.UseAppendAction[tuple[TrackerChoice, ...]] = ()
+    """Where metrics go beside proposer.jsonl: wandb, trackio or tensorboard (event files in the
+    run), more than one by more than one --log; extra `loggers`."""
     trust: bool = False
     """Run code of other people that only the run names: parts given as my_module:MyThing."""
     json: bool = False
@@ -262,6 +276,7 @@ def prepare_train_proposer(argv: list[str]) -> Command:
             overwrite=options.overwrite,
             processes=options.processes,
             encoder_weights=options.encoder_weights,
+            trackers=options.log,
         )
         result = to_json(trained)
         return Outcome(result=result, text=render_fields(result))

@@ -27,6 +27,7 @@ from jepawm.runs.proposer import (
 from jepawm.runs.returns import evaluate_reward, is_goal_free
 from jepawm.runs.reward_sources import RewardSource
 from jepawm.runs.rewards import RewardRules, train_reward_run
+from jepawm.runs.trackers import require_trackers
 from jepawm.runs.train import train_run
 
 __all__ = [
@@ -62,6 +63,7 @@ __all__ = [
     "preset_planner",
     "pretrain_run",
     "render_dry_run",
+    "require_trackers",
     "train_decoder_run",
     "train_own_proposer",
     "train_proposer_run",

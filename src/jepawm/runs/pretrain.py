@@ -1,6 +1,6 @@
 """`jepawm pretrain`: a small vision transformer learns from the frames of a store, without actions."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from jepawm.models.heads import LinearProbe
 from jepawm.progress import TrainingProgress
 from jepawm.records import EncoderRecord, JsonValue, TrainedOn
 from jepawm.runs.run_folder import TRAINING, provenance
+from jepawm.runs.trackers import TRACKERS, Logged, TrackerName, Trackers, open_trackers
 from jepawm.runs.train import StopRequest
 from jepawm.training.pretraining.pretrain import (
     PretrainHooks,
@@ -70,6 +71,7 @@ def pretrain_run(
     device: str,
     resume: bool = False,
     overwrite: bool = False,
+    trackers: Sequence[TrackerName] = (),
 ) -> PretrainedEncoder:
     """Pretrain a transformer on the frames of a store; returns what came of it.
 
@@ -80,18 +82,23 @@ def pretrain_run(
         device: device to train on.
         resume: go on with the pretraining that is there.
         overwrite: replace the pretraining that is there.
+        trackers: where rows of metrics go beside `pretrain.jsonl`.
     """
     tune_process()
     store = open_store(path)
-    with taken(out, by=TRAINING):
+    with taken(out, by=TRAINING), ExitStack() as stack:
         saved = _find_saved(out, resume=resume, overwrite=overwrite)
+        step = 0 if saved is None else cast(EncoderRecord, saved.record).step
+        settings = cast(dict[str, JsonValue], asdict(config))
+        logged = Logged(file=out / LOG, step=step, config=settings)
+        curves = stack.enter_context(open_trackers(trackers, logged))
         state = new_pretraining(config)
         state.method.to(device)
         record = _record(config, store)
         if saved is not None:
             _restore(state, saved, like=record, out=out)
         began = perf_counter()
-        last = _train(state, store, config, record, out=out)
+        last = _train(state, store, config, record, out=out, curves=curves)
         seconds = perf_counter() - began
     vit = {name: getattr(config.vit, name) for name in ("size", "patch_size", "image_size")}
     grid = _GRID if config.vit.side % _GRID == 0 else 1
@@ -148,7 +155,8 @@ def _find_saved(out: Path, *, resume: bool, overwrite: bool) -> Checkpoint | Non
 
 def _is_own(path: Path) -> bool:
     """Return whether a file of the folder is one that a killed pretraining may have left."""
-    return path.name.startswith((LOG, "checkpoint", "."))
+    own = (LOG, "checkpoint", ".", TRACKERS, "tensorboard", "wandb")
+    return path.name.startswith(own)
 
 
 def _restore(state: PretrainState, saved: Checkpoint, *, like: EncoderRecord, out: Path) -> None:
@@ -177,6 +185,7 @@ def _train(
     record: EncoderRecord,
     *,
     out: Path,
+    curves: Trackers,
 ) -> dict[str, float]:
     """Train to the end, or to a signal that asks to stop; returns the last metrics."""
     last: dict[str, float] = {}
@@ -193,7 +202,9 @@ def _train(
 
     def log(step: int, metrics: Mapping[str, float]) -> None:
         last.update(metrics)
-        rows.append(step, metrics, seconds=perf_counter() - began)
+        seconds = perf_counter() - began
+        rows.append(step, metrics, seconds=seconds)
+        curves.append(step, metrics, seconds=seconds)
         bar.update(step, metrics)
 
     with ExitStack() as stack:

@@ -1,10 +1,11 @@
 """`jepawm train-proposer`: a proposer for a trained world model, saved beside its checkpoint."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
+from typing import cast
 
 from jepawm.checkpoint import Checkpoint, save_checkpoint
 from jepawm.data.windows import Windows
@@ -21,10 +22,11 @@ from jepawm.processes import is_first
 from jepawm.progress import TrainingProgress
 from jepawm.proposals import ProposalConfig
 from jepawm.protocol import Protocol
-from jepawm.records import ProposerRecord
+from jepawm.records import JsonValue, ProposerRecord
 from jepawm.runs.beside import find_saved, require_model_in, run_beside, split_store
 from jepawm.runs.evaluate import TaskRules, find_tasks
 from jepawm.runs.run_folder import provenance
+from jepawm.runs.trackers import Logged, TrackerName, Trackers, open_trackers
 from jepawm.runs.train import StopRequest
 from jepawm.training.proposals import (
     ProposerHooks,
@@ -89,6 +91,7 @@ def train_proposer_run(
     overwrite: bool = False,
     processes: int | None = None,
     encoder_weights: str | None = None,
+    trackers: Sequence[TrackerName] = (),
 ) -> TrainedProposer:
     """Train a proposer through the world model of a run, on the run's own data.
 
@@ -103,23 +106,30 @@ def train_proposer_run(
         processes: processes that collect a missing data set; None means one for each thread.
         encoder_weights: where the weights of a frozen encoder are here; None: where its training
             found them.
+        trackers: where rows of metrics go beside `proposer.jsonl`.
     """
     began = perf_counter()
     tune_process()
     loaded = load(source, device=device, encoder_weights=encoder_weights)
-    with run_beside(source, loaded, out=rules.out) as run:
+    with run_beside(source, loaded, out=rules.out) as run, ExitStack() as stack:
         place = run / PROPOSER
         saved = find_saved(place, what="proposer", resume=resume, overwrite=overwrite)
         require_model_in(run, loaded, copied=rules.out is not None)
         horizon = rules.horizon or _longest(loaded)
         _require_possible(loaded, config, rules, horizon=horizon)
+        step = 0 if saved is None else require_proposer(saved, source=place).step
+        settings = cast(dict[str, JsonValue], asdict(config))
+        logged = Logged(file=run / "proposer.jsonl", step=step, config=settings)
+        curves = stack.enter_context(open_trackers(trackers, logged))
         state, windows, record = _begin(
             loaded, config, rules, horizon=horizon, data_root=data_root, processes=processes
         )
         if saved is not None:
             _restore(state, saved, like=record, place=place)
         trained_from = perf_counter()
-        last = _train(state, loaded, windows, config, record, place=place, seed=rules.seed)
+        last = _train(
+            state, loaded, windows, config, record, place=place, seed=rules.seed, curves=curves
+        )
         seconds = perf_counter() - trained_from
     found = load(run, device=device, encoder_weights=encoder_weights)
     success = _validate(found, num_tasks=rules.num_tasks, data_root=data_root)
@@ -170,7 +180,12 @@ def _begin(
 
 
 def train_own_proposer(
-    run: Path, *, data_root: Path, device: str, processes: int | None = None
+    run: Path,
+    *,
+    data_root: Path,
+    device: str,
+    processes: int | None = None,
+    trackers: Sequence[TrackerName] = (),
 ) -> TrainedProposer | None:
     """Train the proposer that a trained run asks for, as far as it is not; None if it wants none.
 
@@ -187,6 +202,7 @@ def train_own_proposer(
         device=device,
         resume=True,
         processes=processes,
+        trackers=trackers,
     )
 
 
@@ -279,6 +295,7 @@ def _train(
     *,
     place: Path,
     seed: int,
+    curves: Trackers,
 ) -> dict[str, float]:
     """Train to the end, or to a signal that asks to stop; returns the last metrics."""
     last: dict[str, float] = {}
@@ -292,7 +309,9 @@ def _train(
 
     def log(step: int, metrics: Mapping[str, float]) -> None:
         last.update(metrics)
-        rows.append(step, metrics, seconds=perf_counter() - began)
+        seconds = perf_counter() - began
+        rows.append(step, metrics, seconds=seconds)
+        curves.append(step, metrics, seconds=seconds)
         bar.update(step, metrics)
 
     with ExitStack() as stack:

@@ -4,7 +4,7 @@ import json
 import logging
 import shlex
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from functools import cache
@@ -106,12 +106,30 @@ def write_experiment(experiment: Experiment, out: Path) -> None:
         raise UserError(f"cannot write into {out} ({error}); choose another --out") from error
 
 
-def resume_command(experiment: Experiment, out: Path, *, data_root: Path, device: str) -> str:
+def resume_command(
+    experiment: Experiment,
+    out: Path,
+    *,
+    data_root: Path,
+    device: str,
+    trackers: Sequence[str] = (),
+) -> str:
     """Return the command that goes on with a run, in one process or, by a launcher, in several."""
+    logs = [word for name in trackers for word in ("--log", name)]
     folders = ["--out", str(out), "--data-root", str(data_root)]
     trust = ["--trust"] if _has_own_parts(experiment) else []
     return shlex.join(
-        ["jepawm", "train", experiment.name, *folders, "--device", device, "--resume", *trust]
+        [
+            "jepawm",
+            "train",
+            experiment.name,
+            *folders,
+            "--device",
+            device,
+            "--resume",
+            *logs,
+            *trust,
+        ]
     )
 
 

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,7 +20,7 @@ from jepawm.data.episodes import EpisodeStore
 from jepawm.data.windows import Windows
 from jepawm.engine.process import tune_process
 from jepawm.errors import UserError
-from jepawm.experiment import Experiment
+from jepawm.experiment import Experiment, experiment_to_json
 from jepawm.launch import heeded_signals
 from jepawm.metrics_log import MetricsLog
 from jepawm.processes import any_process, count_processes, from_first, is_first, together
@@ -33,6 +33,7 @@ from jepawm.runs.run_folder import (
     resume_command,
     write_experiment,
 )
+from jepawm.runs.trackers import Logged, TrackerName, Trackers, open_trackers, saved_step
 from jepawm.runs.train_state import (
     build_state,
     require_same_data,
@@ -85,6 +86,7 @@ def train_run(
     explicit: bool = True,
     processes: int | None = None,
     trust: bool = False,
+    trackers: Sequence[TrackerName] = (),
 ) -> TrainedRun:
     """Train an experiment into the run folder `out`; returns figures of the run.
 
@@ -99,6 +101,7 @@ def train_run(
         explicit: whether the user set fields; if not, a resumed run keeps its own configuration.
         processes: processes that collect a missing data set; None means one for each thread.
         trust: import modules of other people's parts that only the run to resume names.
+        trackers: where rows of metrics go beside `metrics.jsonl`.
     """
     began = perf_counter()
     tune_process()
@@ -112,8 +115,16 @@ def train_run(
             raise UserError(f"{out} changed while this training started; start it again")
         write_experiment(experiment, out)  # a run killed while collecting can be resumed
 
-    with first_takes(out, by=TRAINING):
+    with first_takes(out, by=TRAINING), ExitStack() as stack:
         from_first(begin)
+        with together():
+            names = trackers if is_first() else ()
+            logged = Logged(
+                file=out / "metrics.jsonl",
+                step=saved_step(out / "checkpoint") if names else 0,
+                config=experiment_to_json(experiment),
+            )
+            curves = stack.enter_context(open_trackers(names, logged))
         with together():
             store = find_or_collect(
                 experiment.env, experiment.data, data_root=data_root, processes=processes
@@ -129,8 +140,10 @@ def train_run(
         with together():
             require_same_experiment(experiment, out=out)
         state = build_state(experiment, store, out=out, devices=devices)
-        command = resume_command(experiment, out, data_root=data_root, device=device)
-        _train(state, experiment, store, windows, out, devices, command=command)
+        command = resume_command(
+            experiment, out, data_root=data_root, device=device, trackers=trackers
+        )
+        _train(state, experiment, store, windows, out, devices, command=command, curves=curves)
         return _finish(state, experiment, store, windows, out, devices, began=began)
 
 
@@ -143,6 +156,7 @@ def _train(
     devices: Devices,
     *,
     command: str,
+    curves: Trackers,
 ) -> None:
     """Train to the end, or to a signal that asks to stop; `command` goes on then."""
 
@@ -151,7 +165,7 @@ def _train(
 
     if from_first(lambda: find_checkpoint(out / "checkpoint")) is None:
         save()
-    with StopRequest(command) as stop, _log(experiment, out, state) as log:
+    with StopRequest(command) as stop, _log(experiment, out, state, curves) as log:
         train(
             state,
             windows[0],
@@ -166,7 +180,9 @@ def _train(
 
 
 @contextmanager
-def _log(experiment: Experiment, out: Path, state: TrainState) -> Iterator[LogFunction]:
+def _log(
+    experiment: Experiment, out: Path, state: TrainState, curves: Trackers
+) -> Iterator[LogFunction]:
     """Open the log and the progress bar in the first process."""
     rows, bar = None, None
     with ExitStack() as stack:
@@ -181,6 +197,7 @@ def _log(experiment: Experiment, out: Path, state: TrainState) -> Iterator[LogFu
             with together():
                 if rows is not None and bar is not None:
                     rows.append(step, metrics, seconds=state.seconds)
+                    curves.append(step, metrics, seconds=state.seconds)
                     bar.update(step, metrics)
 
         yield write
