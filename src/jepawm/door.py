@@ -36,7 +36,7 @@ def require_fitting(model: WorldModel, normalizer: Normalizer, *, frameskip: int
             f"{normalizer.action_dim} = {width} numbers, and the model takes {model.action_dim}; "
             "give the frameskip and the statistics that it was trained with"
         )
-    here, there = normalizer.action_mean.device, model.predictor.action_encoder.weight.device
+    here, there = normalizer.action_mean.device, model.predictor.norm.weight.device
     if here != there:
         raise UserError(
             f"the normalizer is on {here} and the model on {there}; move one to the other's device"

@@ -42,9 +42,12 @@ class Protocol:
     """Iterations of the oracle's plans, where simulating takes long; None: the planner's."""
     success: Literal["end", "any"] = "end"
     """`end`: the goal must hold after the last step, as in the paper; `any`: after some step."""
+    hold_steps: int = 1
+    """Environment steps in a row after which the goal must hold, the last of them after the last step
+    (`end`) or after some step (`any`)."""
 
     def __post_init__(self) -> None:
-        for field in ("horizon", "num_action_steps", "frameskip", "max_env_steps"):
+        for field in ("horizon", "num_action_steps", "frameskip", "max_env_steps", "hold_steps"):
             if getattr(self, field) < 1:
                 raise UserError(f"protocol.{field} = {getattr(self, field)}; give at least 1")
         for field in ("goal_steps", "num_iterations", "oracle_samples", "oracle_iterations"):
@@ -82,6 +85,17 @@ PROTOCOLS = {
     "mpc": Protocol(name="mpc", num_action_steps=1, max_env_steps=60, num_iterations=10),
 }
 """Protocols by name: the paper's single open-loop plan of 30 steps, and replanning every block."""
+LEWM = Protocol(
+    name="lewm",
+    horizon=5,
+    num_action_steps=5,
+    max_env_steps=50,
+    goal_steps=25,
+    num_iterations=30,
+    success="any",
+)
+"""LeWorldModel's: the goal lies 25 steps ahead in a recorded episode, 50 steps are there for it, and it
+counts at any time. Its strict reading: `replace(LEWM, success="end", hold_steps=5)`."""
 
 
 def draw_tasks(env: Env, *, num_tasks: int, seed: int, split: Split) -> list[Task]:

@@ -26,7 +26,7 @@ from jepawm.cli.parsing import (
     take_option,
     wants_help,
 )
-from jepawm.envs import POLICIES
+from jepawm.envs import POLICIES, RECORDINGS
 from jepawm.errors import UserError
 from jepawm.proposals import ProposalConfig
 from jepawm.recipes import RECIPES
@@ -355,11 +355,11 @@ def prepare_collect(argv: list[str]) -> Command:
 class ImportOptions:
     """Options of `import`."""
 
-    project: tyro.conf.Positional[Literal["jepa-wms", "dino-wm", "vjepa2-ac"]]
+    project: tyro.conf.Positional[Literal["jepa-wms", "dino-wm", "vjepa2-ac", "lewm"]]
     """Whose file: a released model or decoder of JEPA-WM's authors, a checkpoint of the original
-    DINO-WM code, or the public file of V-JEPA-2-AC."""
+    DINO-WM code, the public file of V-JEPA-2-AC, or a published folder of LeWorldModel."""
     file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
-    """The file; nothing in it is run."""
+    """The file; for lewm the folder with weights.pt and config.json. Nothing in it is run."""
     out: Path
     """Folder to write the checkpoint to."""
     model: str | None = None
@@ -369,9 +369,13 @@ class ImportOptions:
     """Where the weights of the frozen encoder are: `hub`, a path, or random:SEED."""
     statistics: Path | None = None
     """JSON file with action_mean, action_std, proprio_mean, proprio_std in place of those known
-    for the model's data."""
+    for the model's data, or a store that has them; lewm needs those of its actions."""
     window: int = 3
     """Frames of history of a DINO-WM checkpoint (its num_hist)."""
+    env: str = RECORDINGS
+    """Environment that a LeWorldModel acts in, as lewm:tworoom; `recordings`: none."""
+    frameskip: int = 5
+    """Environment steps in an action block of a LeWorldModel."""
     overwrite: bool = False
     """Replace a checkpoint that is in --out already."""
     json: bool = False
@@ -394,6 +398,8 @@ def prepare_import(argv: list[str]) -> Command:
             encoder_weights=options.encoder_weights,
             statistics=options.statistics,
             window=options.window,
+            env=options.env,
+            frameskip=options.frameskip,
             overwrite=options.overwrite,
         )
         result = {key: value for key, value in to_json(done).items() if key != "world_model"}

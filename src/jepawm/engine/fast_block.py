@@ -88,7 +88,8 @@ class FastBlock:
     ) -> Float[Tensor, "*b n width"]:
         """Return what attention gets to see of `x`."""
         normed = self._block.norm1(x)
-        return normed if codes is None else torch.addcmul(codes[0], normed, codes[1])
+        seen = normed if codes is None else torch.addcmul(codes[0], normed, codes[1])
+        return self._block.seen1(seen)
 
     def attend_within(
         self, x: Float[Tensor, "B 1 n width"], *, rotation: Rotation | None
@@ -144,16 +145,15 @@ class FastBlock:
         codes: Modulation | None,
     ) -> Float[Tensor, "*c n width"]:
         """Add what attention found to `x`, then the feed-forward part."""
-        if self._fc1.splits(x):
+        if self._block.inner2 is None and self._fc1.splits(x):
             return self._leave_split(x, attended, codes=codes)
         if codes is None:
             x = x + attended
-            return x + self._feed(self._block.norm2(x))
+            return x + self._feed(self._block.seen2(self._block.norm2(x)))
         _, _, gate1, shift2, scale2, gate2 = codes
         x = torch.addcmul(x, gate1, attended)
-        return torch.addcmul(
-            x, gate2, self._feed(torch.addcmul(shift2, self._block.norm2(x), scale2))
-        )
+        seen = torch.addcmul(shift2, self._block.norm2(x), scale2)
+        return torch.addcmul(x, gate2, self._feed(self._block.seen2(seen)))
 
     def _feed(self, x: Float[Tensor, "*b width"]) -> Float[Tensor, "*b width"]:
         return self._fc2(self._fc1(x, gelu=True))

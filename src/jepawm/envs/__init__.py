@@ -25,6 +25,7 @@ ENVIRONMENTS = Registry(
         "robocasa:SUBTASK@FILE": "jepawm.envs.gymnasium.robocasa:robocasa",
         "robosuite:TASK": "jepawm.envs.gymnasium.robosuite:robosuite",
         "ogbench:ID": "jepawm.envs.gymnasium.batch:ogbench",
+        "lewm:TASK": "jepawm.envs.gymnasium.lewm:lewm",
         "noisy:ENV@STRENGTH": "jepawm.envs.noisy.env:noisy",
     },
     rule=function,

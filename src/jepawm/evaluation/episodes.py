@@ -68,6 +68,7 @@ def run_episodes(
     if recorder is not None:
         recorder.start(tasks, goal, frameskip=protocol.frameskip)
         recorder.record_step(obs, env)
+    held = np.zeros(len(tasks), dtype=np.int64)  # steps in a row at the goal
     at_any_time = np.zeros(len(tasks), dtype=np.bool_)
     planning_seconds = 0.0
     for _ in range(protocol.num_steps):
@@ -78,12 +79,13 @@ def run_episodes(
             recorder.record_plan(agent)
         for actions in np.split(block, protocol.frameskip, axis=1):  # [B, a]
             obs = env.step(actions)
-            at_any_time |= env.success()
+            held = np.where(env.success(), held + 1, 0)
+            at_any_time |= held >= protocol.hold_steps
             if recorder is not None:
                 recorder.record_step(obs, env)
         on_block()
     outcome = Outcome(
-        at_end=env.success(),
+        at_end=held >= protocol.hold_steps,
         at_any_time=at_any_time,
         planning_seconds=planning_seconds,
         num_dropped=agent.num_dropped if isinstance(agent, PlanningAgent) else 0,

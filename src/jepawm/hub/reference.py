@@ -20,11 +20,11 @@ Weights = Mapping[str, Float[Tensor, "..."]]
 GROUPS = ("predictor", "action_encoder", "proprio_encoder")
 """Groups of tensors of a world model."""
 
-_Rules = tuple[tuple[str, str], ...]
+Rules = tuple[tuple[str, str], ...]
 """How a name begins there, and here; `{}` is a number. The first that matches counts, in both
 directions."""
 
-_BLOCKS: _Rules = (
+_BLOCKS: Rules = (
     ("predictor.predictor_blocks.{}.adaLN_modulation.1.", "predictor.blocks.{}.modulation."),
     ("predictor.predictor_blocks.", "predictor.blocks."),
     ("predictor.predictor_embed.", "predictor.embed."),
@@ -32,12 +32,12 @@ _BLOCKS: _Rules = (
     ("predictor.predictor_proj.", "predictor.proj."),
     ("predictor.action_encoder.", "predictor.action_encoder."),
 )
-_INSIDE: _Rules = (("predictor.proprio_encoder.", "proprio_encoder.proj."),)
-_OUTSIDE: _Rules = (
+_INSIDE: Rules = (("predictor.proprio_encoder.", "proprio_encoder.proj."),)
+_OUTSIDE: Rules = (
     ("action_encoder.patch_embed.", "predictor.action_encoder."),
     ("proprio_encoder.patch_embed.", "proprio_encoder.proj."),
 )
-_DINO_WM: _Rules = (
+_DINO_WM: Rules = (
     ("predictor.pos_embedding", "predictor.position_table"),
     ("predictor.transformer.norm.", "predictor.norm."),
     ("predictor.transformer.layers.{}.0.norm.", "predictor.blocks.{}.norm1."),
@@ -47,12 +47,12 @@ _DINO_WM: _Rules = (
     ("predictor.transformer.layers.{}.1.net.1.", "predictor.blocks.{}.mlp.fc1."),
     ("predictor.transformer.layers.{}.1.net.4.", "predictor.blocks.{}.mlp.fc2."),
 )
-_RULES: dict[Family, _Rules] = {
+_RULES: dict[Family, Rules] = {
     "AdaLN": _BLOCKS + _OUTSIDE + _INSIDE,
     "vjepa2_ac": _BLOCKS + _INSIDE + _OUTSIDE,
     "dino_wm": _DINO_WM + _OUTSIDE,
 }
-_HEADS: _Rules = (
+_HEADS: Rules = (
     ("model.decoder_embed.", "embed."),
     ("model.decoder_blocks.", "blocks."),
     ("model.decoder_norm.", "norm."),
@@ -135,7 +135,7 @@ def convert_world_model(family: Family, tensors: Weights) -> dict[str, Tensor]:
     Unknown names stay as they are.
     """
     return {
-        _rename(name, _RULES[family]): _as_linear(value) if _is_convolution(name) else value
+        rename(name, _RULES[family]): _as_linear(value) if _is_convolution(name) else value
         for name, value in tensors.items()
     }
 
@@ -144,23 +144,24 @@ def original_layout(family: Family, weights: Weights) -> dict[str, tuple[int, ..
     """Return names and shapes in a file of the weights of a `JEPAWorldModel`, without encoder."""
     layout: dict[str, tuple[int, ...]] = {}
     for name, value in weights.items():
-        original = _rename(name, _reversed(_RULES[family]))
+        original = rename(name, reversed_rules(_RULES[family]))
         layout[original] = (*value.shape, 1) if _is_convolution(original) else tuple(value.shape)
     return layout
 
 
 def convert_decoder(tensors: Weights) -> dict[str, Tensor]:
     """Rename `model.<tensor>` of a reference head for `ImageDecoder` or `StateDecoder`."""
-    return {_rename(name, _HEADS): value for name, value in tensors.items()}
+    return {rename(name, _HEADS): value for name, value in tensors.items()}
 
 
 def original_decoder_layout(weights: Weights) -> dict[str, tuple[int, ...]]:
     """Return names and shapes in a file of the weights of an `ImageDecoder` or `StateDecoder`."""
-    rules = _reversed(_HEADS)
-    return {_rename(name, rules): tuple(value.shape) for name, value in weights.items()}
+    rules = reversed_rules(_HEADS)
+    return {rename(name, rules): tuple(value.shape) for name, value in weights.items()}
 
 
-def _rename(name: str, rules: _Rules) -> str:
+def rename(name: str, rules: Rules) -> str:
+    """Return a name with its beginning replaced by the first rule that matches."""
     for before, after in rules:
         pattern = re.escape(before).replace(r"\{\}", r"(\d+)")
         match = re.match(pattern, name)
@@ -169,7 +170,8 @@ def _rename(name: str, rules: _Rules) -> str:
     return name
 
 
-def _reversed(rules: _Rules) -> _Rules:
+def reversed_rules(rules: Rules) -> Rules:
+    """Return the rules of the way back."""
     return tuple((after, before) for before, after in rules)
 
 

@@ -7,6 +7,7 @@ ENCODERS = Registry(
     {
         "conv": "jepawm.models.encoders:EncoderConfig",
         "vit": "jepawm.models.encoders:vit",
+        "class_token": "jepawm.models.class_token:ClassTokenConfig",
         "dinov2": "jepawm.models.frozen.encoder:dinov2",
         "dinov2_reg": "jepawm.models.frozen.encoder:dinov2_reg",
         "dinov3": "jepawm.models.frozen.encoder:dinov3",

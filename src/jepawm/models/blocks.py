@@ -3,12 +3,17 @@
 Attention has no mask tensors: softmax over all keys, or over own and earlier frames.
 """
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from jepawm.models.positions import Rotation, rotate
+
+_OUTER_EPS = 1e-6
+"""Epsilon of norms without weights, whatever that of the others."""
 
 
 class Attention(nn.Module):
@@ -80,6 +85,8 @@ class Block(nn.Module):
 
     With AdaLN the condition `c` gives shift, scale and gate of both branches:
     `x + gate * Attn(LN(x) * (1 + scale) + shift)`, then the same around the feed-forward part.
+    With inner norms (LeWorldModel) those of `x` have no weights, and what the condition made of them
+    passes a second norm, which has.
     """
 
     def __init__(
@@ -93,14 +100,18 @@ class Block(nn.Module):
         norm_eps: float = 1e-6,
         dropout: float = 0.0,
         modulated: bool = False,
+        inner_norm: bool = False,
     ) -> None:
-        """Take widths; `modulated` adds the AdaLN linear layer."""
+        """Take widths; `modulated` adds the AdaLN linear layer, `inner_norm` the second norms."""
         super().__init__()
-        self.norm1 = nn.LayerNorm(width, eps=norm_eps)
+        outer = partial(nn.LayerNorm, width, elementwise_affine=not inner_norm)
+        self.norm1 = outer(eps=_OUTER_EPS if inner_norm else norm_eps)
         self.attn = Attention(
             width, num_heads, head_dim=head_dim, qkv_bias=qkv_bias, dropout=dropout
         )
-        self.norm2 = nn.LayerNorm(width, eps=norm_eps)
+        self.norm2 = outer(eps=_OUTER_EPS if inner_norm else norm_eps)
+        self.inner1 = nn.LayerNorm(width, eps=norm_eps) if inner_norm else None
+        self.inner2 = nn.LayerNorm(width, eps=norm_eps) if inner_norm else None
         self.mlp = FeedForward(width, hidden, dropout=dropout)
         self.modulation = nn.Linear(width, 6 * width) if modulated else None
 
@@ -116,13 +127,22 @@ class Block(nn.Module):
         `condition` is one code per sequence or frame; `rotation` turns queries and keys.
         """
         if self.modulation is None or condition is None:
-            x = x + self.attn(self.norm1(x), rotation=rotation)
-            return x + self.mlp(self.norm2(x))
+            x = x + self.attn(self.seen1(self.norm1(x)), rotation=rotation)
+            return x + self.mlp(self.seen2(self.norm2(x)))
         codes = self.modulation(F.silu(condition)).unsqueeze(-2)  # [B, *T, 1, 6 width]
         shift1, scale1, gate1, shift2, scale2, gate2 = codes.chunk(6, dim=-1)
-        seen = torch.addcmul(shift1, self.norm1(x), 1 + scale1)
+        seen = self.seen1(torch.addcmul(shift1, self.norm1(x), 1 + scale1))
         x = torch.addcmul(x, gate1, self.attn(seen, rotation=rotation))
-        return torch.addcmul(x, gate2, self.mlp(torch.addcmul(shift2, self.norm2(x), 1 + scale2)))
+        seen = self.seen2(torch.addcmul(shift2, self.norm2(x), 1 + scale2))
+        return torch.addcmul(x, gate2, self.mlp(seen))
+
+    def seen1(self, x: Float[Tensor, "*b width"]) -> Float[Tensor, "*b width"]:
+        """Return what attention sees of modulated tokens."""
+        return x if self.inner1 is None else self.inner1(x)
+
+    def seen2(self, x: Float[Tensor, "*b width"]) -> Float[Tensor, "*b width"]:
+        """Return what the feed-forward part sees of modulated tokens."""
+        return x if self.inner2 is None else self.inner2(x)
 
 
 def attend_frames(

@@ -196,14 +196,14 @@ def _build_norm(config: EncoderConfig) -> nn.Module:
 
 
 class BatchNorm(nn.BatchNorm1d):
-    """Normalise features over the global batch, without weights.
+    """Normalise features over the global batch, without weights unless asked.
 
     torch's SyncBatchNorm does the same on GPUs only.
     """
 
-    def __init__(self, dim: int) -> None:
-        """Take the width of the features."""
-        super().__init__(dim, affine=False)
+    def __init__(self, dim: int, *, affine: bool = False) -> None:
+        """Take the width of the features; `affine` adds a scale and a shift that learn."""
+        super().__init__(dim, affine=affine)
 
     def forward(self, input: Float[Tensor, "n D"]) -> Float[Tensor, "n D"]:  # noqa: A002
         """Normalise `[n, D]`, with the moments of all processes while training."""
@@ -215,7 +215,10 @@ class BatchNorm(nn.BatchNorm1d):
         centered = x - mean
         variance = sum_over_processes(centered.square().sum(0)) / count
         self._track(mean.detach(), variance.detach() * count / (count - 1))
-        return (centered * torch.rsqrt(variance + self.eps)).to(input)
+        normed = centered * torch.rsqrt(variance + self.eps)
+        if self.affine:
+            normed = normed * self.weight + self.bias
+        return normed.to(input)
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor) -> None:

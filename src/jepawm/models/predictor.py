@@ -18,7 +18,8 @@ from jepawm.models.positions import (
     rotary_angles,
     rotation_by,
 )
-from jepawm.models.proprio import LimitedLinear, ProprioConfig
+from jepawm.models.projector import Projector
+from jepawm.models.proprio import ProprioConfig, encode_actions
 from jepawm.types import Latent
 
 
@@ -64,6 +65,12 @@ class PredictorConfig:
     """Dropout probability in attention and feed-forward layers."""
     init_scale: float = 10.0
     """Scale of the AdaLN modulation at the start, times 0.02 (adaln_zero: 0)."""
+    inner_norm: bool = False
+    """Normalise again after the modulation, before attention and feed-forward (LeWorldModel)."""
+    action_hidden: int = 0
+    """Hidden width of the action encoder, with a SiLU behind it (LeWorldModel); 0: an affine map."""
+    projector_dim: int = 0
+    """Hidden width of a projector with batch norm behind the last norm (LeWorldModel); 0: none."""
 
     def __post_init__(self) -> None:
         """Check what does not depend on other parts."""
@@ -74,6 +81,8 @@ class PredictorConfig:
         require_range(self, widths, where="predictor", least=1, most=2**16)
         least = int(self.conditioning == "feature")  # elsewhere there is no code of this width
         require_range(self, ("action_dim",), where="predictor", least=least, most=2**16)
+        hidden = ("action_hidden", "projector_dim")
+        require_range(self, hidden, where="predictor", least=0, most=2**16)
         scales = ("output_scale", "norm_eps", "init_scale")
         require_range(self, scales, where="predictor", least=0)
         if not 0.0 <= self.dropout < 1.0:
@@ -112,8 +121,11 @@ class Predictor(nn.Module):
         width = self.layout.width
         self.head_dim = _head_dim(config, width)
         self.embed = nn.Linear(latent_dim, self.layout.visual_dim) if config.projected else None
-        self.action_encoder = LimitedLinear(
-            action_dim, self.layout.action_feature_dim or width, limit=config.action_limit
+        self.action_encoder = encode_actions(
+            action_dim,
+            self.layout.action_feature_dim or width,
+            hidden=config.action_hidden,
+            limit=config.action_limit,
         )
         self.blocks = nn.ModuleList(
             Block(
@@ -125,11 +137,15 @@ class Predictor(nn.Module):
                 norm_eps=config.norm_eps,
                 dropout=config.dropout,
                 modulated=config.conditioning.startswith("adaln"),
+                inner_norm=config.inner_norm,
             )
             for _ in range(config.depth)
         )
         self.norm = nn.LayerNorm(width, eps=config.norm_eps)
         self.proj = nn.Linear(self.layout.visual_dim, latent_dim) if config.projected else None
+        self.projector = None
+        if config.projector_dim:
+            self.projector = Projector(latent_dim, config.projector_dim, dim=latent_dim)
         self.position_table = None
         if config.positions == "learned":
             length = config.window * (grid[0] * grid[1] + self.layout.num_condition)
@@ -177,7 +193,9 @@ class Predictor(nn.Module):
         *,
         latents: Latent,
     ) -> Latent:
-        """Normalise what was predicted, or add it to the latents that it started from."""
+        """Project and normalise what was predicted, or add it to the latents it started from."""
+        if self.projector is not None:
+            tokens = self.projector(tokens)
         if self.config.normalize_output:
             tokens = nn.functional.layer_norm(tokens, tokens.shape[-1:], eps=1e-5)
         if self.config.residual:

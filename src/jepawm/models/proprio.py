@@ -53,3 +53,29 @@ class LimitedLinear(nn.Linear):
         return super().forward(
             input if self.limit is None else input.clamp(-self.limit, self.limit)
         )
+
+
+class LimitedMLP(nn.Module):
+    """Two affine maps with a SiLU between them, that take numbers beyond a limit as the limit."""
+
+    def __init__(
+        self, in_features: int, out_features: int, *, hidden: int, limit: float | None
+    ) -> None:
+        """Take the widths and the largest absolute value of an input; None: no limit."""
+        super().__init__()
+        self.in_features = in_features
+        self.fc1 = LimitedLinear(in_features, hidden, limit=limit)
+        self.fc2 = nn.Linear(hidden, out_features)
+
+    def forward(self, actions: Float[Tensor, "*b n_in"]) -> Float[Tensor, "*b n_out"]:
+        """Map inputs `[*b, n_in]` to `[*b, n_out]`."""
+        return self.fc2(nn.functional.silu(self.fc1(actions)))
+
+
+def encode_actions(
+    in_features: int, out_features: int, *, hidden: int, limit: float | None
+) -> LimitedLinear | LimitedMLP:
+    """Build the encoder of action blocks: an affine map, or two with `hidden` numbers between."""
+    if hidden:
+        return LimitedMLP(in_features, out_features, hidden=hidden, limit=limit)
+    return LimitedLinear(in_features, out_features, limit=limit)

@@ -6,15 +6,18 @@ from pathlib import Path
 from typing import Literal
 
 from jepawm.checkpoint import Checkpoint, find_checkpoint, save_checkpoint
+from jepawm.data.episodes import open_store
+from jepawm.envs import RECORDINGS
 from jepawm.errors import UserError
 from jepawm.hub.decoders import import_decoder
 from jepawm.hub.imports import Imported, import_dino_wm, import_jepa_wms, import_vjepa2_ac
+from jepawm.hub.lewm import import_lewm
 from jepawm.hub.released import DECODERS, RELEASED
 from jepawm.normalizer import Normalizer
 from jepawm.records import JsonValue
 from jepawm.strict_json import read_json
 
-Project = Literal["jepa-wms", "dino-wm", "vjepa2-ac"]
+Project = Literal["jepa-wms", "dino-wm", "vjepa2-ac", "lewm"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,24 +63,31 @@ def import_checkpoint(
     encoder_weights: str | None,
     statistics: Path | None,
     window: int,
+    env: str = RECORDINGS,
+    frameskip: int = 5,
     overwrite: bool = False,
 ) -> ImportedCheckpoint:
     """Import a file and write a checkpoint folder that `jepawm.hub.load` takes.
 
     Args:
         project: whose file.
-        path: the file.
+        path: the file; of LeWorldModel the folder.
         out: folder to write.
-        model: name of the released model; None only for V-JEPA-2-AC.
+        model: name of the released model; None for V-JEPA-2-AC and LeWorldModel.
         encoder_weights: where the weights of the frozen encoder are; None: the usual place.
-        statistics: JSON file with means and standard deviations in place of the known ones.
+        statistics: JSON file with means and standard deviations in place of the known ones, or the
+            folder of a store.
         window: frames of history of a DINO-WM checkpoint.
+        env: environment that a LeWorldModel acts in; `recordings`: none.
+        frameskip: environment steps in an action block of a LeWorldModel.
         overwrite: replace a checkpoint that is there.
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file; give a folder")
     if out.exists() and any(out.iterdir()) and not (overwrite and find_checkpoint(out)):
         raise UserError(f"{out} holds files; choose another --out, or --overwrite a checkpoint")
+    if project == "lewm":
+        return _import_lewm(path, out, env=env, statistics=statistics, frameskip=frameskip)
     if project == "vjepa2-ac":
         imported = import_vjepa2_ac(path, encoder_weights=encoder_weights)
     elif model is None:
@@ -104,6 +114,17 @@ def import_checkpoint(
     return replace(done, world_model=_details(imported))
 
 
+def _import_lewm(
+    path: Path, out: Path, *, env: str, statistics: Path | None, frameskip: int
+) -> ImportedCheckpoint:
+    normalizer = None if statistics is None else _read_statistics(statistics)
+    imported = import_lewm(path, env=env, normalizer=normalizer, frameskip=frameskip)
+    checkpoint = imported.checkpoint()
+    save_checkpoint(out, checkpoint)
+    done = _summary(checkpoint, path, out, model=imported.experiment.name)
+    return replace(done, world_model=_details(imported))
+
+
 def _summary(checkpoint: Checkpoint, path: Path, out: Path, *, model: str) -> ImportedCheckpoint:
     return ImportedCheckpoint(
         file=path,
@@ -122,8 +143,21 @@ def _details(imported: Imported) -> ImportedModel:
     )
 
 
-def _statistics(path: Path, *, like: Normalizer) -> Normalizer:
+def _read_statistics(path: Path) -> Normalizer:
+    """Return statistics from a JSON file or a store; their width is compared later."""
+    if path.is_dir():
+        return open_store(path).normalizer()
     data = read_json(path, what="file of statistics", remedy="give a JSON file to --statistics")
+    if not isinstance(data, dict):
+        raise UserError(f"--statistics {path} holds no JSON object with action_mean, action_std")
+    return Normalizer.from_json(data, source=str(path))
+
+
+def _statistics(path: Path, *, like: Normalizer) -> Normalizer:
+    if path.is_dir():
+        data = dict(open_store(path).normalizer().to_json())
+    else:
+        data = read_json(path, what="file of statistics", remedy="give a JSON file to --statistics")
     if not isinstance(data, dict):
         raise UserError(
             f"--statistics {path} holds no JSON object with action_mean, action_std, ..."
