@@ -46,7 +46,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def _answer(self, *, body: bool) -> None:
         if self.path != "/owner/models/resolve/main/model.pth.tar":
-            self.send_error(404)
+            self.send_response(404)
+            self.send_header("X-Error-Code", "EntryNotFound")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
             return
         wanted = self.headers.get("Range")
         start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
@@ -76,6 +79,10 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    template = (
+        f"http://127.0.0.1:{server.server_port}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    )
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setenv("JEPAWM_DATA", str(tmp_path / "data"))
@@ -145,26 +152,10 @@ def test_checksums_of_git_count_and_others_are_reported(hub: Hub, caplog):
     hub.etag = '"v1-7"'
     get()
     assert "no checksum of model.pth.tar" in caplog.text
-    assert f"Its SHA-256 is {SHA256}" in caplog.text
-
-
-def test_later_damage_is_noticed_though_the_server_gave_no_checksum(hub: Hub):
-    hub.etag = '"v1-7"'
-    path = get()
-    damaged = bytearray(path.read_bytes())
-    damaged[1000] ^= 1
-    path.write_bytes(bytes(damaged))
-    with pytest.raises(UserError, match="wrong checksum"):
-        get()
 
 
 def test_the_cache_of_huggingface_hub_is_used(hub: Hub, tmp_path: Path, monkeypatch):
-    here = constants.ENDPOINT
-    with monkeypatch.context() as patch:  # its addresses are made of the endpoint at its import
-        patch.setattr(constants, "ENDPOINT", "https://huggingface.co")
-        found = huggingface_hub.hf_hub_download(
-            "owner/models", "model.pth.tar", endpoint=here, cache_dir=tmp_path / "hub"
-        )
+    found = huggingface_hub.hf_hub_download("owner/models", "model.pth.tar")
     path = Path(found)
     hub.ranges = []
     assert get() == path
@@ -183,7 +174,7 @@ def test_offline_without_the_file_names_file_and_address(hub: Hub, monkeypatch):
         get()
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(UserError, match=r"cannot fetch model\.pth\.tar \(") as unreachable:
+    with pytest.raises(UserError, match=r"the hub cannot be reached") as unreachable:
         get()
     assert advice in str(offline.value)
     assert "http://127.0.0.1:9/owner/models/resolve/main/model.pth.tar" in str(unreachable.value)

@@ -16,6 +16,7 @@ from jepawm.cli.data import prepare_data
 from jepawm.cli.diagnose import prepare_diagnose
 from jepawm.cli.evaluate import prepare_collect_plans, prepare_eval, prepare_plan
 from jepawm.cli.eyes import prepare_imagine, prepare_train_decoder
+from jepawm.cli.hub import prepare_push
 from jepawm.cli.inspect import prepare_check, prepare_list, prepare_report
 from jepawm.cli.output import print_json
 from jepawm.cli.parsing import Command
@@ -87,6 +88,7 @@ VERBS: Mapping[str, Verb] = {
     ),
     "data": Verb(summary="import, inspect, check, export, join data sets", prepare=prepare_data),
     "import": Verb(summary="import a checkpoint of another project", prepare=prepare_import),
+    "push": Verb(summary="upload a model to the Hugging Face hub", prepare=prepare_push),
     "report": Verb(summary="write the report of a run", prepare=prepare_report),
     "list": Verb(summary="list environments, recipes, planners, checkpoints", prepare=prepare_list),
     "study": Verb(
@@ -94,7 +96,10 @@ VERBS: Mapping[str, Verb] = {
         prepare=prepare_study,
     ),
     "bench": Verb(summary="measure planning on this machine", prepare=prepare_bench),
-    "check": Verb(summary="reproduce golden numbers (check golden DIR)", prepare=prepare_check),
+    "check": Verb(
+        summary="reproduce golden numbers (check golden DIR), check a file (check weights FILE)",
+        prepare=prepare_check,
+    ),
 }
 """Every verb by name."""
 

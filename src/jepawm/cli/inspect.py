@@ -121,11 +121,37 @@ class CheckOptions:
     """Options of `check`."""
 
     kind: tyro.conf.Positional[Literal["golden"]]
-    """What to check."""
+    """What to check; `jepawm check weights FILE` checks a file of a released model."""
     folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
     """Folder of the case files."""
     json: bool = False
     """Print the result as one JSON object."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckWeightsOptions:
+    """Options of `check weights`."""
+
+    file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
+    """File of a model, or a folder of LeWorldModel; nothing in it is run."""
+    json: bool = False
+    """Print the result as one JSON object."""
+
+
+def _prepare_check_weights(argv: list[str]) -> Command:
+    text = (
+        "Recognise a file of JEPA-WM's authors, DINO-WM, V-JEPA-2-AC or LeWorldModel, predict with it "
+        "and say whether it would plan; exit code 2 if it fits no model."
+    )
+    options, _ = parse(CheckWeightsOptions, argv, verb="check weights", description=text, parts={})
+
+    def run() -> Outcome:
+        from jepawm.runs import check_weights
+
+        result = to_json(check_weights(options.file))
+        return Outcome(result=result, text=render_fields(result))
+
+    return Command(run=run, as_json=options.json)
 
 
 def _golden_exit_code(results: "Sequence[CaseResult]") -> int:
@@ -137,7 +163,9 @@ def _golden_exit_code(results: "Sequence[CaseResult]") -> int:
 
 
 def prepare_check(argv: list[str]) -> Command:
-    """Parse `jepawm check golden DIR`."""
+    """Parse `jepawm check golden DIR` and `jepawm check weights FILE`."""
+    if argv[:1] == ["weights"]:
+        return _prepare_check_weights(argv[1:])
     text = (
         "Reproduce numbers of the reference implementation; exit code 0 only if all hold, 1 if any "
         "differ, 2 if there are cases that cannot be compared."

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
 from cattrs.errors import BaseValidationError, ForbiddenExtraKeysError
 from torch import Tensor
 
@@ -57,8 +58,7 @@ def import_decoder(path: Path, released: ReleasedDecoder) -> Checkpoint:
         released: which decoder it should be.
     """
     tensors = flat_names({"model": read_weight_file(path, "model")})
-    expected = original_decoder_layout(_build(released).state_dict())
-    misfits = list_misfits(expected, tensors)
+    misfits = list_misfits(decoder_layout(released), tensors)
     if misfits:
         raise UserError(f"{path} is not the decoder {released.mirror_name}: {shorten(misfits, 20)}")
     require_numbers(tensors, path=path)
@@ -66,6 +66,12 @@ def import_decoder(path: Path, released: ReleasedDecoder) -> Checkpoint:
         record=DecoderRecord(decoder=asdict(released), imported={"file": path.name}),
         tensors={name: value.float() for name, value in convert_decoder(tensors).items()},
     )
+
+
+def decoder_layout(released: ReleasedDecoder) -> dict[str, tuple[int, ...]]:
+    """Return the tensors of the file of a decoder, by `model.<tensor>`."""
+    with torch.device("meta"):
+        return original_decoder_layout(_build(released).state_dict())
 
 
 def _require_weights(

@@ -135,7 +135,7 @@ def import_dino_wm(
     if window < 1:
         raise UserError(f"--window {window}; give the frames of history, at least 1")
     content = read_modules(path)
-    experiment = _fit_dino_wm(released_experiment(model), _groups(content, path), window=window)
+    experiment = fit_dino_wm(released_experiment(model), file_groups(content, path), window=window)
     if encoder_weights is not None:
         experiment = with_encoder_weights(experiment, encoder_weights)
     normalizer = released_normalizer(model)
@@ -153,7 +153,7 @@ def import_content(
         normalizer: statistics of the data; they fix the widths of actions and proprioception.
         path: the file, for messages.
     """
-    tensors = _groups(content, path)
+    tensors = file_groups(content, path)
     problems = list_misfits(world_model_layout(experiment, normalizer), tensors)
     if problems:
         hint = _fitting_models(tensors, besides=experiment.name)
@@ -199,7 +199,7 @@ def family_of(predictor: PredictorConfig) -> Family:
     return "AdaLN" if predictor.conditioning.startswith("adaln") else "vjepa2_ac"
 
 
-def _groups(content: Mapping[str, object], path: Path) -> dict[str, Tensor]:
+def file_groups(content: Mapping[str, object], path: Path) -> dict[str, Tensor]:
     """Return the tensors of the world model by `<group>.<tensor>`; refuse unknown weights."""
     rest = {str(k): value for k, value in content.items() if k not in GROUPS}
     unknown = [
@@ -233,7 +233,7 @@ def _fitting_models(tensors: Mapping[str, Tensor], *, besides: str) -> str:
     return f" (its tensors are those of {' or '.join(names)}; see --model)" if names else ""
 
 
-def _fit_dino_wm(
+def fit_dino_wm(
     experiment: Experiment, tensors: Mapping[str, Tensor], *, window: int
 ) -> Experiment:
     """Give a DINO-WM experiment the sizes of tensors; what is not there stays as it is."""

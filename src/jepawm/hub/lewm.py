@@ -272,6 +272,7 @@ def _sizes(tensors: Mapping[str, Tensor], config: Mapping[str, object], *, where
     side = isqrt(shape("encoder.embeddings.position_embeddings", 3)[1] - 1)
     _, window, dim = shape("predictor.pos_embedding", 3)
     inner = shape("predictor.transformer.layers.0.attn.to_qkv.weight", 2)[0] // 3
+    hidden = shape("encoder.layers.0.mlp.fc1.weight", 2)[0]
     name = _field(config, "encoder", "size")
     heads = _HEADS.get(str(name), width // 64)
     encoder = ClassTokenConfig(
@@ -279,7 +280,7 @@ def _sizes(tensors: Mapping[str, Tensor], config: Mapping[str, object], *, where
         width=width,
         depth=count(r"encoder\.layers\.(\d+)\."),
         num_heads=heads,
-        hidden_dim=shape("encoder.layers.0.mlp.fc1.weight", 2)[0],
+        hidden_dim=None if hidden == 4 * width else hidden,
         patch_size=patch,
         image_size=side * patch,
         projector_dim=shape("projector.net.0.weight", 2)[0],

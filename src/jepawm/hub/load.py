@@ -18,6 +18,7 @@ from jepawm.data.resample import Fit
 from jepawm.envs import RECORDINGS, build_env
 from jepawm.errors import UserError
 from jepawm.experiment import Experiment, experiment_from_json
+from jepawm.hub.download import HF, fetch_model
 from jepawm.hub.heads import FOLDERS, load_head
 from jepawm.hub.imports import import_jepa_wms
 from jepawm.hub.proposers import PROPOSER, load_proposer, own_verify
@@ -283,6 +284,11 @@ def bundled_names() -> list[str]:
     return sorted(item.name for item in folder.iterdir() if (item / "config.json").is_file())
 
 
+def bundled_folder(name: str) -> Path | None:
+    """Return the folder of a checkpoint that comes with this package; None for other names."""
+    return _bundle() / name if name in bundled_names() else None
+
+
 def _require_widths(record: ModelRecord, *, source: str) -> None:
     """Refuse statistics of other widths than the actions and the proprioception have."""
     mean = record.normalizer.proprio_mean
@@ -304,6 +310,8 @@ def _image_size(record: ModelRecord, experiment: Experiment) -> int | None:
 
 def _resolve(source: str | Path) -> Path | None:
     """Return the folder of a checkpoint; None for the name of a released model."""
+    if str(source).startswith(HF):
+        return _fetched(str(source))
     path = Path(source)
     for folder in (path / "checkpoint", path):
         if find_checkpoint(folder) is not None:
@@ -317,14 +325,25 @@ def _resolve(source: str | Path) -> Path | None:
     known = ", ".join(bundled_names()) or "none"
     raise UserError(
         f"no model {str(source)!r}: neither a run folder, nor a bundled checkpoint "
-        f"(bundled: {known}), nor a released model ({', '.join(RELEASED)}); train one with "
-        "`jepawm train RECIPE --out RUN`"
+        f"(bundled: {known}), nor a released model ({', '.join(RELEASED)}), "
+        "nor hf://user/repo; train one with `jepawm train RECIPE --out RUN`"
     )
 
 
 def _run_of(folder: Path) -> Path:
     """Return the run that a folder with a checkpoint belongs to."""
     return folder.parent if folder.name == "checkpoint" else folder
+
+
+def _fetched(source: str) -> Path:
+    """Return the folder of a model on the hub, which must be one of this library."""
+    folder = fetch_model(source)
+    if find_checkpoint(folder) is None:
+        raise UserError(
+            f"{source} is no model of this library: its repository has no config.json; files of other "
+            "projects are brought here by `jepawm import`"
+        )
+    return folder
 
 
 def _bundle() -> Path:

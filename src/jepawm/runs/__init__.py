@@ -27,8 +27,10 @@ from jepawm.runs.proposer import (
 from jepawm.runs.returns import evaluate_reward, is_goal_free
 from jepawm.runs.reward_sources import RewardSource
 from jepawm.runs.rewards import RewardRules, train_reward_run
+from jepawm.runs.push import push_run
 from jepawm.runs.trackers import require_trackers
 from jepawm.runs.train import train_run
+from jepawm.runs.weights import check_weights
 
 __all__ = [
     "DecoderRules",
@@ -42,6 +44,7 @@ __all__ = [
     "append_row",
     "check_data",
     "check_rows",
+    "check_weights",
     "collect_plans",
     "collect_run",
     "default_planner",
@@ -62,6 +65,7 @@ __all__ = [
     "plan_run",
     "preset_planner",
     "pretrain_run",
+    "push_run",
     "render_dry_run",
     "require_trackers",
     "train_decoder_run",
