@@ -132,7 +132,7 @@ def import_lewm(path: Path, *, env: str, normalizer: Normalizer | None, frameski
     return Imported(
         experiment=experiment,
         normalizer=normalizer,
-        weights=convert_lewm(tensors, sizes.encoder, sizes.predictor, source=weights_file),
+        weights=_convert(tensors, sizes, source=weights_file),
         origin={"file": weights_file.name, "epoch": None, "dropped": []},
     )
 
@@ -194,16 +194,11 @@ def is_lewm(tensors: Mapping[str, Tensor]) -> bool:
     return "predictor.pos_embedding" in tensors and "pred_proj.net.0.weight" in tensors
 
 
-def convert_lewm(
-    tensors: Mapping[str, Tensor],
-    encoder: ClassTokenConfig,
-    predictor: PredictorConfig,
-    *,
-    source: Path,
-) -> dict[str, Tensor]:
+def _convert(tensors: Mapping[str, Tensor], sizes: _Sizes, *, source: Path) -> dict[str, Tensor]:
     """Check every tensor of a file and return those of a `JEPAWorldModel`, renamed and joined."""
+    encoder = sizes.encoder
     smooth, action_dim, _ = _shape(tensors, f"{_FIRST[0]}weight", ndim=3, source=source)
-    layout = _layout(encoder, predictor, smooth=smooth, action_dim=action_dim)
+    layout = _layout(sizes, smooth=smooth, action_dim=action_dim)
     problems = list_misfits(layout, tensors)
     if problems:
         raise UserError(
@@ -228,10 +223,9 @@ def convert_lewm(
     return weights
 
 
-def _layout(
-    encoder: ClassTokenConfig, predictor: PredictorConfig, *, smooth: int, action_dim: int
-) -> dict[str, tuple[int, ...]]:
+def _layout(sizes: _Sizes, *, smooth: int, action_dim: int) -> dict[str, tuple[int, ...]]:
     """Return names and shapes of the tensors in a file of these sizes."""
+    encoder, predictor = sizes.encoder, sizes.predictor
     with torch.device("meta"):
         model = build_world_model(
             encoder.build(),
