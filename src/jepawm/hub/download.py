@@ -14,6 +14,8 @@ from typing import TypeVar
 
 from jepawm.errors import UserError, missing_extra, plain_text
 from jepawm.files import data_root
+from jepawm.hub.heads import FOLDERS
+from jepawm.hub.proposers import PROPOSER
 
 _log = logging.getLogger(__name__)
 
@@ -21,7 +23,9 @@ HF = "hf://"
 """What names of models on the hub begin with."""
 _SHA256, _GIT = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
-_PARTS = ("*.json", "*.jsonl", "*.safetensors", "proposer/*", "README.md")
+BESIDE = (PROPOSER, *FOLDERS.values())
+"""Folders beside a checkpoint, for what was trained for its model."""
+_PARTS = ("*.json", "*.jsonl", "*.safetensors", *(f"{one}/*" for one in BESIDE), "README.md")
 """What of a repository belongs to a model of this library."""
 _Found = TypeVar("_Found")
 

@@ -10,9 +10,8 @@ from typing import TypeVar
 from jepawm.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
 from jepawm.errors import UserError, plain_text
 from jepawm.hub.card import render_card
-from jepawm.hub.download import require_hub, split_name
+from jepawm.hub.download import BESIDE, require_hub, split_name
 from jepawm.hub.load import bundled_folder
-from jepawm.hub.proposers import PROPOSER
 from jepawm.records import require_model
 
 _COPIED = ("experiment.json", "metrics.jsonl", "proposer.jsonl", "results.json")
@@ -93,9 +92,9 @@ def _gather(source: str, folder: Path, *, repo: str, license_name: str | None) -
     for file in (folder / "model").iterdir():
         file.rename(folder / file.name)
     (folder / "model").rmdir()
-    if find_checkpoint(run / PROPOSER) is not None:
-        proposer = load_checkpoint(run / PROPOSER)
-        save_checkpoint(folder / PROPOSER, replace(proposer, training=None))
+    for name in BESIDE:
+        if find_checkpoint(run / name) is not None:
+            save_checkpoint(folder / name, replace(load_checkpoint(run / name), training=None))
     for name in _COPIED:
         if (run / name).is_file():
             shutil.copyfile(run / name, folder / name)
