@@ -16,7 +16,7 @@ from jepawm.cli.data import prepare_data
 from jepawm.cli.diagnose import prepare_diagnose
 from jepawm.cli.evaluate import prepare_collect_plans, prepare_eval, prepare_plan
 from jepawm.cli.eyes import prepare_imagine, prepare_train_decoder
-from jepawm.cli.hub import prepare_push
+from jepawm.cli.hub import prepare_import, prepare_push
 from jepawm.cli.inspect import prepare_check, prepare_list, prepare_report
 from jepawm.cli.output import print_json
 from jepawm.cli.parsing import Command
@@ -26,7 +26,6 @@ from jepawm.cli.reward import prepare_train_reward
 from jepawm.cli.study import prepare_study
 from jepawm.cli.train import (
     prepare_collect,
-    prepare_import,
     prepare_train,
     prepare_train_proposer,
 )

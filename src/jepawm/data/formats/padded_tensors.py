@@ -18,8 +18,6 @@ import numpy as np
 import torch
 from jaxtyping import Int64, Shaped, UInt8
 
-from jepawm.border import foreign
-from jepawm.border import load_tensors
 from jepawm.data.recording import (
     Episode,
     Format,
