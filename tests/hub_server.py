@@ -96,7 +96,8 @@ class _Handler(BaseHTTPRequestHandler):
         if not self._may_write():
             self._send(401, {"error": "Invalid username or password."})
         elif repo in self.server.repositories:
-            self._send(409, {"error": "You already created this model repo"})
+            url = f"{self.server.address}/{repo}"
+            self._send(409, {"error": "You already created this model repo", "url": url})
         else:
             self.server.repositories[repo] = {}
             self._send(200, {"url": f"{self.server.address}/{repo}"})

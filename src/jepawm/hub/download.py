@@ -1,4 +1,4 @@
-"""Files and whole models from the Hugging Face hub, by its own library: resumed, kept for offline.
+"""Files and whole models from the Hugging Face hub, by its own library, kept for offline.
 
 What is checked besides is that a file is whole: its checksum comes from the server that sent it.
 Archives of torch and checkpoints of this library carry checksums of their own, which are compared when
@@ -47,8 +47,8 @@ def fetch(repo: str, name: str, *, by_hand: str) -> Path:
     cached = try_to_load_from_cache(repo, name)
     if not isinstance(cached, str):
         advice = (
-            f"try again (it continues where it stopped), or fetch {name} by hand from "
-            f"{address(repo, name)} where there is a network, and {by_hand}"
+            f"try again, or fetch {name} by hand from {address(repo, name)} where there is a network, "
+            f"and {by_hand}"
         )
         cached = _asked(
             lambda: hf_hub_download(repo, name, endpoint=constants.ENDPOINT),
