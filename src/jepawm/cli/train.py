@@ -177,13 +177,8 @@ def _train(options: TrainOptions, experiment: "Experiment", *, explicit: bool) -
         trackers=options.log,
     )
     result = to_json(trained)
-    proposer = train_own_proposer(
-        trained.run,
-        data_root=root,
-        device=device,
-        processes=options.processes,
-        trackers=options.log,
-    )
+    more = {"data_root": root, "device": device, "processes": options.processes}
+    proposer = train_own_proposer(trained.run, **more, trackers=options.log)
     if proposer is None:
         return Outcome(result=result, text=render_fields(result))
     last = to_json(proposer)
