@@ -199,6 +199,7 @@ def folder(tmp_path: Path) -> Path:
     return write(tmp_path / "lewm", random_weights(layout(SMALL, depth=2)))
 
 
+@pytest.mark.slow
 def test_the_published_model_has_303_tensors_and_all_of_them_come_in(tmp_path: Path):
     shapes = layout(FULL, depth=12)
     assert len(shapes) == 303

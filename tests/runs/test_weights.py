@@ -18,7 +18,14 @@ def one_block(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jepawm.runs.weights.released_experiment", shallow)
 
 
-@pytest.mark.parametrize("model", ["jepa_wm_wall", "jepa_wm_droid", "dino_wm_pusht"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        "jepa_wm_wall",
+        pytest.param("jepa_wm_droid", marks=pytest.mark.slow),
+        pytest.param("dino_wm_pusht", marks=pytest.mark.slow),
+    ],
+)
 def test_a_released_file_is_recognised_and_plans(model: str, tmp_path: Path, capsys):
     groups = random_groups(layout(model, depth=1))
     path = write(tmp_path / "file.pth.tar", groups)
@@ -33,6 +40,7 @@ def test_a_released_file_is_recognised_and_plans(model: str, tmp_path: Path, cap
     assert found["command"].startswith(f"jepawm import jepa-wms {path} --model ")
 
 
+@pytest.mark.slow
 def test_original_checkpoints_of_dino_wm_are_recognised_in_their_own_sizes(tmp_path: Path):
     shapes = dino_wm_layout(
         384 + 20, depth=2, code=10, action_code=10, action=10, proprio=4, num_tokens=3 * 14**2
@@ -69,6 +77,7 @@ def test_other_files_are_told_apart(tmp_path: Path):
         check_weights(tmp_path / "d.pth")
 
 
+@pytest.mark.slow
 def test_weights_that_ignore_actions_would_not_plan(tmp_path: Path):
     groups = random_groups(layout("jepa_wm_wall", depth=1))
     groups["predictor"]["action_encoder.weight"].zero_()

@@ -40,7 +40,7 @@ from jepawm.types import Context, Latent
 
 _NEARLY = 0.5
 """Part of a model's tensors from which a file counts as nearly that model."""
-_HORIZON, _CANDIDATES = 3, 16
+_HORIZON, _CANDIDATES = 2, 8
 _Layout = Mapping[str, tuple[int, ...]]
 
 
@@ -211,7 +211,7 @@ def _try(imported: Imported) -> tuple[str, str]:
     latents = Latent(tokens=tokens, proprio=_code(model, imported, generator=generator))
     context = Context(latents=latents[:1], actions=torch.zeros(1, 0, model.action_dim))
     goal = latents[1:].map(lambda part: part[:, 0])
-    planner = CEM(num_samples=_CANDIDATES, num_elites=4, num_iterations=3)
+    planner = CEM(num_samples=_CANDIDATES, num_elites=2, num_iterations=2)
     with torch.no_grad():
         engine = RolloutEngine(model, context)
         init = torch.zeros(1, _HORIZON, model.action_dim)
