@@ -24,10 +24,10 @@ from jepawm.runs.proposer import (
     train_own_proposer,
     train_proposer_run,
 )
+from jepawm.runs.push import push_run
 from jepawm.runs.returns import evaluate_reward, is_goal_free
 from jepawm.runs.reward_sources import RewardSource
 from jepawm.runs.rewards import RewardRules, train_reward_run
-from jepawm.runs.push import push_run
 from jepawm.runs.trackers import require_trackers
 from jepawm.runs.train import train_run
 from jepawm.runs.weights import check_weights
