@@ -72,6 +72,9 @@ class TrainedRun:
     """Operations a second while training as a fraction of that peak."""
     training_seconds: float
     """Seconds of the training loop, those before a resume included."""
+    waiting_fraction: float = 0.0
+    """Part of the loop's time in this call in which a step waited for its batch; without workers
+    that is the time of reading it."""
     wall_seconds: float
     """Seconds of this call, collecting data and measuring included."""
 
@@ -140,11 +143,14 @@ def train_run(
         with together():
             require_same_experiment(experiment, out=out)
         state = build_state(experiment, store, out=out, devices=devices)
+        seconds_before = state.seconds
         command = resume_command(
             experiment, out, data_root=data_root, device=device, trackers=trackers
         )
         _train(state, experiment, store, windows, out, devices, command=command, curves=curves)
-        return _finish(state, experiment, store, windows, out, devices, began=began)
+        done = _finish(state, experiment, store, windows, out, devices, began=began)
+        seconds = state.seconds - seconds_before
+        return replace(done, waiting_fraction=state.seconds_waited / seconds if seconds else 0.0)
 
 
 def _train(

@@ -88,6 +88,12 @@ class OptimConfig:
         """Return whether step `step`, counted from 0, changes a learned encoder."""
         return self.encoder_steps is None or step < self.encoder_steps
 
+    def end_of_phase(self, step: int) -> int:
+        """Return the step before which the encoder learns, or does not, as in step `step`."""
+        if self.encoder_steps is None or step >= self.encoder_steps:
+            return self.num_steps
+        return min(self.encoder_steps, self.num_steps)
+
     def for_windows(self, num_windows: int) -> "OptimConfig":
         """Return the configuration with `num_steps` set, where `num_epochs` decides it."""
         if self.num_epochs is None:
@@ -107,7 +113,10 @@ def build_optimizer(module: nn.Module, config: OptimConfig) -> torch.optim.AdamW
     decayed = [p for n, p in parameters if p.ndim >= 2 and "bias" not in n]
     plain = [p for n, p in parameters if p.ndim < 2 or "bias" in n]
     groups = [{"params": decayed, "decay": 1.0}, {"params": plain, "decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, config.beta2))
+    on_gpu = bool(parameters) and parameters[0][1].is_cuda
+    betas = (0.9, config.beta2)
+    # One kernel for all weights on a GPU; elsewhere each weight as ever, so that runs go on bit for bit.
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas, fused=on_gpu or None)
 
 
 def set_schedule(optimizer: torch.optim.Optimizer, config: OptimConfig, *, step: int) -> None:

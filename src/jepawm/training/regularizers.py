@@ -31,8 +31,8 @@ def sigreg(
         generator: draws the directions.
     """
     groups, batch, dim = latents.shape
-    directions = torch.randn(dim, num_directions, generator=generator).to(latents)
-    directions = F.normalize(directions, dim=0)
+    drawn = torch.randn(dim, num_directions, generator=generator, pin_memory=latents.is_cuda)
+    directions = F.normalize(drawn.to(latents, non_blocking=True), dim=0)
     projected = latents @ directions  # [G, B, M]
     step = _LAST_KNOT / (_NUM_KNOTS - 1)
     real, imaginary = _characteristic_function(projected, step=step)  # [16, G, M]

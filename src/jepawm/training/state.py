@@ -28,6 +28,8 @@ class TrainState:
     """Optimiser steps done."""
     seconds: float = 0.0
     """Wall seconds of training so far, over all resumptions."""
+    seconds_waited: float = 0.0
+    """Those of this call in which the step waited for its batch, reading without workers included."""
 
 
 def training_tensors(state: TrainState) -> dict[str, Tensor]:

@@ -1,27 +1,29 @@
 """The training loop: batch, loss, step, log, checkpoint."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from time import perf_counter
 from typing import cast
 
 import numpy as np
 import torch
-from jaxtyping import Int64
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.nn.utils import clip_grad_norm_
 
-from jepawm.data.augmentation import AugmentationConfig, augment
+from jepawm.data.augmentation import AugmentationConfig
 from jepawm.data.episodes import EpisodeStore
 from jepawm.data.features import KeptTokens
 from jepawm.data.windows import Windows
 from jepawm.errors import UserError
 from jepawm.models.world_model import JEPAWorldModel
 from jepawm.processes import is_first, mean_over_processes, process_rank, together
+from jepawm.processes import count_processes, is_first, mean_over_processes, process_rank
 from jepawm.progress import lines
+from jepawm.training.batches import Batches, Part, worker_count
 from jepawm.training.devices import Devices, hold_gradients
+from jepawm.training.finite import FiniteCheck
 from jepawm.training.losses import Learner
 from jepawm.training.optim import OptimConfig, batch_indices, set_schedule, step_generator
 from jepawm.training.state import TrainState
@@ -30,6 +32,9 @@ from jepawm.types import Observation
 
 _FRAMES_AT_A_TIME = 256
 """Frames that are encoded at a time where the encoder stops learning."""
+_ASK_EVERY = 5
+"""Steps between two questions to all processes whether one of them was asked to stop."""
+_MOST_WORKERS = 128
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,15 +49,28 @@ class LoopConfig:
     """Steps between two checkpoints."""
     num_validation_windows: int = 512
     """Windows of held-out episodes in each validation."""
+    num_workers: int | None = None
+    """Processes that read, decode and augment the batches of coming steps, for each training process;
+    None: where a GPU takes the steps one for each core, at most 8, and none elsewhere."""
+    num_ahead: int = 2
+    """Batches that each of them has ready."""
     keep_every: int | None = None
     """Steps between two checkpoints that stay, in `checkpoints/`, a multiple of `save_every`; None: only
     the last checkpoint stays."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        for name in ("log_every", "validate_every", "save_every", "num_validation_windows"):
+        for name in (
+            "log_every",
+            "validate_every",
+            "save_every",
+            "num_validation_windows",
+            "num_ahead",
+        ):
             if getattr(self, name) < 1:
                 raise UserError(f"loop.{name} = {getattr(self, name)} must be at least 1")
+        if self.num_workers is not None and not 0 <= self.num_workers <= _MOST_WORKERS:
+            raise UserError(f"loop.num_workers = {self.num_workers}; give 0 to {_MOST_WORKERS}")
         if self.keep_every is not None and (
             self.keep_every < 1 or self.keep_every % self.save_every
         ):
@@ -95,45 +113,34 @@ def train(
     """
     learner = state.learner.train()
     start = perf_counter() - state.seconds
+    check = FiniteCheck(late=devices.device.type != "cpu")
+    ask_every = 1 if count_processes() == 1 else _ASK_EVERY
     while state.step < optim.num_steps:
         if train_windows.features is None and not optim.encoder_learns(state.step):
             tokens = stop_encoder(learner, train_windows.store, device=devices.device)
             train_windows = train_windows.with_tokens(tokens)
             val_windows = None if val_windows is None else val_windows.with_tokens(tokens)
-        set_schedule(state.optimizer, optim, step=state.step)
-        index = batch_indices(
-            num_windows=len(train_windows),
-            batch_size=optim.batch_size,
-            seed=seed,
-            step=state.step,
-        )
-        generator = step_generator(seed, state.step)
-        dropout_seed = generator.initial_seed() + process_rank()
-        torch.manual_seed(dropout_seed)  # dropout takes no generator of its own
-        state.optimizer.zero_grad(set_to_none=True)
-        parts = devices.parts(index)
-        terms = _backward(state, train_windows, parts, devices, generator, augmentation)
-        grad_norm = _descend(state, terms, optim)
-        state.step += 1
-        state.seconds = perf_counter() - start
-        last = state.step == optim.num_steps
-        stopped = hooks.stop()
-        if state.step % loop.log_every == 0 or last:
-            metrics = _metrics(terms, grad_norm, optim.learning_rate_at(state.step - 1))
-            if val_windows is not None and (state.step % loop.validate_every == 0 or last):
-                metrics |= validate(
-                    learner,
-                    val_windows,
-                    num_windows=loop.num_validation_windows,
-                    device=devices.device,
-                )
-                warn_of_gaps(metrics)
-                learner.train()
-            hooks.log(state.step, metrics)
-        if state.step % loop.save_every == 0 or last or stopped:
-            hooks.save()
-        if stopped and not last:
-            return
+        steps = range(state.step, optim.end_of_phase(state.step))
+        parts = _parts(len(train_windows), steps, optim, devices, seed=seed)
+        with _open_batches(train_windows, parts, loop, devices, augmentation) as batches:
+            for _ in steps:
+                terms, grad_norm = _step(state, batches, optim, devices, check, seed=seed)
+                state.step += 1
+                state.seconds = perf_counter() - start
+                state.seconds_waited += batches.take_seconds_waited()
+                last = state.step == optim.num_steps
+                stopped = state.step % ask_every == 0 and hooks.stop()
+                if state.step % loop.log_every == 0 or last:
+                    check.settle(terms)
+                    metrics = _metrics(terms, grad_norm, optim.learning_rate_at(state.step - 1))
+                    if val_windows is not None and (state.step % loop.validate_every == 0 or last):
+                        metrics |= _validated(learner, val_windows, loop, devices)
+                    hooks.log(state.step, metrics)
+                if state.step % loop.save_every == 0 or last or stopped:
+                    check.settle(terms)
+                    hooks.save()
+                if stopped and not last:
+                    return
 
 
 def stop_encoder(learner: Learner, store: EpisodeStore, *, device: torch.device) -> KeptTokens:
@@ -166,52 +173,96 @@ def encode_frames(
     return KeptTokens(array=torch.cat(parts))
 
 
-def _backward(
+def _step(
     state: TrainState,
-    windows: Windows,
-    parts: Sequence[Int64[Tensor, " b"]],
+    batches: Batches,
+    optim: OptimConfig,
     devices: Devices,
-    generator: torch.Generator,
-    augmentation: AugmentationConfig,
-) -> dict[str, Tensor]:
-    """Add up the gradients of the parts of a batch; returns the terms of the global batch."""
-    sums: dict[str, Tensor] = {}
-    for number, part in enumerate(parts, start=1):
-        with together():
-            batch = augment(
-                windows.batch(part), augmentation, step_seed=generator.initial_seed(), indices=part
-            ).to(devices.device)
-        with hold_gradients(state.module, held=number < len(parts)):
-            with devices.autocast():
-                terms = state.module(batch, generator=generator)
-            (terms["loss"] / len(parts)).backward()
-        sums = {k: v.detach() + sums[k] if sums else v.detach() for k, v in terms.items()}
-    return mean_over_processes({name: total / len(parts) for name, total in sums.items()})
-
-
-def _descend(state: TrainState, terms: Mapping[str, Tensor], optim: OptimConfig) -> Tensor:
-    """Take one optimiser step; returns the gradient norm before clipping."""
-    _require_finite(terms["loss"], "loss", state.step + 1, terms)
+    check: FiniteCheck,
+    *,
+    seed: int,
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Take one step; returns its terms in this process, and the gradient norm before clipping."""
+    set_schedule(state.optimizer, optim, step=state.step)
+    generator = step_generator(seed, state.step)
+    torch.manual_seed(generator.initial_seed() + process_rank())  # dropout takes no generator
+    state.optimizer.zero_grad(set_to_none=True)
+    terms = _backward(state, batches, devices, generator)
     limit = optim.clip_norm if optim.clip_norm > 0 else math.inf
     grad_norm = clip_grad_norm_(state.learner.parameters(), limit)
     if isinstance(grad_norm, DTensor):
         grad_norm = grad_norm.full_tensor()
-    _require_finite(grad_norm, "gradient", state.step + 1, terms)  # before it reaches the weights
+    check.note(state.step + 1, terms, grad_norm)
     state.optimizer.step()
-    return grad_norm
+    return terms, grad_norm
 
 
-def _require_finite(value: Tensor, name: str, step: int, terms: Mapping[str, Tensor]) -> None:
-    if not math.isfinite(value.item()):
-        values = ", ".join(f"{term} {part.item():.3g}" for term, part in terms.items())
-        raise UserError(
-            f"the {name} became {value.item()} at step {step} ({values}); the last "
-            "checkpoint is kept; lower optim.learning_rate or optim.clip_norm and train again"
-        )
+def _backward(
+    state: TrainState, batches: Batches, devices: Devices, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Add up the gradients of the parts of a batch; returns the terms of this process's share."""
+    sums: dict[str, Tensor] = {}
+    num_parts = devices.config.accumulate
+    for number in range(1, num_parts + 1):
+        batch = next(batches)
+        with hold_gradients(state.module, held=number < num_parts):
+            with devices.autocast():
+                terms = state.module(batch, generator=generator)
+            (terms["loss"] / num_parts).backward()
+        sums = {k: v.detach() + sums[k] if sums else v.detach() for k, v in terms.items()}
+    return {name: total / num_parts for name, total in sums.items()}
 
 
 def _metrics(
     terms: Mapping[str, Tensor], grad_norm: Tensor, learning_rate: float
 ) -> dict[str, float]:
-    metrics = {f"train/{name}": value.item() for name, value in terms.items()}
-    return metrics | {"train/grad_norm": grad_norm.item(), "train/learning_rate": learning_rate}
+    """Return what is logged, means over all processes; the device is waited for once."""
+    means = mean_over_processes({**terms, "grad_norm": grad_norm})
+    values = torch.stack(list(means.values())).tolist()
+    metrics = {f"train/{name}": value for name, value in zip(means, values, strict=True)}
+    return metrics | {"train/learning_rate": learning_rate}
+
+
+def _validated(
+    learner: Learner, windows: Windows, loop: LoopConfig, devices: Devices
+) -> dict[str, float]:
+    """Validate between two steps, and warn of what looks wrong."""
+    metrics = validate(
+        learner, windows, num_windows=loop.num_validation_windows, device=devices.device
+    )
+    warn_of_gaps(metrics)
+    learner.train()
+    return metrics
+
+
+def _open_batches(
+    windows: Windows,
+    parts: Iterator[Part],
+    loop: LoopConfig,
+    devices: Devices,
+    augmentation: AugmentationConfig,
+) -> Batches:
+    """Start to read this process's share of the batches; tokens in memory need nobody ahead."""
+    num_workers = worker_count(
+        loop.num_workers, device=devices.device, num_processes=count_processes()
+    )
+    return Batches(
+        windows,
+        parts,
+        augmentation=augmentation,
+        device=devices.device,
+        num_workers=0 if isinstance(windows.features, KeptTokens) else num_workers,
+        num_ahead=loop.num_ahead,
+    )
+
+
+def _parts(
+    num_windows: int, steps: range, optim: OptimConfig, devices: Devices, *, seed: int
+) -> Iterator[Part]:
+    for step in steps:
+        index = batch_indices(
+            num_windows=num_windows, batch_size=optim.batch_size, seed=seed, step=step
+        )
+        step_seed = step_generator(seed, step).initial_seed()
+        for part in devices.parts(index):
+            yield Part(seed=step_seed, indices=part)

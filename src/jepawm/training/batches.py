@@ -1,0 +1,188 @@
+"""Batches of coming steps, read ahead by worker processes or in the step itself: the same either way."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from time import perf_counter
+from types import TracebackType
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from jepawm.data.augmentation import AugmentationConfig, augment
+from jepawm.data.windows import Windows
+from jepawm.errors import UserError
+from jepawm.processes import together
+from jepawm.types import Trajectory
+
+MOST_WORKERS = 8
+"""Processes that read for one training process where their number is not given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What one forward pass learns from."""
+
+    seed: int
+    """Seed of the step, which augmentation depends on."""
+    indices: Int64[Tensor, " b"]
+    """Windows."""
+
+
+class Batches:
+    """Hand out the batches of some parts of steps, in order, on a device.
+
+    Windows are read, decoded and augmented in worker processes, `num_ahead` batches ahead for each, in
+    pinned memory on a GPU, whose copies overlap with the step before. Without workers a batch is read
+    when it is asked for. Numbers and order do not depend on it.
+    """
+
+    def __init__(
+        self,
+        windows: Windows,
+        parts: Iterable[Part],
+        *,
+        augmentation: AugmentationConfig,
+        device: torch.device,
+        num_workers: int = 0,
+        num_ahead: int = 2,
+    ) -> None:
+        """Start the workers; the processes of a run do so together."""
+        self._device = device
+        self._on_gpu = device.type == "cuda"
+        self._copies = torch.cuda.Stream(device) if self._on_gpu else None
+        loader = DataLoader(
+            _Reader(windows, augmentation),
+            batch_size=None,
+            sampler=parts,
+            num_workers=num_workers,
+            collate_fn=_as_it_is,
+            pin_memory=self._on_gpu,
+            worker_init_fn=_heed_no_signals,
+            prefetch_factor=num_ahead if num_workers else None,
+            multiprocessing_context="fork" if num_workers and sys.platform == "linux" else None,
+            generator=torch.Generator(),  # the global one is the model's
+        )
+        self._read: Iterator[_Read] | None = iter(loader)
+        self._seconds_waited = 0.0
+
+    def __iter__(self) -> "Batches":
+        """Return the batches themselves."""
+        return self
+
+    def __next__(self) -> Trajectory:
+        """Return the next batch; an error of one process ends all."""
+        began = perf_counter()
+        with together():
+            batch = self._next()
+        moved = self._move(batch)
+        self._seconds_waited += perf_counter() - began
+        return moved
+
+    def take_seconds_waited(self) -> float:
+        """Return the seconds that were spent in `next` since this was asked last."""
+        seconds, self._seconds_waited = self._seconds_waited, 0.0
+        return seconds
+
+    def __enter__(self) -> "Batches":
+        """Return the batches themselves."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End the workers."""
+        self._read = None
+
+    def _next(self) -> Trajectory:
+        if self._read is None:
+            raise StopIteration
+        try:
+            read = next(self._read)
+        except RuntimeError as error:
+            if not str(error).startswith("DataLoader worker"):
+                raise
+            raise UserError(
+                "a process that reads batches was killed, as happens where memory runs out; set "
+                "loop.num_workers lower and go on with --resume"
+            ) from error
+        if read.error is not None:
+            raise read.error
+        assert read.batch is not None
+        return read.batch
+
+    def _move(self, batch: Trajectory) -> Trajectory:
+        if self._copies is None:
+            return batch.to(self._device)
+        with torch.cuda.stream(self._copies):
+            moved = batch.map(lambda tensor: tensor.to(self._device, non_blocking=True))
+        step = torch.cuda.current_stream(self._device)
+        step.wait_stream(self._copies)
+        moved.map(lambda tensor: _kept_for(tensor, step))
+        return moved
+
+
+def worker_count(given: int | None, *, device: torch.device, num_processes: int) -> int:
+    """Return how many processes read for each training process.
+
+    None means as many as there are cores for each, at most `MOST_WORKERS`, where a GPU takes the step,
+    and none elsewhere: the step needs the cores.
+    """
+    if given is not None:
+        return given
+    if device.type != "cuda":
+        return 0
+    return max(1, min(MOST_WORKERS, (os.cpu_count() or 1) // num_processes))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Read:
+    """A batch, or why there is none."""
+
+    batch: Trajectory | None = None
+    error: Exception | None = None
+
+    def pin_memory(self) -> "_Read":
+        """Return the batch in memory that a GPU copies from by itself."""
+        batch = None if self.batch is None else self.batch.map(Tensor.pin_memory)
+        return _Read(batch=batch, error=self.error)
+
+
+class _Reader(Dataset[_Read]):
+    """Read the windows of a part; what the user can fix is handed over, a worker never ends by it."""
+
+    def __init__(self, windows: Windows, augmentation: AugmentationConfig) -> None:
+        self._windows, self._augmentation = windows, augmentation
+
+    def __getitem__(self, part: Part) -> _Read:
+        try:
+            batch = self._windows.batch(part.indices)
+        except (UserError, OSError) as error:
+            return _Read(error=error)
+        return _Read(
+            batch=augment(batch, self._augmentation, step_seed=part.seed, indices=part.indices)
+        )
+
+
+def _as_it_is(read: _Read) -> _Read:
+    return read
+
+
+def _heed_no_signals(_number: int) -> None:
+    """Leave it to the training process when to stop, as it ends its workers."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+
+def _kept_for(tensor: Tensor, stream: torch.cuda.Stream) -> Tensor:
+    """Keep the memory of a tensor until a stream has used it."""
+    tensor.record_stream(stream)
+    return tensor

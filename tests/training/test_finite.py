@@ -1,0 +1,65 @@
+"""The first step that is no number is found: at once on a CPU, late and without waiting elsewhere."""
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from jepawm.errors import UserError
+from jepawm.training.finite import FiniteCheck
+
+NAN = float("nan")
+
+
+def note(check: FiniteCheck, step: int, *, loss: float = 1.0, grad_norm: float = 2.0) -> None:
+    terms = {"loss": torch.tensor(loss), "prediction": torch.tensor(0.5 * loss)}
+    check.note(step, terms, torch.tensor(grad_norm))
+
+
+NAMES = {"loss": 0, "prediction": 0}
+
+
+def test_a_cpu_refuses_at_once():
+    check = FiniteCheck(late=False)
+    note(check, 1)
+    with pytest.raises(UserError, match=r"loss became nan at step 2 \(loss nan, prediction nan\)"):
+        note(check, 2, loss=NAN, grad_norm=NAN)
+
+
+def test_an_accelerator_tells_the_first_step_when_it_is_asked():
+    check = FiniteCheck(late=True)
+    for step in (1, 2):
+        note(check, step)
+    check.settle(NAMES)
+    note(check, 3, grad_norm=float("inf"))
+    note(check, 4, loss=NAN, grad_norm=NAN)
+    note(check, 5)
+    with pytest.raises(
+        UserError, match=r"gradient became inf at step 3 \(loss 1, prediction 0.5\)"
+    ):
+        check.settle(NAMES)
+    check.settle(NAMES)  # said once
+
+
+def test_nothing_noted_is_nothing_wrong():
+    FiniteCheck(late=True).settle(NAMES)
+
+
+def test_noting_late_reads_no_number_from_the_device():
+    check, counted = FiniteCheck(late=True), CountReads()
+    with counted:
+        for step in range(20):
+            note(check, step)
+    assert counted.reads == 0
+    with CountReads() as counted:
+        note(FiniteCheck(late=False), 1)
+    assert counted.reads == 1  # what is counted is what a CPU does
+
+
+class CountReads(TorchDispatchMode):
+    """Count how often a number leaves a tensor."""
+
+    reads = 0
+
+    def __torch_dispatch__(self, function, _types, args=(), kwargs=None):
+        self.reads += function is torch.ops.aten._local_scalar_dense.default
+        return function(*args, **(kwargs or {}))
