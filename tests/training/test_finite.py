@@ -1,11 +1,17 @@
 """The first step that is no number is found: at once on a CPU, late and without waiting elsewhere."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from jepawm.data.augmentation import AugmentationConfig
 from jepawm.errors import UserError
+from jepawm.training.batches import Batches, Part
+from jepawm.training.devices import ComputeConfig, Devices
 from jepawm.training.finite import FiniteCheck
+from jepawm.training.train import take_step
 
 NAN = float("nan")
 
@@ -55,11 +61,33 @@ def test_noting_late_reads_no_number_from_the_device():
     assert counted.reads == 1  # what is counted is what a CPU does
 
 
+def test_a_step_reads_no_number_of_its_loss(make_state, tiny_experiment, windows):
+    """What an accelerator would be waited for; whole numbers are drawn on the CPU."""
+    optim = replace(tiny_experiment.optim, num_steps=20)
+    state = make_state(replace(tiny_experiment, optim=optim))
+    for group in state.optimizer.param_groups:
+        group["fused"] = True  # as on a GPU; elsewhere AdamW reads its own counters
+    check = FiniteCheck(late=True)
+    devices = Devices(ComputeConfig(), device="cpu")
+    parts = [Part(seed=step, indices=torch.arange(4)) for step in range(20)]
+    with (
+        Batches(
+            windows[0], parts, augmentation=AugmentationConfig(), device=devices.device
+        ) as batches,
+        CountReads() as counted,
+    ):
+        for _ in parts:
+            take_step(state, batches, optim, devices, check, seed=0)
+            state.step += 1
+    assert counted.reads == 0
+
+
 class CountReads(TorchDispatchMode):
-    """Count how often a number leaves a tensor."""
+    """Count how often a real number leaves a tensor."""
 
     reads = 0
 
     def __torch_dispatch__(self, function, _types, args=(), kwargs=None):
-        self.reads += function is torch.ops.aten._local_scalar_dense.default
+        read = function is torch.ops.aten._local_scalar_dense.default
+        self.reads += read and args[0].is_floating_point()
         return function(*args, **(kwargs or {}))

@@ -25,6 +25,7 @@ from jepawm.launch import heeded_signals
 from jepawm.metrics_log import MetricsLog
 from jepawm.processes import any_process, count_processes, from_first, is_first, together
 from jepawm.progress import TrainingProgress
+from jepawm.runs.checkpoint_writer import CheckpointWriter
 from jepawm.runs.datasets import find_or_collect, find_or_compute_features
 from jepawm.runs.run_folder import (
     TRAINING,
@@ -36,6 +37,7 @@ from jepawm.runs.run_folder import (
 from jepawm.runs.trackers import Logged, TrackerName, Trackers, open_trackers, saved_step
 from jepawm.runs.train_state import (
     build_state,
+    prepare_save,
     require_same_data,
     require_same_experiment,
     save_state,
@@ -167,11 +169,15 @@ def _train(
     """Train to the end, or to a signal that asks to stop; `command` goes on then."""
 
     def save() -> None:
-        save_state(state, experiment, store=store, out=out)
+        writer.write(prepare_save(state, experiment, store=store, out=out))
 
-    if from_first(lambda: find_checkpoint(out / "checkpoint")) is None:
-        save()
-    with StopRequest(command) as stop, _log(experiment, out, state, curves) as log:
+    with (
+        StopRequest(command) as stop,
+        _log(experiment, out, state, curves) as log,
+        CheckpointWriter() as writer,
+    ):
+        if from_first(lambda: find_checkpoint(out / "checkpoint")) is None:
+            save()
         train(
             state,
             windows[0],

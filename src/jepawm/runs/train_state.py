@@ -1,12 +1,15 @@
 """Build the state of a training run, from the start or from its checkpoint, and save it."""
 
 import logging
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
+from shutil import rmtree
 from typing import cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from jepawm.build import build_model, build_normalizer
 from jepawm.checkpoint import (
@@ -34,6 +37,7 @@ from jepawm.training.devices import Devices
 from jepawm.training.losses import Learner
 from jepawm.training.optim import build_optimizer
 from jepawm.training.state import TrainState, restore_heads, restore_training, training_tensors
+from jepawm.training.train import LoopConfig
 
 _LOG = logging.getLogger(__name__)
 _PLACES = {"data.store", "data.feature_cache", "encoder.weights", "init_from"}
@@ -109,11 +113,28 @@ def save_state(
     probe: LinearProbe | None = None,
 ) -> None:
     """Write a checkpoint of whole tensors; the first process writes, all take part."""
+    write = prepare_save(state, experiment, store=store, out=out, probe=probe)
+    with together():
+        if write is not None:
+            write()
+
+
+def prepare_save(
+    state: TrainState,
+    experiment: Experiment,
+    *,
+    store: EpisodeStore,
+    out: Path,
+    probe: LinearProbe | None = None,
+) -> Callable[[], None] | None:
+    """Copy the state of this moment; returns what writes it, in the first process alone."""
     model = state.learner.model
     tensors = gather_shards((MODEL + k, v) for k, v in stored_weights(model).items())
     training = gather_shards(training_tensors(state).items())
     if probe is not None:
         tensors |= {PROBE + k: v for k, v in probe.state_dict().items()}
+    if not is_first():
+        return None
     proprio_dim = 0 if store.proprio is None else store.proprio.shape[1]
     encoder = model.encoder
     record = ModelRecord(
@@ -126,14 +147,26 @@ def save_state(
         data=_trained_on(store),
         encoder=asdict(encoder.identity) if isinstance(encoder, FrozenEncoder) else None,
     )
-    with together():
-        if is_first():
-            checkpoint = Checkpoint(record=record, tensors=tensors, training=training)
-            keep_every = experiment.loop.keep_every
-            if keep_every is not None and state.step and state.step % keep_every == 0:
-                kept = replace(checkpoint, training=None)
-                save_checkpoint(out / KEPT / f"step-{state.step:07d}", kept)
-            save_checkpoint(out / "checkpoint", checkpoint)
+    checkpoint = Checkpoint(record=record, tensors=_copied(tensors), training=_copied(training))
+    return partial(_write, checkpoint, out, loop=experiment.loop)
+
+
+def _write(checkpoint: Checkpoint, out: Path, *, loop: LoopConfig) -> None:
+    """Write the run's checkpoint, and the one that stays where this step is to be kept."""
+    step = require_model(checkpoint.record, source=out).step
+    if loop.keep_every is not None and step and step % loop.keep_every == 0:
+        kept = out / KEPT / f"step-{step:07d}"
+        save_checkpoint(kept, replace(checkpoint, training=None))
+        if loop.keep_last is not None:
+            steps = [folder for folder in kept.parent.glob("step-*") if folder.name[5:].isdigit()]
+            for old in sorted(steps)[: -loop.keep_last]:
+                rmtree(old)
+    save_checkpoint(out / "checkpoint", checkpoint)
+
+
+def _copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copy tensors that the next step would change: those of a CPU are the weights themselves."""
+    return {name: value.clone() for name, value in tensors.items()}
 
 
 def _trained_on(store: EpisodeStore) -> TrainedOn:

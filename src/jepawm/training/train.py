@@ -57,6 +57,8 @@ class LoopConfig:
     keep_every: int | None = None
     """Steps between two checkpoints that stay, in `checkpoints/`, a multiple of `save_every`; None: only
     the last checkpoint stays."""
+    keep_last: int | None = None
+    """How many of them stay, the newest ones; None: all."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -77,6 +79,11 @@ class LoopConfig:
             raise UserError(
                 f"loop.keep_every = {self.keep_every} is not a multiple of loop.save_every = "
                 f"{self.save_every}; a checkpoint is kept when it is saved"
+            )
+        if self.keep_last is not None and (self.keep_last < 1 or self.keep_every is None):
+            raise UserError(
+                f"loop.keep_last = {self.keep_last} is how many of the checkpoints of loop.keep_every "
+                "stay; set that too, and give at least 1"
             )
 
 
@@ -124,7 +131,7 @@ def train(
         parts = _parts(len(train_windows), steps, optim, devices, seed=seed)
         with _open_batches(train_windows, parts, loop, devices, augmentation) as batches:
             for _ in steps:
-                terms, grad_norm = _step(state, batches, optim, devices, check, seed=seed)
+                terms, grad_norm = take_step(state, batches, optim, devices, check, seed=seed)
                 state.step += 1
                 state.seconds = perf_counter() - start
                 state.seconds_waited += batches.take_seconds_waited()
@@ -173,7 +180,7 @@ def encode_frames(
     return KeptTokens(array=torch.cat(parts))
 
 
-def _step(
+def take_step(
     state: TrainState,
     batches: Batches,
     optim: OptimConfig,
