@@ -13,7 +13,7 @@ import pytest
 from jepawm.checkpoint import read_record
 from jepawm.cli import main
 from jepawm.errors import UserError
-from jepawm.launch import Launch, read_launch, run_processes
+from jepawm.launch import Launch, read_launch, restarted, run_processes
 
 SLURM = {
     "SLURM_PROCID": "5",
@@ -51,6 +51,17 @@ def test_srun_but_not_the_script_of_sbatch(monkeypatch: pytest.MonkeyPatch):
     assert read_launch() == Launch(launcher="slurm", rank=5, local_rank=1, count=8, num_nodes=2)
     monkeypatch.delenv("SLURM_STEP_ID")
     assert read_launch() == Launch(launcher="none")
+
+
+@pytest.mark.parametrize("name", ["SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT"])
+def test_a_job_that_was_started_again_is_known(monkeypatch: pytest.MonkeyPatch, name: str):
+    assert not restarted()
+    for count, again in (("0", False), ("2", True)):
+        monkeypatch.setenv(name, count)
+        assert restarted() is again
+    monkeypatch.setenv(name, "often")
+    with pytest.raises(UserError, match=f"the environment says {name}='often'"):
+        restarted()
 
 
 def test_uneven_nodes_are_refused(monkeypatch: pytest.MonkeyPatch):

@@ -73,6 +73,15 @@ def read_launch() -> Launch:
     return Launch(launcher=launcher, rank=rank, local_rank=local_rank, count=count, num_nodes=nodes)
 
 
+def restarted() -> bool:
+    """Return whether SLURM queued this job again, or torchrun started its processes again."""
+    return any(
+        _number(name) > 0
+        for name in ("SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT")
+        if name in os.environ
+    )
+
+
 def _number(name: str, *, lowest: int = 0, below: int = 2**31) -> int:
     """Return the whole number in a variable of the launcher."""
     text = os.environ[name]

@@ -28,6 +28,7 @@ from jepawm.cli.parsing import (
 )
 from jepawm.envs import POLICIES
 from jepawm.errors import UserError
+from jepawm.launch import restarted
 from jepawm.proposals import ProposalConfig
 from jepawm.recipes import RECIPES
 
@@ -65,7 +66,8 @@ class TrainOptions:
     device: DeviceName = "auto"
     """Device to compute on."""
     resume: bool = False
-    """Go on with the run in `--out`."""
+    """Go on with the run in `--out`, from the start where there is none; implied where SLURM or
+    torchrun started a job again."""
     processes: int | None = None
     """Processes that collect a missing data set; one for each thread if not given."""
     dry_run: bool = False
@@ -170,7 +172,7 @@ def _train(options: TrainOptions, experiment: "Experiment", *, explicit: bool) -
         out=out,
         data_root=root,
         device=device,
-        resume=options.resume,
+        resume=options.resume or restarted(),
         explicit=explicit or options.data is not None,
         processes=options.processes,
         trust=options.trust,
