@@ -18,7 +18,6 @@ from jepawm.data.features import KeptTokens
 from jepawm.data.windows import Windows
 from jepawm.errors import UserError
 from jepawm.models.world_model import JEPAWorldModel
-from jepawm.processes import is_first, mean_over_processes, process_rank, together
 from jepawm.processes import count_processes, is_first, mean_over_processes, process_rank
 from jepawm.progress import lines
 from jepawm.training.batches import Batches, Part, worker_count
