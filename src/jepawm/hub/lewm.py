@@ -38,6 +38,7 @@ from jepawm.strict_json import read_json
 from jepawm.training.losses import LossConfig
 
 _FILES = ("weights.pt", "model.safetensors", "weights.ckpt")
+_ORACLE = {"oracle_samples": 64, "oracle_iterations": 3}  # its simulators repeat whole episodes
 _HEADS = {"tiny": 3, "small": 6, "base": 12, "large": 16}
 """Attention heads of the encoder by its size."""
 _RULES: Rules = (
@@ -160,7 +161,7 @@ def lewm_experiment(
         objective=LatentDistance(proprio_weight=0.0),
         planner=CEM(num_samples=300, num_elites=30, num_iterations=30),
         agent=AgentConfig(window=1),
-        protocols=(replace(LEWM, frameskip=frameskip, max_env_steps=10 * frameskip),),
+        protocols=(replace(LEWM, frameskip=frameskip, max_env_steps=10 * frameskip, **_ORACLE),),
     )
 
 
