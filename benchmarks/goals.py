@@ -6,7 +6,7 @@
 The first appends a row to results/goals.jsonl: the mean true reward of 96 test episodes of the model's
 plans, of the oracle, of the data's policy and of random actions, with 95 % intervals; the planner is the
 same small CEM for model and oracle. The second prints the seconds of a plan for the goal alone and for
-the goal with a reward and five other terms, in turns.
+the goal with a reward and three other terms, in turns.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from jepawm.runs import TaskRules, evaluate_reward
 from jepawm.runs.returns import read_reward
 
 RESULTS = Path(__file__).parents[1] / "results" / "goals.jsonl"
-PLANNER = CEM(num_samples=100, num_elites=10, num_iterations=10)
+PLANNER = CEM(num_samples=60, num_elites=6, num_iterations=6)
 TERMS = "goal + 0.1*{0} + 0.01*action_size + 0.01*smoothness + keep_out(low=(900, 900), high=(999, 999))"
 
 
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("run", help="run folder with a reward")
     parser.add_argument("--folder", default="reward", help="folder of the reward in it")
     parser.add_argument("--reward", help="true reward; the one that was learned if not given")
-    parser.add_argument("--protocol", default="mpc")
+    parser.add_argument("--protocol", default="paper")
     parser.add_argument("--num-tasks", type=int, default=96)
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--time", action="store_true", help="measure the time of plans instead")
@@ -83,7 +83,7 @@ def print_times(loaded: LoadedModel, reward: str) -> None:
     """Print the median seconds of a plan for a batch of 16, with and without terms, in turns."""
     env = loaded.make_env()
     obs = env.reset(env.sample_tasks(0, num_tasks=16))
-    texts = {"goal": "goal", "goal and five terms": TERMS.format(reward), "reward": reward}
+    texts = {"goal": "goal", "goal and four terms": TERMS.format(reward), "reward": reward}
     agents = {
         name: loaded.agent(planner=CEM(num_iterations=3), objective=parse_objective(text))
         for name, text in texts.items()

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from jepawm.agent import PlanningAgent
 from jepawm.checkpoint import load_checkpoint
 from jepawm.contracts import Objective, Planner, Simulator, TaskSource
 from jepawm.engine.config import Precision
@@ -86,45 +87,48 @@ def evaluate_reward(
             objective=objective,
             config=with_precision(loaded.experiment.agent, precision),
         )
-        name = rules.env or loaded.experiment.env
-        env = (
-            loaded.make_env()
-            if rules.env is None
-            else build_env(name, image_size=loaded.image_size)
-        )
-        known = rewarding(env, name=name).reward_names
-        wanted = reward or _learned_from(loaded, objective)
-        if wanted is None:
-            raise UserError(
-                f"name the true reward that is measured by --reward (known: {', '.join(known)})"
-            )
-        require_reward(wanted, known)
-        if not isinstance(env, Simulator):
-            raise UserError(f"{name} is no simulator, so there is no oracle of its rewards")
-        root = default_data_root(rules.data_root)
-        policy = loaded.experiment.data.policy
-        results = evaluate_returns(
-            cast(RewardedSimulator, env),
-            agent,
-            reward=wanted,
-            tasks=find_tasks(loaded.experiment, env, protocol=agent.protocol, rules=rules),
-            env_name=name,
-            behaviour=None
-            if isinstance(policy, TaskSource)  # it replays recordings, from their own starts
-            else draw_behaviour(
-                policy,
-                num_tasks=rules.num_tasks,
-                protocol=agent.protocol,
-                seed=rules.seed,
-                data_root=root,
-            ),
-            seed=rules.seed,
-            split=split_of(rules.split),
-            tasks_per_batch=rules.tasks_per_batch,
-        )
+        results = _measure(loaded, agent, rules, reward=reward)
         beside = training_files(loaded.run, folder, overwrite=overwrite)
         path = write_json(folder / FILE, results.to_json(), beside=beside)
     return WrittenReturns(results=results, written=path)
+
+
+def _measure(
+    loaded: LoadedModel, agent: PlanningAgent, rules: TaskRules, *, reward: str | None
+) -> ReturnResults:
+    """Run all rows in the environment, measured by the reward of that name."""
+    name = rules.env or loaded.experiment.env
+    env = loaded.make_env() if rules.env is None else build_env(name, image_size=loaded.image_size)
+    known = rewarding(env, name=name).reward_names
+    wanted = reward or _learned_from(loaded, agent.objective)
+    if wanted is None:
+        raise UserError(
+            f"name the true reward that is measured by --reward (known: {', '.join(known)})"
+        )
+    require_reward(wanted, known)
+    if not isinstance(env, Simulator):
+        raise UserError(f"{name} is no simulator, so there is no oracle of its rewards")
+    policy = loaded.experiment.data.policy
+    behaviour = None
+    if not isinstance(policy, TaskSource):  # which replays recordings, from their own starts
+        behaviour = draw_behaviour(
+            policy,
+            num_tasks=rules.num_tasks,
+            protocol=agent.protocol,
+            seed=rules.seed,
+            data_root=default_data_root(rules.data_root),
+        )
+    return evaluate_returns(
+        cast(RewardedSimulator, env),
+        agent,
+        reward=wanted,
+        tasks=find_tasks(loaded.experiment, env, protocol=agent.protocol, rules=rules),
+        env_name=name,
+        behaviour=behaviour,
+        seed=rules.seed,
+        split=split_of(rules.split),
+        tasks_per_batch=rules.tasks_per_batch,
+    )
 
 
 def _learned_from(loaded: LoadedModel, objective: Objective) -> str | None:
