@@ -8,6 +8,7 @@
     actions.npy      float32 [F, a]        row t leads frame t to frame t + 1 of the same episode
     proprio.npy      float32 [F, P]        optional
     state.npy        float64 [F, S]        optional; for probes and diagnosis, never for the model
+    rewards.npy      float32 [F, R]        optional; row t is earned by action t; for learned rewards
 
 `F` counts the frames of all episodes. An episode of `L` frames has `L` or `L - 1` actions; in the
 second case its last action row is zero padding. `EpisodeWriter` writes stores, `open_store` opens
@@ -66,6 +67,8 @@ class EpisodeStore:
     """Proprioception `[F, P]`, float32, environment units; None if there is none."""
     state: Float[np.ndarray, "F S"] | None
     """Simulator state `[F, S]`, float64; None if there is none."""
+    rewards: Float[np.ndarray, "F R"] | None
+    """Logged rewards `[F, R]`, float32, of the actions of the same rows; None if there are none."""
     tasks: tuple[str, ...]
     """What each episode is about, in words `[E]`; empty texts if nothing is said."""
 
@@ -112,7 +115,10 @@ class EpisodeStore:
     def sha256(self) -> str:
         """Return the hash of all that a model learns from: another one means other data."""
         digests = self.manifest.files.items()
-        arrays = {name: one.sha256 for name, one in digests if name.endswith(".npy")}
+        learned = (
+            item for item in digests if item[0] != "rewards.npy"
+        )  # no model learns from them
+        arrays = {name: one.sha256 for name, one in learned if name.endswith(".npy")}
         rows = {"lengths": self.lengths.tolist(), "num_actions": self.num_actions.tolist()}
         return content_hash({"arrays": arrays, **rows})
 
@@ -135,6 +141,7 @@ def open_store(path: Path) -> EpisodeStore:
     index, tasks = _read_index(path, manifest)
     actions = _read_array(path, "actions", (manifest.num_frames, manifest.action_dim), "<f4")
     _require_finite(path / "actions.npy", actions, index)
+    num_rewards = None if manifest.reward_names is None else len(manifest.reward_names)
     return EpisodeStore(
         path=path,
         manifest=manifest,
@@ -145,6 +152,7 @@ def open_store(path: Path) -> EpisodeStore:
         actions=actions,
         proprio=_read_optional(path, "proprio", (manifest.num_frames, manifest.proprio_dim), "<f4"),
         state=_read_optional(path, "state", (manifest.num_frames, manifest.state_dim), "<f8"),
+        rewards=_read_optional(path, "rewards", (manifest.num_frames, num_rewards), "<f4"),
         tasks=tasks,
     )
 

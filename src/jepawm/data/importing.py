@@ -98,6 +98,7 @@ def import_source(
         pixels=options.pixels,
         fps=None if source.fps is None else source.fps / step,
         source=origin,
+        reward_names=source.reward_names,
     )
     with writer:
         for examined in track(
@@ -177,6 +178,7 @@ def _append(examined: Examined, writer: EpisodeWriter, options: ImportOptions) -
             recording.actions[rows],
             proprio=None if recording.proprio is None else recording.proprio[rows],
             state=None if recording.state is None else recording.state[rows],
+            rewards=None if recording.rewards is None else recording.rewards[rows],
             task=recording.task,
         )
     return []

@@ -34,6 +34,7 @@ def join_stores(paths: Sequence[Path], out: Path) -> EpisodeStore:
         expected_frames=sum(store.manifest.num_frames for store in stores),
         pixels="raw",
         fps=first.fps,
+        reward_names=first.reward_names or (),
     ) as writer:
         for store in stores:
             copy_episodes(store, writer)
@@ -49,12 +50,14 @@ def copy_episodes(store: EpisodeStore, writer: EpisodeWriter) -> None:
             store.actions[rows][: store.num_actions[index]],
             proprio=None if store.proprio is None else store.proprio[rows],
             state=None if store.state is None else store.state[rows],
+            rewards=None if store.rewards is None else store.rewards[rows],
             task=store.tasks[index],
         )
 
 
 def _require_alike(store: EpisodeStore, first: EpisodeStore) -> None:
-    for name in ("environment", "image_size", "fps", "action_dim", "proprio_dim", "state_dim"):
+    widths = ("action_dim", "proprio_dim", "state_dim", "reward_names")
+    for name in ("environment", "image_size", "fps", *widths):
         values = [getattr(one.manifest, name) for one in (store, first)]
         if values[0] != values[1]:
             raise UserError(

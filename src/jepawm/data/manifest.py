@@ -95,6 +95,8 @@ class Manifest:
     """Frames per second; None for simulators that have no clock, or where nobody says."""
     source: ImportedFrom | None = None
     """What it was imported from; None for a collection."""
+    reward_names: list[str] | None = None
+    """Names of the logged rewards, the columns of `rewards.npy`; None if there are none."""
 
     def to_text(self) -> str:
         """Return the JSON text, closed by the hash of its own content."""
@@ -162,7 +164,7 @@ def _kind() -> SealedKind:
         version=1,
         folder="an episode store",
         names=frozenset(field.name for field in fields(Manifest)),
-        later=frozenset({"fps", "source"}),
+        later=frozenset({"fps", "source", "reward_names"}),
         remedy=_REMEDY,
     )
 
@@ -195,6 +197,7 @@ def read_manifest(folder: Path) -> Manifest:
         files=_digests(entry(content, "files", dict, **at), folder),
         fps=_rate(content, path),
         source=_source(optional_entry(content, "source", dict, **at), path),
+        reward_names=_names(optional_entry(content, "reward_names", list, **at), path),
     )
 
 
@@ -207,6 +210,15 @@ def _count(content: Mapping[str, object], name: str, path: Path) -> int:
 
 def _optional_count(content: Mapping[str, object], name: str, path: Path) -> int | None:
     return None if content.get(name) is None else _count(content, name, path)
+
+
+def _names(content: list[object] | None, path: Path) -> list[str] | None:
+    if content is None:
+        return None
+    names = [expect(one, str, where=path, field="reward_names", remedy=_REMEDY) for one in content]
+    if not names or len(set(names)) < len(names):
+        raise UserError(f"{path}: reward_names are not different names; {_REMEDY}")
+    return names
 
 
 def _rate(content: Mapping[str, object], path: Path) -> float | None:

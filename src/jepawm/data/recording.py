@@ -62,6 +62,8 @@ class Recording:
     """Proprioception `[L, P]`; None if there is none."""
     state: Shaped[np.ndarray, "L S"] | None = None
     """Simulator state `[L, S]`; None if there is none."""
+    rewards: Shaped[np.ndarray, "n R"] | None = None
+    """Logged rewards `[n, R]` of the actions; None if there are none."""
     task: str = ""
     """What the episode is about, in words; empty if nothing is said."""
     video: Path | None = None
@@ -114,6 +116,8 @@ class Source:
     """What else there is, by name, with its type and shape in words."""
     notes: Sequence[str] = ()
     """What is worth knowing of how it was read: what became what, what was left out."""
+    reward_names: Sequence[str] = ()
+    """Names of the logged rewards."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -364,12 +368,9 @@ def _groups_with(content: pq.ParquetFile, only: tuple[str, int] | None) -> list[
     if only is None or only[0] not in paths:
         return groups
     place = paths.index(only[0])
-    found = []
-    for group in groups:
-        known = metadata.row_group(group).column(place).statistics
-        if known is None or not known.has_min_max or known.min <= only[1] <= known.max:
-            found.append(group)
-    return found
+    known = [metadata.row_group(group).column(place).statistics for group in groups]
+    may = [one is None or not one.has_min_max or one.min <= only[1] <= one.max for one in known]
+    return [group for group in groups if may[group]]
 
 
 def _rows_at_once(kind: pa.DataType) -> int:
@@ -395,6 +396,5 @@ def require_columns(there: list[str], wanted: list[str], *, file: Path) -> None:
 
 def is_list(kind: pa.DataType) -> bool:
     """Return whether a column holds lists."""
-    return (
-        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    )
+    checks = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return any(check(kind) for check in checks)

@@ -66,6 +66,7 @@ def subsample(recording: Recording, step: int, *, combine: Combine | None) -> Re
         num_frames=-(-recording.num_frames // step),
         actions=actions,
         proprio=proprio,
+        rewards=_means(recording.rewards, step),
         state=None if recording.state is None else recording.state[::step],
         frames=lambda: islice(recording.frames(), 0, None, step),
         count_frames=lambda: -(-recording.count_frames() // step),
@@ -123,6 +124,14 @@ def square_frames(
         listed = ", ".join(f"{height} x {width}" for height, width in sorted(shapes))
         raise UserError(f"frames have several shapes ({listed}); split or resize the recording")
     return result[:count]
+
+
+def _means(rewards: Float[np.ndarray, "n R"] | None, step: int) -> np.ndarray | None:
+    """Return the mean reward `[m, R]` of each `step` actions that become one."""
+    if rewards is None:
+        return None
+    whole = len(rewards) // step * step
+    return rewards[:whole].reshape(-1, step, rewards.shape[1]).mean(1)
 
 
 def _combined(

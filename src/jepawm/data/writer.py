@@ -4,7 +4,7 @@ import logging
 import math
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
@@ -42,6 +42,7 @@ _DTYPES = {
     "actions": "<f4",
     "proprio": "<f4",
     "state": "<f8",
+    "rewards": "<f4",
 }
 HEADER_BYTES = 128
 """Bytes before the first row of an array on the disk."""
@@ -72,6 +73,7 @@ class EpisodeWriter:
         pixels: PixelEncoding = "auto",
         fps: float | None = None,
         source: ImportedFrom | None = None,
+        reward_names: Sequence[str] = (),
     ) -> None:
         """Take the folder to create and the provenance for the manifest.
 
@@ -86,6 +88,7 @@ class EpisodeWriter:
             pixels: how frames are stored; `auto` is raw up to 128 pixels a side, JPEG above.
             fps: frames per second, if known.
             source: what the episodes are imported from; None if they are collected.
+            reward_names: names of the logged rewards; none if there are none.
         """
         self.path = path
         self._environment = environment
@@ -97,6 +100,7 @@ class EpisodeWriter:
         self._encoding = ("raw" if is_small else "jpeg") if pixels == "auto" else pixels
         self._fps = fps
         self._source = source
+        self._reward_names = list(reward_names)
         self._tasks: list[str] = []
         self._files: dict[str, ArrayFile] = {}
         self._index: list[tuple[int, int, int, int]] = []
@@ -114,16 +118,20 @@ class EpisodeWriter:
         *,
         proprio: Float[np.ndarray, "_ P"] | None = None,
         state: Float[np.ndarray, "_ S"] | None = None,
+        rewards: Float[np.ndarray, "_ R"] | None = None,
         task: str = "",
     ) -> None:
         """Add one episode of `L` frames and `L - 1` or `L` actions, in environment units.
 
-        `task` says in words what it is about.
+        `task` says in words what it is about. Row t of `rewards` is earned by action t, and may be
+        NaN where nothing was logged.
         """
         num_frames, num_actions = len(pixels), len(actions)
         columns = {"actions": actions, "proprio": proprio, "state": state}
         present = {name: rows for name, rows in columns.items() if rows is not None}
         self._check(pixels, present)
+        if self._reward_names:
+            present["rewards"] = self._checked_rewards(rewards, num_frames)
         if num_actions == num_frames - 1:
             present["actions"] = np.concatenate([actions, np.zeros_like(actions[:1])])
         start = self._index[-1][1] + self._index[-1][2] if self._index else 0
@@ -195,6 +203,7 @@ class EpisodeWriter:
             seed=self._seed,
             fps=self._fps,
             source=self._source,
+            reward_names=self._reward_names or None,
             settings=self._settings,
             files={path.name: digest_file(path) for path in sorted(self._folder.iterdir())},
         )
@@ -239,9 +248,23 @@ class EpisodeWriter:
                 )
         self._check_columns(where, columns)
 
+    def _checked_rewards(self, rewards: np.ndarray | None, num_frames: int) -> np.ndarray:
+        """Return rewards with a row for each frame; NaN may stand where nothing was logged."""
+        shape = None if rewards is None else rewards.shape
+        width = len(self._reward_names)
+        if rewards is None or shape not in ((num_frames, width), (num_frames - 1, width)):
+            raise UserError(
+                f"episode {len(self._index)} for {self.path}: rewards have shape {shape}, expected "
+                f"{num_frames - 1} rows of {width} numbers ({', '.join(self._reward_names)})"
+            )
+        missing = np.full((num_frames - len(rewards), width), np.nan)
+        return np.concatenate([rewards, missing])
+
     def _check_columns(self, where: str, columns: Mapping[str, np.ndarray]) -> None:
         widths = {
-            name: file.row_shape[0] for name, file in self._files.items() if name[:5] != "pixel"
+            name: file.row_shape[0]
+            for name, file in self._files.items()
+            if name[:5] != "pixel" and name != "rewards"
         }
         given = {name: rows.shape[1] for name, rows in columns.items()}
         if self._index and widths != given:

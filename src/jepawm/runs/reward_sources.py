@@ -61,11 +61,11 @@ class RewardSource:
 
 def known_rewards(store: EpisodeStore, env: str, *, image_size: int) -> dict[str, str]:
     """Return where each reward that there is comes from, by name."""
-    found: dict[str, str] = {}
+    found = dict.fromkeys(store.manifest.reward_names or (), "logged")
     if env != RECORDINGS and store.state is not None:
         built = build_env(env, image_size=image_size)
         if isinstance(built, KnowsRewards):
-            found |= dict.fromkeys(built.reward_names, "states")
+            found = dict.fromkeys(built.reward_names, "states") | found
     return found
 
 
@@ -77,12 +77,15 @@ def arrival_rewards(
     if name not in known:
         raise UserError(
             f"{store.path} has no reward {plain_text(name)!r} (there are: {', '.join(known) or 'none'}); "
-            "give another name, or an environment that knows rewards of its states"
+            "give another name, import data with logged rewards, or an environment that knows some"
         )
-    built = build_env(env, image_size=image_size)
-    assert isinstance(built, KnowsRewards)
-    assert store.state is not None
-    rewards = built.reward(name, np.asarray(store.state))
+    if known[name] == "logged":
+        rewards = _logged(store, name)
+    else:
+        built = build_env(env, image_size=image_size)
+        assert isinstance(built, KnowsRewards)
+        assert store.state is not None
+        rewards = built.reward(name, np.asarray(store.state))
     bad = np.flatnonzero(~np.isfinite(rewards))
     if len(bad):
         episode = int(np.searchsorted(store.starts, bad[0], side="right")) - 1
@@ -92,6 +95,15 @@ def arrival_rewards(
             "episodes"
         )
     return rewards
+
+
+def _logged(store: EpisodeStore, name: str) -> Float[np.ndarray, " F"]:
+    """Return logged rewards, those of an action at the frame that it leads to."""
+    assert store.rewards is not None
+    column = store.rewards[:, (store.manifest.reward_names or []).index(name)]
+    arrival = np.roll(column.astype(np.float64), 1)
+    arrival[store.starts] = 0.0  # nothing leads to the first frame; no block counts it
+    return arrival
 
 
 def find_targets(windows: Windows, source: RewardSource, *, env: str) -> RewardData:

@@ -48,6 +48,7 @@ from jepawm.strict_json import expect
 _ACTIONS = ("action", "actions")
 _PROPRIO = ("observation.state", "state", "observation.states")
 _STATE = "observation.environment_state"
+_REWARDS = ("next.reward", "reward", "next.success")
 _SUFFIXES = (".json", ".jsonl", ".parquet", ".mp4", ".png", ".jpg", ".jpeg")
 _KEPT_TIMES = 4
 """Video files whose frame times are remembered; a file of 3.0 holds many episodes."""
@@ -93,6 +94,7 @@ def open_lerobot(path: Path, options: ReadOptions) -> Source:
         files=[file for file in all_files(path) if file.suffix in _SUFFIXES],
         columns={name: feature.to_text() for name, feature in info.features.items()},
         notes=notes,
+        reward_names=keys.rewards,
     )
 
 
@@ -113,6 +115,7 @@ class _Keys:
     actions: tuple[str, ...]
     proprio: tuple[str, ...]
     state: str | None
+    rewards: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +154,14 @@ def _choose_keys(info: Info, options: ReadOptions) -> _Keys:
                 )
     state = _STATE if _STATE in numbers else None
     camera = choose_camera(options.camera, info.cameras, where=info.path)
-    return _Keys(camera=camera, actions=tuple(actions), proprio=tuple(proprio), state=state)
+    rewards = tuple(name for name in _REWARDS if name in numbers)
+    return _Keys(
+        camera=camera,
+        actions=tuple(actions),
+        proprio=tuple(proprio),
+        state=state,
+        rewards=rewards,
+    )
 
 
 def _shares(entries: Sequence[EpisodeEntry | GarbledEntry], *, fps: float) -> dict[int, _Share]:
@@ -185,7 +195,7 @@ def _read(
     in_order: bool,
 ) -> Recording:
     is_video = info.features[keys.camera].dtype == "video"
-    names = ["timestamp", *keys.actions, *keys.proprio]
+    names = ["timestamp", *keys.actions, *keys.proprio, *keys.rewards]
     names += [keys.state] if keys.state else []
     names += [] if is_video else [keys.camera]
     table, notes = read_table(info, entry, columns=list(dict.fromkeys(names)))
@@ -193,6 +203,7 @@ def _read(
         actions = _joined(table, keys.actions, file=entry.data_file)
         proprio = [matrix(table, name, file=entry.data_file) for name in keys.proprio]
         state = matrix(table, keys.state, file=entry.data_file) if keys.state else None
+        rewards = [_reward(table, name, file=entry.data_file) for name in keys.rewards]
         seconds = matrix(table, "timestamp", file=entry.data_file)[:, 0]
     said = str(info.path / "meta" / "info.json")
     require_times(seconds, info.fps, said=said, of=f"episode {entry.index}")
@@ -215,6 +226,7 @@ def _read(
         actions=actions[: entry.num_actions],
         proprio=np.concatenate(proprio, axis=1) if proprio else None,
         state=state,
+        rewards=np.concatenate(rewards, axis=1)[: entry.num_actions] if rewards else None,
         task="; ".join(entry.tasks),
         video=entry.video_file,
         frames=frames,
@@ -236,6 +248,14 @@ def _require_single(share: _Share, entry: EpisodeEntry) -> None:
 def _joined(table: pa.Table, names: Sequence[str], *, file: Path) -> Shaped[np.ndarray, "L d"]:
     parts = [matrix(table, name, file=file) for name in names]
     return np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
+
+
+def _reward(table: pa.Table, name: str, *, file: Path) -> Float[np.ndarray, "L 1"]:
+    """Return a column of rewards, or of labels, which may be true and false."""
+    column = table[name]
+    if pa.types.is_boolean(column.type):
+        table = pa.table({name: column.cast(pa.uint8())})
+    return matrix(table, name, file=file)[:, :1].astype(np.float64)
 
 
 def _rising(seconds: Float[np.ndarray, " L"], *, file: Path) -> Float[np.ndarray, " L"]:
