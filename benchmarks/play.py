@@ -152,6 +152,7 @@ def drag(page: Page, chance: random.Random) -> float:
     """Drag the goal by the quick planner of the page; return the milliseconds to the new plan."""
     quick = "controls.elements.planner.value = about.proposals ? 'propose' : 'fast'"
     page.evaluate(f"{quick}; controls.elements.second.value = ''")
+    page.wait_for_function("!busy && boards.every((one) => one.canvas.isConnected)")
     page.locator("canvas.scene").first.scroll_into_view_if_needed()
     box = page.locator("canvas.scene").first.bounding_box()
     assert box is not None

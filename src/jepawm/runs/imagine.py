@@ -109,9 +109,7 @@ def imagine_run(
     tune_process()
     require_av()
     if rerun is not None:
-        require_rerun()
-        if rerun.exists():
-            raise UserError(f"{rerun} exists; choose another --rerun")
+        _require_new(rerun)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} already holds files; choose another --out")
     loaded = load(source, device=device, encoder_weights=encoder_weights)
@@ -159,6 +157,13 @@ def imagine_run(
                 window=agent.config.window,
             )
     return done
+
+
+def _require_new(rerun: Path) -> None:
+    """Refuse to overwrite a file, or to find after the work that nobody can write it."""
+    require_rerun()
+    if rerun.exists():
+        raise UserError(f"{rerun} exists; choose another --rerun")
 
 
 def _acted(
