@@ -18,7 +18,7 @@ NAN = float("nan")
 
 def note(check: FiniteCheck, step: int, *, loss: float = 1.0, grad_norm: float = 2.0) -> None:
     terms = {"loss": torch.tensor(loss), "prediction": torch.tensor(0.5 * loss)}
-    check.note(step, terms, torch.tensor(grad_norm))
+    check.note(step, terms, grad_norm=torch.tensor(grad_norm))
 
 
 NAMES = {"loss": 0, "prediction": 0}
@@ -77,7 +77,7 @@ def test_a_step_reads_no_number_of_its_loss(make_state, tiny_experiment, windows
         CountReads() as counted,
     ):
         for _ in parts:
-            take_step(state, batches, optim, devices, check, seed=0)
+            take_step(state, batches, optim=optim, devices=devices, check=check, seed=0)
             state.step += 1
     assert counted.reads == 0
 

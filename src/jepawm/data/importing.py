@@ -77,12 +77,7 @@ def import_source(
         read_options: how the source was opened, for the manifest.
         console: where progress is shown; None means stderr.
     """
-    if options.image_size < 1:
-        raise UserError(
-            f"--image-size {options.image_size}: frames need a side of at least 1 pixel"
-        )
-    if options.cut_frames is not None and not 2 <= options.cut_frames < 2**31:
-        raise UserError(f"--cut-frames {options.cut_frames}: pieces need at least 2 frames")
+    _require_possible(options)
     step = frame_step(source.fps, requirements.fps)
     with foreign(source.path, f"{source.format} data set"):  # its files may go while we look
         origin = imported_from(source)
@@ -130,6 +125,16 @@ def import_source(
     if num_skipped:
         _LOG.warning("%d of %d episodes were left out", num_skipped, len(source.episodes))
     return Imported(store=store, problems=tuple(problems + notes), num_skipped=num_skipped)
+
+
+def _require_possible(options: ImportOptions) -> None:
+    """Refuse sizes that no store can have."""
+    if options.image_size < 1:
+        raise UserError(
+            f"--image-size {options.image_size}: frames need a side of at least 1 pixel"
+        )
+    if options.cut_frames is not None and not 2 <= options.cut_frames < 2**31:
+        raise UserError(f"--cut-frames {options.cut_frames}: pieces need at least 2 frames")
 
 
 def check_source(source: Source, requirements: Requirements) -> list[Problem]:

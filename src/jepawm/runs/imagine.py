@@ -1,7 +1,7 @@
 """`jepawm imagine`: films of what a model sees, imagines and plans, in its environment or on recordings."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -107,11 +107,7 @@ def imagine_run(
         rerun: file for the Rerun viewer to create; None: none.
     """
     tune_process()
-    require_av()
-    if rerun is not None:
-        _require_new(rerun)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} already holds files; choose another --out")
+    _require_free(out, rerun)
     loaded = load(source, device=device, encoder_weights=encoder_weights)
     decoder = loaded.require_decoder()
     agent = loaded.agent(protocol=rules.protocol, planner=planner, seed=rules.seed)
@@ -134,19 +130,13 @@ def imagine_run(
         out=out,
     )
     with complete_or_absent(out) as partial:
+        window = agent.config.window
         films = {
             "imagined": imagined_film(loaded, clip, imagined=imagined, every=rules.every),
-            "counterfactuals": counterfactual_film(loaded, experienced, window=agent.config.window),
-            "planning": planning_film(loaded, experienced, window=agent.config.window),
+            "counterfactuals": counterfactual_film(loaded, experienced, window=window),
+            "planning": planning_film(loaded, experienced, window=window),
         }
-        for name, film in films.items():
-            write_film(film, partial / name, fps=_FPS)
-        content = {
-            **asdict(done),
-            "out": str(out),
-            "rules": {**asdict(rules), "data": str(rules.data)},
-        }
-        (partial / "imagine.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+        _write(partial, films, done, rules)
         if rerun is not None:
             write_viewer_file(
                 rerun,
@@ -154,9 +144,32 @@ def imagine_run(
                 experienced=experienced,
                 imagined=imagined,
                 errors=errors,
-                window=agent.config.window,
+                window=window,
             )
     return done
+
+
+def _require_free(out: Path, rerun: Path | None) -> None:
+    """Refuse before the work what could not be written after it."""
+    require_av()
+    if rerun is not None:
+        _require_new(rerun)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} already holds files; choose another --out")
+
+
+def _write(
+    folder: Path, films: Mapping[str, np.ndarray], done: Imagined, rules: ImagineRules
+) -> None:
+    """Write the films, and `imagine.json` beside them."""
+    for name, film in films.items():
+        write_film(film, folder / name, fps=_FPS)
+    content = {
+        **asdict(done),
+        "out": str(done.out),
+        "rules": {**asdict(rules), "data": str(rules.data)},
+    }
+    (folder / "imagine.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 def _require_new(rerun: Path) -> None:

@@ -3,10 +3,11 @@
 import os
 import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from time import perf_counter
 from types import TracebackType
+from typing import cast
 
 import torch
 from jaxtyping import Int64
@@ -21,6 +22,8 @@ from jepawm.types import Trajectory
 
 MOST_WORKERS = 8
 """Processes that read for one training process where their number is not given."""
+_WITHOUT_STREAMS = ("cpu", "mps", "meta")
+"""Devices that take a batch in the step itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,15 +56,16 @@ class Batches:
     ) -> None:
         """Start the workers; the processes of a run do so together."""
         self._device = device
-        self._on_gpu = device.type == "cuda"
-        self._copies = torch.cuda.Stream(device) if self._on_gpu else None
+        on_gpu = device.type not in _WITHOUT_STREAMS
+        self._runtime = torch.get_device_module(device)
+        self._copies = self._runtime.Stream(device) if on_gpu else None
         loader = DataLoader(
             _Reader(windows, augmentation),
             batch_size=None,
             sampler=parts,
             num_workers=num_workers,
-            collate_fn=_as_it_is,
-            pin_memory=self._on_gpu,
+            collate_fn=cast(Callable[[list[_Read]], _Read], _as_it_is),
+            pin_memory=on_gpu,
             worker_init_fn=_heed_no_signals,
             prefetch_factor=num_ahead if num_workers else None,
             multiprocessing_context="fork" if num_workers and sys.platform == "linux" else None,
@@ -121,9 +125,9 @@ class Batches:
     def _move(self, batch: Trajectory) -> Trajectory:
         if self._copies is None:
             return batch.to(self._device)
-        with torch.cuda.stream(self._copies):
+        with self._runtime.stream(self._copies):
             moved = batch.map(lambda tensor: tensor.to(self._device, non_blocking=True))
-        step = torch.cuda.current_stream(self._device)
+        step = self._runtime.current_stream(self._device)
         step.wait_stream(self._copies)
         moved.map(lambda tensor: _kept_for(tensor, step))
         return moved
@@ -137,7 +141,7 @@ def worker_count(given: int | None, *, device: torch.device, num_processes: int)
     """
     if given is not None:
         return given
-    if device.type != "cuda":
+    if device.type in _WITHOUT_STREAMS:
         return 0
     return max(1, min(MOST_WORKERS, (os.cpu_count() or 1) // num_processes))
 
@@ -182,7 +186,7 @@ def _heed_no_signals(_number: int) -> None:
             signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
-def _kept_for(tensor: Tensor, stream: torch.cuda.Stream) -> Tensor:
+def _kept_for(tensor: Tensor, stream: torch.Stream) -> Tensor:
     """Keep the memory of a tensor until a stream has used it."""
     tensor.record_stream(stream)
     return tensor

@@ -25,7 +25,7 @@ class FiniteCheck:
         self._step: Tensor | None = None  # first step that was not finite; -1: none
         self._values: Tensor | None = None  # its terms, then the norm of its gradient
 
-    def note(self, step: int, terms: Mapping[str, Tensor], grad_norm: Float[Tensor, ""]) -> None:
+    def note(self, step: int, terms: Mapping[str, Tensor], *, grad_norm: Float[Tensor, ""]) -> None:
         """Take the terms of the loss of a step, in this process, and the norm of its gradient.
 
         With several processes the norm is that of all, so that all of them see the same.

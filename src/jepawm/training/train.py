@@ -130,7 +130,9 @@ def train(
         parts = _parts(len(train_windows), steps, optim, devices, seed=seed)
         with _open_batches(train_windows, parts, loop, devices, augmentation) as batches:
             for _ in steps:
-                terms, grad_norm = take_step(state, batches, optim, devices, check, seed=seed)
+                terms, grad_norm = take_step(
+                    state, batches, optim=optim, devices=devices, check=check, seed=seed
+                )
                 state.step += 1
                 state.seconds = perf_counter() - start
                 state.seconds_waited += batches.take_seconds_waited()
@@ -182,10 +184,10 @@ def encode_frames(
 def take_step(
     state: TrainState,
     batches: Batches,
+    *,
     optim: OptimConfig,
     devices: Devices,
     check: FiniteCheck,
-    *,
     seed: int,
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Take one step; returns its terms in this process, and the gradient norm before clipping."""
@@ -198,7 +200,7 @@ def take_step(
     grad_norm = clip_grad_norm_(state.learner.parameters(), limit)
     if isinstance(grad_norm, DTensor):
         grad_norm = grad_norm.full_tensor()
-    check.note(state.step + 1, terms, grad_norm)
+    check.note(state.step + 1, terms, grad_norm=grad_norm)
     state.optimizer.step()
     return terms, grad_norm
 

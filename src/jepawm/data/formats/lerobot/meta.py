@@ -221,7 +221,7 @@ def read_table(
             return table, ()
     from jepawm.data.formats.lerobot.repair import find_rows
 
-    table, note = find_rows(info, entry, table, columns=columns)
+    table, note = find_rows(info, entry, table=table, columns=columns)
     return table, (note,)
 
 

@@ -40,7 +40,7 @@ def _shape(value: object, *, field: str, where: Path) -> tuple[int, ...]:
 
 
 def find_rows(
-    info: Info, entry: EpisodeEntry, table: pa.Table | None, *, columns: list[str]
+    info: Info, entry: EpisodeEntry, *, table: pa.Table | None, columns: list[str]
 ) -> tuple[pa.Table, str]:
     """Find the rows of an episode that are not all where `meta/` says; returns them and a note.
 
