@@ -57,7 +57,8 @@ def come_back(store: EpisodeStore, folder: Path, name: str, **options: object) -
     return imported.store
 
 
-@pytest.mark.parametrize("name", EXPORTERS.names())
+# Minari keeps one action less than frames; its own tests compare it with what comes back.
+@pytest.mark.parametrize("name", [one for one in EXPORTERS.names() if one != "minari"])
 @pytest.mark.parametrize("images", ["video", "png"])
 def test_round_trip(store: EpisodeStore, tmp_path: Path, name: str, images: str):
     back = come_back(store, tmp_path, name, images=images)
