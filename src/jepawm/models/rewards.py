@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import gelu, linear
+from torch.nn.functional import gelu
 
 from jepawm.errors import UserError
 from jepawm.models.proposer import TokenPool
@@ -79,12 +79,14 @@ class RewardEnsemble(nn.Module):
     ) -> Float[Tensor, "*b members"]:
         """Return what each member says of latents `[*b]`; a logit where the reward is a chance."""
         seen = (self.features(latents, actions) - self.input_mean) / self.input_std
-        first = self.weights[0]  # [E, in, width]: all members see the same, one product serves them
-        flat = linear(seen, first.mT.flatten(0, 1)).unflatten(-1, (first.shape[0], -1))
-        hidden = flat + self.biases[0]  # [*b, E, width]
-        for weight, bias in zip(self.weights[1:], self.biases[1:], strict=True):
-            hidden = torch.einsum("...ei,eio->...eo", gelu(hidden), weight) + bias
-        return self.offset + self.scale * hidden.squeeze(-1)
+        members, rows = self.config.num_members, seen.flatten(0, -2)  # [n, in]
+        hidden = rows.expand(
+            members, *rows.shape
+        )  # [E, n, in]: each member has products of its own
+        for depth, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            hidden = torch.baddbmm(bias[:, None], gelu(hidden) if depth else hidden, weight)
+        each = hidden.squeeze(-1).mT.unflatten(0, seen.shape[:-1])  # [*b, E]
+        return self.offset + self.scale * each
 
     def features(
         self, latents: Latent, actions: Float[Tensor, "*b A"]
