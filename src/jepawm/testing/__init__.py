@@ -21,12 +21,14 @@ from jepawm.contracts import (
     WorldModel,
 )
 from jepawm.planning.proposing import takes_proposals
+from jepawm.planning.terms.heads import bind
 from jepawm.testing.environments import (
     check_collection_policy,
     check_data_format,
     check_env,
     check_simulator,
 )
+from jepawm.testing.heads import random_heads
 from jepawm.testing.rules import (
     ContractError,
     Require,
@@ -139,10 +141,14 @@ def check_world_model(
 def check_objective(
     objective: object, *, num_tokens: int = 4, dim: int = 8, proprio_dim: int = 4
 ) -> None:
-    """Check an objective on latents `[N, D]`, with proprio codes `[N, Dp]` unless that is 0."""
+    """Check an objective on latents `[N, D]`, with proprio codes `[N, Dp]` unless that is 0.
+
+    One that reads heads of a model is given some with random weights.
+    """
     require = rules(objective)
     require_frozen(objective, "__call__")
-    score, generator = cast(Objective, objective), new_generator()
+    heads = random_heads(num_tokens=num_tokens, dim=dim, proprio_dim=proprio_dim)
+    score, generator = bind(cast(Objective, objective), heads), new_generator()
 
     def latent(*batch: int) -> Latent:
         tokens = torch.randn(*batch, num_tokens, dim, generator=generator)

@@ -61,7 +61,8 @@ class InSequence(Composable):
 
     def _each_step(self, predicted: Latent, place: Latent, actions: Tensor) -> Tensor:
         """Return the distance `[B, K, H]` of each predicted step to a place `[1]`."""
-        shape = actions.shape[1:3]
+        problems, *shape = actions.shape[:3]
+        place = place.map(lambda part: part.expand(problems, *part.shape[1:]))
         alone = predicted.map(lambda part: part.flatten(1, 2)[:, :, None])  # [B, K * H, 1]
         one = self.distance(alone, place, actions.flatten(1, 2)[:, :, None])
         return one.unflatten(1, shape)
