@@ -22,10 +22,13 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic, perf_counter, sleep
+from typing import TYPE_CHECKING
 
 import numpy as np
-from playwright.sync_api import Page, sync_playwright
 from tasks import command
+
+if TYPE_CHECKING:  # Playwright is installed by who runs this
+    from playwright.sync_api import Page
 
 RESULTS = Path(__file__).parents[1] / "results" / "play.jsonl"
 PICTURES = {"play": 4, "play-wall": 5}
@@ -48,6 +51,8 @@ def main() -> None:
     browser = next((found for name in names if (found := shutil.which(name))), None)
     if browser is None:
         raise SystemExit("no Chromium on this machine; name one by --chromium")
+    from playwright.sync_api import sync_playwright
+
     with served(options.source) as (url, log, process, began):
         with sync_playwright() as player:
             page = player.chromium.launch(executable_path=browser, args=["--no-sandbox"]).new_page(
@@ -94,7 +99,7 @@ def served(source: str) -> Iterator[tuple[str, Path, subprocess.Popen, float]]:
             process.wait()
 
 
-def draw(page: Page, folder: Path) -> None:
+def draw(page: "Page", folder: Path) -> None:
     """Write a picture of each scene that the docs show."""
     for name, scene in PICTURES.items():
         page.locator("#tour button").nth(scene + 1).click()
@@ -104,7 +109,7 @@ def draw(page: Page, folder: Path) -> None:
         page.screenshot(path=folder / f"{name}.png", full_page=True)
 
 
-def click(page: Page, options: argparse.Namespace, *, process: subprocess.Popen) -> dict:
+def click(page: "Page", options: argparse.Namespace, *, process: subprocess.Popen) -> dict:
     """Click, drag and type at random; return what was measured."""
     chance = random.Random(options.seed)
     waits: list[float] = []
@@ -148,7 +153,7 @@ def click(page: Page, options: argparse.Namespace, *, process: subprocess.Popen)
     }
 
 
-def drag(page: Page, chance: random.Random) -> float:
+def drag(page: "Page", chance: random.Random) -> float:
     """Drag the goal by the quick planner of the page; return the milliseconds to the new plan."""
     quick = "controls.elements.planner.value = about.proposals ? 'propose' : 'fast'"
     page.evaluate(f"{quick}; controls.elements.second.value = ''")

@@ -70,6 +70,7 @@ def test_a_missing_extra_is_named_with_its_install_command(
 
 ELSEWHERE = {
     "efficientnet": "tests/models/frozen/test_timm_encoders.py",  # needs timm first
+    "lewm": "tests/envs/gymnasium/test_lewm.py",  # the package of its environments is large
     "minari": "tests/data/formats/test_minari_write.py",
     "play": "tests/runs/play/test_server.py",  # the page takes no --out
     "pretrain": "tests/training/pretraining/test_dino.py",

@@ -21,10 +21,12 @@ def test_encoders_have_names_and_frozen_ones_see_16_by_16_patches():
         "vjepa2": FrozenEncoderConfig(family="vjepa2", size="L", image_size=256),
     }
     assert {name: new_part(ENCODERS, name) for name in expected} == expected
-    others = ["efficientnet_lite0", "random", "small_vit", "timm:NAME"]
+    others = ["class_token", "efficientnet_lite0", "random", "small_vit", "timm:NAME"]
     assert ENCODERS.names() == sorted([*expected, *others])
     assert new_part(ENCODERS, "timm:vit_tiny") == TimmEncoderConfig(model="vit_tiny")
-    with pytest.raises(UserError, match=r"unknown encoder 'dino'.*known: conv, dinov2"):
+    with pytest.raises(
+        UserError, match=r"unknown encoder 'dino'.*known: class_token, conv, dinov2"
+    ):
         new_part(ENCODERS, "dino")
 
 

@@ -86,6 +86,7 @@ def test_train_hands_over_the_recipe_with_its_changes(
     assert experiment == replace(WALL, seed=3)
     assert arguments == {
         "out": Path("runs/wall-seed3"),
+        "trackers": (),
         "data_root": tmp_path,
         "device": "cpu",
         "trust": False,

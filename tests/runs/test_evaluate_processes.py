@@ -83,4 +83,4 @@ def test_an_error_in_all_processes_is_told_once(tiny_run: Path, tmp_path: Path, 
     )
     assert done.returncode == 2
     assert done.stderr == "jepawm: unknown protocol 'magic' (known: mpc, paper)\n"
-    assert done.stdout == ""
+    assert json.loads(done.stdout) == {"error": "unknown protocol 'magic' (known: mpc, paper)"}

@@ -88,7 +88,7 @@ def curves(
     tmp_path_factory: pytest.TempPathFactory,
     project_root: Path,
 ) -> Path:
-    """Return a folder of runs: `<regularizer>-one`, `-ddp`, `-fsdp2`, and one stopped at step 7."""
+    """Return a folder of runs: `<regularizer>-one`, `-ddp`, `-fsdp2`, and one that was told to stop at step 7."""
     folder = tmp_path_factory.mktemp("curves")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("jepawm.runs.train.matmul_peak", partial(matmul_peak, size=64))
@@ -142,7 +142,7 @@ def test_checkpoints_hold_whole_tensors(curves: Path):
 
 def test_a_signal_to_one_process_stops_all_after_the_same_step(curves: Path):
     stopped = curves / "stopped"
-    assert read_record(stopped / "checkpoint").step == 7
+    assert read_record(stopped / "checkpoint").step == 10  # all are asked every fifth step
     assert "stopped; a checkpoint is written, continue with" in (stopped / "error.txt").read_text()
 
 

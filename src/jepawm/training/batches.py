@@ -4,7 +4,9 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import current_thread, main_thread
 from time import perf_counter
 from types import TracebackType
 from typing import cast
@@ -71,7 +73,8 @@ class Batches:
             multiprocessing_context="fork" if num_workers and sys.platform == "linux" else None,
             generator=torch.Generator(),  # the global one is the model's
         )
-        self._read: Iterator[_Read] | None = iter(loader)
+        with _own_handler_of_children():
+            self._read: Iterator[_Read] | None = iter(loader)
         self._seconds_waited = 0.0
 
     def __iter__(self) -> "Batches":
@@ -184,6 +187,18 @@ def _heed_no_signals(_number: int) -> None:
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+
+@contextmanager
+def _own_handler_of_children() -> Iterator[None]:
+    """Keep the handler of SIGCHLD: that of the loader raises wherever the training happens to be.
+
+    A worker that is gone is found where the next batch is asked for.
+    """
+    before = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None
+    yield
+    if before is not None and current_thread() is main_thread():
+        signal.signal(signal.SIGCHLD, before)
 
 
 def _kept_for(tensor: Tensor, stream: torch.Stream) -> Tensor:
