@@ -107,19 +107,23 @@ def copied(case: str, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.case} {row.command}")
 def test_a_case_ends_as_is_right(
-    row: Row, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    row: Row,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ):
     monkeypatch.chdir(copied(row.case, tmp_path))
     name = row.case.partition("/")[2]
     code = main([name if word == "PATH" else word for word in row.command.split()])
-    said = "".join(capfd.readouterr())
+    said = "".join([*capfd.readouterr(), caplog.text])
     assert code == row.code, said
     assert re.search(row.says, said, re.DOTALL), said
     assert not re.search(f"{row.never}|fault of the program|Traceback", said), said
 
 
 def test_02_changed_recordings_are_imported_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     folder = copied("02", tmp_path)
     monkeypatch.chdir(folder)
@@ -134,9 +138,8 @@ def test_02_changed_recordings_are_imported_anew(
         stds.append(float(found[1]))
     assert stds[1] == pytest.approx(5 * stds[0], rel=1e-3)
     assert stds[2] == stds[1]
-    said = "".join(capfd.readouterr())
-    assert "has changed since it was imported" in said
-    assert "using the store" in said
+    assert "has changed since it was imported" in caplog.text
+    assert "using the store" in caplog.text
 
 
 def test_08_a_filter_of_a_plugin_is_named_or_used(

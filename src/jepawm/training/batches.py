@@ -113,9 +113,9 @@ class Batches:
             raise StopIteration
         try:
             read = next(self._read)
-        except RuntimeError as error:
-            if not str(error).startswith("DataLoader worker"):
-                raise
+        except (RuntimeError, EOFError, ConnectionError, FileNotFoundError) as error:
+            if isinstance(error, RuntimeError) and not str(error).startswith("DataLoader worker"):
+                raise  # the others are what a worker leaves behind that dies while it hands over
             raise UserError(
                 "a process that reads batches was killed, as happens where memory runs out; set "
                 "loop.num_workers lower and go on with --resume"
