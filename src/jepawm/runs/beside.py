@@ -1,6 +1,6 @@
 """What is trained for a finished world model and kept beside its checkpoint: proposers, decoders, probes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -79,3 +79,15 @@ def _copy_model(loaded: LoadedModel, run: Path) -> None:
     copies = training_files(loaded.run, run, overwrite=False)
     if copies:
         write_together(copies)
+
+
+def require_same_training(
+    before: object, like: object, *, fields: Sequence[str], place: Path
+) -> None:
+    """Refuse to go on with a part whose record differs in some field from what would be trained now."""
+    for name in fields:
+        if getattr(before, name) != getattr(like, name):
+            raise UserError(
+                f"{place} was trained with another {name} ({getattr(before, name)} instead of "
+                f"{getattr(like, name)}); give the same options, or --overwrite"
+            )

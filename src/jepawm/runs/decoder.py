@@ -19,7 +19,13 @@ from jepawm.models.latent_heads import Kind
 from jepawm.models.weight_files import load_weights
 from jepawm.progress import TrainingProgress
 from jepawm.records import HeadRecord
-from jepawm.runs.beside import find_saved, require_model_in, run_beside, split_store
+from jepawm.runs.beside import (
+    find_saved,
+    require_model_in,
+    require_same_training,
+    run_beside,
+    split_store,
+)
 from jepawm.runs.run_folder import provenance
 from jepawm.runs.train import StopRequest
 from jepawm.training.decoding import (
@@ -156,12 +162,7 @@ def _record(
 def _restore(state: HeadState, saved: Checkpoint, *, like: HeadRecord, place: Path) -> None:
     """Put back what was saved, if it was trained in the same way for the same model."""
     before = require_head(saved, source=place)
-    for name in ("model", "shape", "config"):
-        if getattr(before, name) != getattr(like, name):
-            raise UserError(
-                f"{place} was trained with another {name} ({getattr(before, name)} instead of "
-                f"{getattr(like, name)}); give the same options, or --overwrite"
-            )
+    require_same_training(before, like, fields=("model", "shape", "config"), place=place)
     load_weights(state.head, saved.tensors, source=str(place))
     assert saved.training is not None
     restore_head(state, saved.training)

@@ -23,7 +23,13 @@ from jepawm.progress import TrainingProgress
 from jepawm.proposals import ProposalConfig
 from jepawm.protocol import Protocol
 from jepawm.records import JsonValue, ProposerRecord
-from jepawm.runs.beside import find_saved, require_model_in, run_beside, split_store
+from jepawm.runs.beside import (
+    find_saved,
+    require_model_in,
+    require_same_training,
+    run_beside,
+    split_store,
+)
 from jepawm.runs.evaluate import TaskRules, find_tasks
 from jepawm.runs.run_folder import provenance
 from jepawm.runs.trackers import Logged, TrackerName, Trackers, open_trackers
@@ -275,12 +281,7 @@ def _windows(
 def _restore(state: ProposerState, saved: Checkpoint, *, like: ProposerRecord, place: Path) -> None:
     """Put back what was saved, if it was trained in the same way through the same model."""
     before = require_proposer(saved, source=place)
-    for name in ("model", "shape", "config"):
-        if getattr(before, name) != getattr(like, name):
-            raise UserError(
-                f"{place} was trained with another {name} ({getattr(before, name)} instead of "
-                f"{getattr(like, name)}); give the same options, or --overwrite"
-            )
+    require_same_training(before, like, fields=("model", "shape", "config"), place=place)
     load_weights(state.proposer, saved.tensors, source=str(place))
     assert saved.training is not None
     restore_proposer(state, saved.training)

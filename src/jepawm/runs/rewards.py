@@ -21,7 +21,13 @@ from jepawm.models.weight_files import load_weights
 from jepawm.progress import TrainingProgress
 from jepawm.records import RewardRecord
 from jepawm.rewards import RewardConfig
-from jepawm.runs.beside import find_saved, require_model_in, run_beside, split_store
+from jepawm.runs.beside import (
+    find_saved,
+    require_model_in,
+    require_same_training,
+    run_beside,
+    split_store,
+)
 from jepawm.runs.reward_sources import RewardSource, find_targets
 from jepawm.runs.run_folder import provenance
 from jepawm.runs.train import StopRequest
@@ -190,12 +196,7 @@ def _encoded(loaded: LoadedModel, windows: Windows) -> Windows:
 def _restore(state: RewardState, saved: Checkpoint, *, like: RewardRecord, place: Path) -> None:
     """Put back what was saved, if it was trained in the same way on the same model."""
     before = require_reward_record(saved, source=place)
-    for name in ("model", "shape", "source", "config"):
-        if getattr(before, name) != getattr(like, name):
-            raise UserError(
-                f"{place} was trained with another {name} ({getattr(before, name)} instead of "
-                f"{getattr(like, name)}); give the same options, or --overwrite"
-            )
+    require_same_training(before, like, fields=("model", "shape", "source", "config"), place=place)
     load_weights(state.reward, saved.tensors, source=str(place))
     assert saved.training is not None
     restore_reward(state, saved.training)
