@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from jepawm.build import build_model
 from jepawm.cli import main
@@ -74,11 +75,12 @@ def test_hours_follow_from_throughput_and_epochs(run, tiny_experiment: Experimen
 def test_hours_are_those_of_warmed_up_steps_of_the_whole_batch(
     run, tiny_experiment: Experiment, monkeypatch: pytest.MonkeyPatch
 ):
-    sizes = []
+    sizes, precisions = [], set()
 
-    def watch(learner, optimizer, *, batch):
+    def watch(learner, optimizer, *, batch, precision):
         sizes.append(len(batch.actions))
-        return time_step(learner, optimizer, batch=batch)
+        precisions.add(precision)
+        return time_step(learner, optimizer, batch=batch, precision=precision)
 
     monkeypatch.setattr("jepawm.runs.cost.time_step", watch)
     result = run(num_windows=1)
@@ -87,6 +89,9 @@ def test_hours_are_those_of_warmed_up_steps_of_the_whole_batch(
     assert result.hours == pytest.approx(result.steps * timed.seconds / 3600)
     assert run(num_devices=4).timed_steps
     assert sizes[2:] == [1, 4]
+    assert precisions == {"float32"}
+    run(compute=replace(tiny_experiment.compute, precision="bfloat16"))
+    assert precisions == {"float32", "bfloat16"}
 
 
 def test_a_training_of_two_parts_times_both(run, tiny_experiment: Experiment):
@@ -113,6 +118,21 @@ def test_the_first_step_does_not_count(tiny_experiment: Experiment, monkeypatch)
     batch = synthetic_batch(tiny_experiment, 2, dims=(2, 2))
     optimizer = build_optimizer(learner, tiny_experiment.optim)
     assert time_step(learner, optimizer, batch=batch) == 1.5  # of 9, 1 and 2 seconds
+
+
+def test_a_step_is_timed_in_the_precision_of_training(tiny_experiment: Experiment):
+    learner = Learner(
+        build_model(tiny_experiment, action_dim=2, proprio_dim=2), tiny_experiment.loss
+    )
+    kinds: list[torch.dtype] = []
+    first = next(one for one in learner.modules() if isinstance(one, torch.nn.Linear))
+    first.register_forward_hook(lambda _module, _inputs, output: kinds.append(output.dtype))
+    batch = synthetic_batch(tiny_experiment, 2, dims=(2, 2))
+    optimizer = build_optimizer(learner, tiny_experiment.optim)
+    time_step(learner, optimizer, batch=batch)
+    assert set(kinds) == {torch.float32}
+    time_step(learner, optimizer, batch=batch, precision="bfloat16")
+    assert kinds[-1] == torch.bfloat16
 
 
 def test_a_frozen_encoder_costs_no_gradient(run):

@@ -4,6 +4,8 @@ import csv
 import io
 from pathlib import Path
 
+from jepawm.study.claims import CLAIMS
+from jepawm.study.claims_zh import SAYS_ZH, verdicts_markdown_zh
 from jepawm.study.known_axes import AXES
 from jepawm.study.rows import read_rows
 from jepawm.study.table_files import (
@@ -72,3 +74,10 @@ def test_the_page_of_the_docs_says_what_the_rows_say(project_root: Path):
     verdicts = judge(axis_tables([row for file in files for row in read_rows(file)]))
     assert f"<!-- axes -->\n{axes_markdown(AXES)}<!-- end of axes -->" in page
     assert f"<!-- verdicts -->\n{verdicts_markdown(verdicts)}<!-- end of verdicts -->" in page
+    chinese = (project_root / "docs" / "zh" / "study.md").read_text(encoding="utf-8")
+    table = verdicts_markdown_zh(verdicts)
+    assert f"<!-- verdicts -->\n{table}<!-- end of verdicts -->" in chinese
+
+
+def test_every_claim_is_said_in_chinese():
+    assert SAYS_ZH.keys() == {claim.id for claim in CLAIMS}

@@ -7,7 +7,7 @@ from jepawm.experiment import DataConfig
 from jepawm.models.proprio import ProprioConfig
 from jepawm.planning.objectives import LatentDistance
 from jepawm.planning.presets import find_preset
-from jepawm.proposals import ProposalConfig, ProposerConfig
+from jepawm.proposals import ProposalConfig, ProposerConfig, VerifyConfig
 from jepawm.recipes.wall import WALL
 
 POINTMAZE = replace(
@@ -21,7 +21,11 @@ POINTMAZE = replace(
     data=DataConfig(num_episodes=2000, episode_steps=100, num_steps=6, policy=RandomPointMaze()),
     objective=LatentDistance(proprio_weight=0.0),
     planner=find_preset("fast", frameskip=5),
-    proposals=ProposalConfig(proposer=ProposerConfig(num_plans=8, width=256), other_goals=0.0),
+    proposals=ProposalConfig(
+        proposer=ProposerConfig(num_plans=8, width=256),
+        other_goals=0.0,
+        verify=VerifyConfig(num_refined=0),  # gains nothing here, docs/lab/proposals.md
+    ),
 )
 """A frame shows the place of the ball and proprioception holds its velocity, so one observation is enough
 context. Only places cost: with the velocity in the cost, plans end where it fits."""

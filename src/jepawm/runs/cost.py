@@ -7,12 +7,14 @@ is measured on the whole batch, on warmed-up steps, or left out where the batch 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Literal, cast
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from jepawm.build import build_model, build_windows, with_encoder_weights
 from jepawm.compute import free_memory
@@ -291,28 +293,41 @@ def _time_steps(
     learner, batch = _learner_and_batch(experiment, num_windows, device, dims=dims)
     optimizer = build_optimizer(learner, experiment.optim)
     single = _learner_and_batch(experiment, 1, device, dims=dims)[1]
-    if time_step(learner, optimizer, batch=single) * num_windows > _LONGEST_STEP:
+    timer = partial(time_step, precision=experiment.compute.precision)
+    if timer(learner, optimizer, batch=single) * num_windows > _LONGEST_STEP:
         return ()
     learning = experiment.optim.encoder_steps
     is_cached = isinstance(batch.obs, EncodedObservation)
     learning = num_steps if learning is None or is_cached else min(learning, num_steps)
     timed: list[TimedSteps] = []
     if learning:
-        seconds = time_step(learner, optimizer, batch=batch)
+        seconds = timer(learner, optimizer, batch=batch)
         timed.append(TimedSteps(kind="all weights", steps=learning, seconds=seconds))
     if learning < num_steps:
-        with torch.no_grad():
-            start = perf_counter()
-            tokens = learner.encode(batch.obs).tokens
-            per_frame = (perf_counter() - start) / batch.obs.batch_shape.numel()
+        per_frame, tokens = _time_encoding(learner, batch.obs)
         cast(nn.Module, learner.model.encoder).requires_grad_(requires_grad=False)
         batch = replace(batch, obs=EncodedObservation(tokens=tokens, proprio=batch.obs.proprio))
-        seconds = time_step(learner, build_optimizer(learner, experiment.optim), batch=batch)
+        seconds = timer(learner, build_optimizer(learner, experiment.optim), batch=batch)
         rest = num_steps - learning
         timed.append(TimedSteps(kind="predictor alone", steps=rest, seconds=seconds))
         once = per_frame * num_frames
         timed.append(TimedSteps(kind="encoding all frames", steps=1, seconds=once))
     return timed
+
+
+def _time_encoding(
+    learner: Learner, obs: Observation | EncodedObservation
+) -> tuple[float, Float[Tensor, "*b T1 N D"]]:
+    """Return the seconds that a frame takes once the encoder is kept, and the tokens; warmed up."""
+    learner.eval()
+    with torch.no_grad():
+        learner.encode(obs)
+        start = perf_counter()
+        tokens = learner.encode(obs).tokens
+        tokens.sum().item()  # waits for an asynchronous device
+        seconds = perf_counter() - start
+    learner.train()
+    return seconds / obs.batch_shape.numel(), tokens
 
 
 def _learner_and_batch(

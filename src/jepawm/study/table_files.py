@@ -137,7 +137,8 @@ def verdicts_markdown(verdicts: Sequence[Verdict]) -> str:
     for one in verdicts:
         claim = one.claim
         found = "<br>".join(
-            f"{finding.table.recipe}: {_signed(finding.difference)}" for finding in one.findings
+            f"{finding.table.recipe}: {signed_points(finding.difference)}"
+            for finding in one.findings
         )
         paper = "<br>".join(
             "" if finding.paper is None else f"{100 * finding.paper:+.1f}"
@@ -227,7 +228,8 @@ def _points(found: Estimate) -> tuple[str, str, str, str]:
     return first, low, high, smallest
 
 
-def _signed(found: Estimate) -> str:
+def signed_points(found: Estimate) -> str:
+    """Return an estimate and its interval in points, with signs."""
     low, high = found.ci95
     return f"{100 * found.mean:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
 

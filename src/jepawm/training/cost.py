@@ -13,6 +13,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.utils import clip_grad_norm_
 
 from jepawm.compute import count_gflop
+from jepawm.training.devices import Precision
 from jepawm.training.losses import Learner
 from jepawm.training.optim import OptimConfig
 from jepawm.types import EncodedObservation, Trajectory
@@ -65,16 +66,25 @@ def measure_step(
     )
 
 
-def time_step(learner: Learner, optimizer: torch.optim.Optimizer, *, batch: Trajectory) -> float:
+def time_step(
+    learner: Learner,
+    optimizer: torch.optim.Optimizer,
+    *,
+    batch: Trajectory,
+    precision: Precision = "float32",
+) -> float:
     """Return the seconds of a training step on `batch`, the median of warmed-up ones.
 
-    The first step pays for memory and for what is made once; it does not count.
+    The first step pays for memory and for what is made once; it does not count. The forward pass
+    runs in `precision`, as training does: processors without bfloat16 are slower in it.
     """
+    half = precision == "bfloat16"
     seconds: list[float] = []
     while len(seconds) < _TIMED[1] and (len(seconds) < _TIMED[0] or sum(seconds) < _ENOUGH):
         start = perf_counter()
         optimizer.zero_grad(set_to_none=True)
-        loss = learner(batch, generator=torch.Generator().manual_seed(0))["loss"]
+        with torch.autocast(batch.actions.device.type, dtype=torch.bfloat16, enabled=half):
+            loss = learner(batch, generator=torch.Generator().manual_seed(0))["loss"]
         loss.backward()
         clip_grad_norm_(learner.parameters(), 1.0)
         optimizer.step()

@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 _LET_GO_SECONDS = 0.2
 
 
+Precision = Literal["float32", "bfloat16"]
+"""Of the forward pass."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ComputeConfig:
     """How a training step is computed; how many devices there are is the launcher's to say."""
@@ -42,7 +46,7 @@ class ComputeConfig:
     strategy: Literal["auto", "ddp", "fsdp2"] = "auto"
     """How processes share the work. ddp (auto): each has the whole model and a slice of the batch;
     fsdp2: weights, gradients and moments are sharded too. One process has nothing to share."""
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     """bfloat16: matrix products in bfloat16, weights and statistics in float32 (autocast)."""
     accumulate: int = 1
     """Parts that a batch is cut into, one after the other, to save memory. Gradients are those of
