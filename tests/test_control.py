@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from jepawm import load
+from jepawm.commands import Commands
 from jepawm.data.resample import square_frame
 from jepawm.errors import UserError
 from jepawm.hub.load import LoadedModel
@@ -93,6 +94,50 @@ def test_joints_reach_the_agent(wall: LoadedModel):
     loop.reset(picture(64, 64), [3.0, 4.0], num_steps=4)
     with pytest.raises(UserError, match=r"proprio has the shape \(1, 3\); give \[1, 2\]"):
         loop.act(picture(64, 64), [1.0, 2.0, 3.0])
+
+
+ARM = Commands(
+    forms=("difference", "relative"),
+    follows=(-1, 1),
+    rest=("repeat", "repeat"),
+    **dict.fromkeys(("mean", "std", "low", "high", "step"), (1.0, 1.0)),
+)
+
+
+def test_moves_become_commands_one_block_after_the_other(wall: LoadedModel):
+    told = replace(wall, normalizer=replace(wall.normalizer, commands=ARM))
+    goal, now, joints = picture(64, 64), picture(60, 64), [3.0, 4.0]
+    plain = wall.robot(fit="crop", planner=FEW)
+    loop = told.robot(fit="crop", planner=FEW)
+    plain.reset(goal)
+    loop.reset(goal, command=[10.0, 20.0])
+    last = 10.0
+    for _ in range(2):
+        moves = plain.act(now, joints)
+        commands = loop.act(now, joints)
+        assert commands[:, 0] == pytest.approx(last + moves[:, 0].cumsum(), abs=1e-5)
+        assert commands[:, 1] == pytest.approx(4.0 + moves[:, 1], abs=1e-5)
+        last = commands[-1, 0]
+    elsewhere = loop.act(now, joints, command=[0.0, 0.0])
+    assert elsewhere[:, 0] == pytest.approx(plain.act(now, joints)[:, 0].cumsum(), abs=1e-5)
+
+
+def test_a_plan_is_whole_and_counts_as_nothing(wall: LoadedModel):
+    told = replace(wall, normalizer=replace(wall.normalizer, commands=ARM))
+    loop = told.robot(fit="crop", planner=FEW, horizon=3)
+    with pytest.raises(UserError, match="there is no goal"):
+        loop.plan(picture(64, 64), [3.0, 4.0])
+    loop.reset(picture(64, 64))
+    with pytest.raises(UserError, match=r"columns \[0\] of its commands; give the last command"):
+        loop.plan(picture(64, 64), [3.0, 4.0])
+    with pytest.raises(UserError, match="relative to the robot's state; give its joints"):
+        loop.plan(picture(64, 64), command=[1.0, 1.0])
+    with pytest.raises(UserError, match="the command has 3 numbers; give the 2"):
+        loop.plan(picture(64, 64), [3.0, 4.0], command=[1.0, 1.0, 1.0])
+    plan = loop.plan(picture(64, 64), [3.0, 4.0], command=[1.0, 1.0])
+    assert plan.shape == (15, 2)
+    assert loop.frameskip == 5
+    assert loop.commands == ARM
 
 
 def test_a_run_remembers_camera_fit_and_rate(tmp_path: Path):

@@ -11,9 +11,11 @@ from torch import Tensor, nn
 
 from jepawm.border import foreign
 from jepawm.contracts import BuildsEncoder, Encoder
+from jepawm.data.action_forms import with_forms
 from jepawm.data.episodes import EpisodeStore
 from jepawm.data.features import FeatureStore
 from jepawm.data.windows import Windows, hold_out, split_episodes, too_few
+from jepawm.envs import RECORDINGS
 from jepawm.errors import UserError
 from jepawm.experiment import Experiment
 from jepawm.models.encoders import EncoderConfig, GivenTokens
@@ -113,9 +115,20 @@ def with_encoder_weights(experiment: Experiment, weights: str) -> Experiment:
 
 
 def build_normalizer(experiment: Experiment, store: EpisodeStore) -> Normalizer:
-    """Return the statistics of all but held-out data, or nothing where `data.normalize` is off."""
+    """Return the statistics of all but held-out data, or nothing where `data.normalize` is off.
+
+    Those of recordings say what the actions are, and the form in which the model takes them.
+    """
     seen, _ = hold_out(len(store), num_held_out=experiment.data.held_out)
     statistics = store.normalizer(num_episodes=len(seen))
+    if experiment.env == RECORDINGS:
+        statistics = with_forms(
+            statistics,
+            store,
+            asked=experiment.data.actions,
+            num_episodes=len(seen),
+            frameskip=experiment.data.frameskip,
+        )
     return statistics if experiment.data.normalize else statistics.identity()
 
 
@@ -134,13 +147,16 @@ def build_windows(
             f"data.held_out = {data.held_out} and data.train_fraction = {data.train_fraction:g} leave "
             f"none of {len(store)} episodes for training; set aside less{too_few(len(store))}"
         )
+    normalizer = build_normalizer(experiment, store)
+    if normalizer.commands is not None:
+        _LOG.info("columns of the actions: %s", normalizer.commands.in_words())
     cut = partial(
         Windows,
         store,
         features=features,
         num_steps=data.num_steps,
         frameskip=data.frameskip,
-        normalizer=build_normalizer(experiment, store),
+        normalizer=normalizer,
     )
     if len(parts[1]) == 0:
         _LOG.warning("all episodes are for training, as data.train_fraction = 1: no validation")

@@ -1,7 +1,8 @@
-"""A robot's loop: pictures of its own camera in, single actions out.
+"""A robot's loop: pictures of its own camera in, single commands out.
 
 What the import did to the pictures is done to these too: cropped or stretched to a square, and
-resized. The agent itself takes observations that are ready.
+resized. The agent itself takes observations that are ready, and gives actions in the form in which
+its model takes them; here they become commands.
 """
 
 from collections.abc import Sequence
@@ -9,33 +10,69 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
+from torch import Tensor
 
 from jepawm.agent import PlanningAgent
+from jepawm.commands import Commands
 from jepawm.data.resample import Fit, require_frame, square_frame
 from jepawm.errors import UserError
 from jepawm.types import Observation
 
 Joints = Sequence[float] | Float[np.ndarray, " P"]
 """The robot's own state, in the order and the units of the recordings."""
+Command = Sequence[float] | Float[np.ndarray, " a"]
+"""One command, in the order and the units of the recordings."""
 
 
 class RobotLoop:
     """Plan for one robot: `reset(goal)`, then `act(picture, joints)` again and again."""
 
-    def __init__(self, agent: PlanningAgent, *, image_size: int, fit: Fit | None) -> None:
+    def __init__(
+        self,
+        agent: PlanningAgent,
+        *,
+        image_size: int,
+        fit: Fit | None,
+        rate_hz: float | None = None,
+    ) -> None:
         """Take the agent, the side of its pictures in pixels, and how they become square.
 
-        Without a `fit` only pictures of the model's own size are taken.
+        Without a `fit` only pictures of the model's own size are taken. `rate_hz` is that of the
+        recordings; None: nobody knows.
         """
+        self.rate_hz = rate_hz
         self._agent = agent
         self._size = image_size
         self._fit: Fit | None = fit
+        self._goal: Observation | None = None
+        self._last: Tensor | None = None
+
+    @property
+    def frameskip(self) -> int:
+        """Return the commands of a block, which follow one another at the rate of the recordings."""
+        return self._agent.protocol.frameskip
+
+    @property
+    def horizon(self) -> int:
+        """Return the blocks of a plan."""
+        return self._agent.protocol.horizon
+
+    @property
+    def commands(self) -> Commands | None:
+        """Return what the columns of the commands say; None: an earlier checkpoint does not know."""
+        return self._agent.normalizer.commands
+
+    @property
+    def width(self) -> int:
+        """Return the width `a` of a command."""
+        return self._agent.normalizer.action_dim
 
     def reset(
         self,
         goal: UInt8[np.ndarray, "height width 3"],
         joints: Joints | None = None,
         *,
+        command: Command | None = None,
         num_steps: int | None = None,
     ) -> None:
         """Start an episode.
@@ -43,24 +80,80 @@ class RobotLoop:
         Args:
             goal: picture of the goal, by the same camera.
             joints: the robot's state at the goal, where the model knows proprioception.
+            command: the command that the robot follows now; needed where the model takes differences
+                of what its state does not show.
             num_steps: blocks of actions until the goal is to be reached; None: the protocol's.
         """
-        self._agent.reset(goal=self._observation(goal, joints, what="goal"), num_steps=num_steps)
+        self._goal = self._observation(goal, joints, what="goal")
+        self._agent.reset(goal=self._goal, num_steps=num_steps)
+        self._last = self._given(command)
 
     def act(
-        self, picture: UInt8[np.ndarray, "height width 3"], joints: Joints | None = None
+        self,
+        picture: UInt8[np.ndarray, "height width 3"],
+        joints: Joints | None = None,
+        *,
+        command: Command | None = None,
     ) -> Float[np.ndarray, "frameskip a"]:
-        """Return the next actions `[frameskip, a]`, in the units of the recordings.
+        """Return the next commands `[frameskip, a]`, in the units of the recordings.
 
         Execute them one after the other at the rate of the recordings, then look and call again.
 
         Args:
             picture: what the camera sees now, uint8 `[height, width, 3]`, red first.
             joints: the robot's state now, where the model knows proprioception.
+            command: the last command that was executed, where it was another than the last one given.
         """
-        block = self._agent.act(self._observation(picture, joints, what="picture"))
-        actions = block[0].double().cpu().numpy()
-        return actions.reshape(self._agent.protocol.frameskip, -1)
+        obs = self._observation(picture, joints, what="picture")
+        commands = self._commands(self._agent.act(obs), obs, before=self._given(command))
+        self._last = commands[:, -1]
+        return commands[0].cpu().numpy()
+
+    def plan(
+        self,
+        picture: UInt8[np.ndarray, "height width 3"],
+        joints: Joints | None = None,
+        *,
+        command: Command | None = None,
+    ) -> Float[np.ndarray, "T a"]:
+        """Return a whole plan from this moment alone, `T` = horizon x frameskip commands.
+
+        Nothing of it counts as executed. Arguments are those of `act`.
+        """
+        if self._goal is None:
+            raise UserError("there is no goal; call reset(goal) before plan(picture)")
+        obs = self._observation(picture, joints, what="picture")
+        self._agent.reset(goal=self._goal)
+        self._agent.act(obs)
+        plan = self._agent.last_plan
+        assert plan is not None
+        moves = self._agent.normalizer.unnormalize_action(plan.actions).flatten(1)
+        return self._commands(moves, obs, before=self._given(command))[0].cpu().numpy()
+
+    def _commands(self, moves: Tensor, obs: Observation, *, before: Tensor | None) -> Tensor:
+        """Return moves `[1, T * a]` as commands `[1, T, a]`, float64."""
+        told, proprio = moves.double().reshape(1, -1, self.width).cpu(), obs.proprio
+        commands = self.commands
+        if commands is None or commands.is_absolute:
+            return told
+        if proprio is None and "relative" in commands.forms:
+            raise UserError(
+                "the model takes commands relative to the robot's state; give its joints"
+            )
+        last = self._last if before is None else before
+        last = commands.start(proprio, otherwise=None) if last is None else last
+        return commands.to_commands(told, before=last, proprio=proprio, frameskip=self.frameskip)
+
+    def _given(self, command: Command | None) -> Tensor | None:
+        if command is None:
+            return None
+        values = np.asarray(command, dtype=np.float64).reshape(-1)
+        if len(values) != self.width or not np.isfinite(values).all():
+            raise UserError(
+                f"the command has {len(values)} numbers; give the {self.width} finite ones of the last "
+                "command that was executed"
+            )
+        return torch.from_numpy(values.copy())[None]
 
     def _observation(self, picture: object, joints: Joints | None, *, what: str) -> Observation:
         if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or picture.ndim != 3:

@@ -11,8 +11,9 @@ from cattrs.errors import BaseValidationError, ForbiddenExtraKeysError
 
 from jepawm.agent import AgentConfig
 from jepawm.contracts import BuildsEncoder, CollectionPolicy, Objective, Planner
+from jepawm.data.action_forms import Asked
 from jepawm.data.augmentation import AugmentationConfig
-from jepawm.envs import ENVIRONMENTS, POLICIES
+from jepawm.envs import ENVIRONMENTS, POLICIES, RECORDINGS
 from jepawm.envs.wall.policy import RandomWall
 from jepawm.errors import UserError, require_numbers, require_range
 from jepawm.models import ENCODERS
@@ -78,6 +79,9 @@ class DataConfig:
     """Seed of the split by episode."""
     held_out: int = 0
     """Last episodes of the store, kept from training, validation and statistics, for `eval`."""
+    actions: tuple[Asked, ...] = ("absolute",)
+    """How the model takes the columns of recorded actions, one form for all or one for each: `absolute`,
+    `relative` to the proprioception, `difference` from the last command, or `auto`, the smallest."""
     normalize: bool = True
     """Normalise actions and proprioception by the statistics of the data; False takes them raw."""
     feature_cache: str | None = None
@@ -94,6 +98,8 @@ class DataConfig:
         require_range(self, ("seed", "split_seed"), where="data", least=0, most=2**32 - 1)
         require_range(self, ("held_out",), where="data", least=0)
         require_range(self, ("train_fraction",), where="data", least=0, most=1)
+        if not self.actions:
+            raise UserError("data.actions is empty; give auto, absolute, relative or difference")
         require_numbers(self, "data")
 
 
@@ -173,6 +179,7 @@ class Experiment:
                 "do not change; set it to none or 0"
             )
         self._require_weights()
+        self._require_forms()
         step_weight = max(getattr(part, "step_weight", 0.0) for part in parts_of(self.objective))
         if step_weight > 0 and not loss.step_distance_weight > 0:
             raise UserError(
@@ -203,6 +210,14 @@ class Experiment:
             raise UserError(
                 "optim.encoder_steps = 0 would keep the random weights of the encoder; start from a "
                 "trained one by --init-from, or let it learn"
+            )
+
+    def _require_forms(self) -> None:
+        """Refuse forms of actions that an environment would not understand."""
+        if self.env != RECORDINGS and set(self.data.actions) != {"absolute"}:
+            raise UserError(
+                f"data.actions = {', '.join(self.data.actions)}; the environment {self.env} takes "
+                "actions as they are recorded: set it to absolute"
             )
 
     def protocol(self, name: str) -> Protocol:

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from jepawm.commands import Commands
 from jepawm.errors import UserError
 from jepawm.types import EncodedObservation, Observation, TensorStruct
 
@@ -30,6 +31,8 @@ class Normalizer(TensorStruct):
     """Mean of the proprioception `[P]`; None if the environment has none."""
     proprio_std: Float[Tensor, " P"] | None = None
     """Standard deviation of the proprioception `[P]`."""
+    commands: Commands | None = None
+    """What the columns of an action say, and in which form they are taken; None: as recorded."""
 
     @classmethod
     def from_statistics(
@@ -79,13 +82,8 @@ class Normalizer(TensorStruct):
 
     def identity(self) -> "Normalizer":
         """Return the normaliser of the same widths that changes nothing."""
-        mean, std = self.proprio_mean, self.proprio_std
-        return Normalizer(
-            action_mean=torch.zeros_like(self.action_mean),
-            action_std=torch.ones_like(self.action_std),
-            proprio_mean=None if mean is None else torch.zeros_like(mean),
-            proprio_std=None if std is None else torch.ones_like(std),
-        )
+        zeros, ones = self.map(torch.zeros_like), self.map(torch.ones_like)
+        return replace(zeros, action_std=ones.action_std, proprio_std=ones.proprio_std)
 
     def normalize_action(self, actions: Float[Tensor, "*b A"]) -> Float[Tensor, "*b A"]:
         """Normalise action blocks `[*b, A]` given in environment units."""
@@ -104,9 +102,8 @@ class Normalizer(TensorStruct):
 
     def to_json(self) -> dict[str, list[float] | None]:
         """Return the statistics as plain numbers."""
-        return {
-            name: None if value is None else value.tolist() for name, value in vars(self).items()
-        }
+        values = {name: one for name, one in vars(self).items() if name != "commands"}
+        return {name: None if one is None else one.tolist() for name, one in values.items()}
 
     def _pieces(self, actions: Tensor) -> Tensor:
         return actions.reshape(*actions.shape[:-1], -1, self.action_dim)  # [*b, frameskip, a]

@@ -1,10 +1,11 @@
 """What checkpoints say of themselves: of a world model, a decoder, a proposer, a reward, a head; as JSON and back."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import cast
 
+from jepawm.commands import commands_from_json
 from jepawm.errors import UserError
 from jepawm.normalizer import Normalizer
 
@@ -206,6 +207,8 @@ def record_to_json(record: Record) -> dict[str, JsonValue]:
         "dims": {"action_dim": record.action_dim, "proprio_dim": record.proprio_dim},
         "normalizer": cast(JsonValue, record.normalizer.to_json()),
     }
+    if record.normalizer.commands is not None:
+        config["commands"] = cast(JsonValue, record.normalizer.commands.to_json())
     if record.step is not None:
         config["step"] = record.step
     if record.provenance is not None:
@@ -251,7 +254,7 @@ def record_from_json(config: Mapping[str, JsonValue], *, source: Path) -> Record
         experiment=_section(config, "experiment", source),
         action_dim=_count(dims, "dims.action_dim", source),
         proprio_dim=_count(dims, "dims.proprio_dim", source),
-        normalizer=Normalizer.from_json(_section(config, "normalizer", source), source=str(source)),
+        normalizer=_normalizer(config, source),
         step=_count(config, "step", source) if "step" in config else None,
         provenance=_provenance(config, source) if "versions" in config else None,
         data=_trained_on(config, source) if "data" in config else None,
@@ -280,6 +283,21 @@ def _encoder_record(config: Mapping[str, JsonValue], source: Path) -> EncoderRec
         data=_trained_on(config, source),
         provenance=_provenance(config, source),
     )
+
+
+def _normalizer(config: Mapping[str, JsonValue], source: Path) -> Normalizer:
+    """Return the statistics; checkpoints before there were forms take actions as recorded."""
+    plain = Normalizer.from_json(_section(config, "normalizer", source), source=str(source))
+    if "commands" not in config:
+        return plain
+    commands = commands_from_json(config["commands"], source=str(source))
+    width = 0 if plain.proprio_mean is None else len(plain.proprio_mean)
+    if len(commands.forms) != plain.action_dim or max(commands.follows) >= width:
+        raise UserError(
+            f"{source}: commands and normalizer have other widths of actions or proprioception; copy "
+            "the checkpoint again"
+        )
+    return replace(plain, commands=commands)
 
 
 def _provenance(config: Mapping[str, JsonValue], source: Path) -> Provenance:

@@ -175,6 +175,8 @@ def test_models_of_recordings_are_evaluated_offline(monkeypatch: pytest.MonkeyPa
         horizon=2,
         frameskip=1,
         varying_columns=7,
+        forms={"difference": 7},
+        groups={},
         actions={"model": ActionDistances(l1=0.25, l1_ci95=(0.2, 0.3), l2=0.5, l2_ci95=(0.4, 0.6))},
         seconds_per_plan=0.1,
         planner=Part(type="CEM", settings={}),

@@ -12,7 +12,7 @@ from jepawm.data.episodes import open_store
 from jepawm.data.windows import Windows
 from jepawm.data.writer import EpisodeWriter
 from jepawm.evaluation.episodes import run_episodes
-from jepawm.evaluation.offline import plan_clips
+from jepawm.evaluation.offline_plans import plan_clips
 from jepawm.normalizer import Normalizer
 from jepawm.planning.best_of import BestOf
 from jepawm.planning.objectives import LatentDistance

@@ -15,9 +15,9 @@ from jepawm.evaluation.offline import (
     action_distances,
     action_errors,
     action_score,
-    plan_clips,
     prediction_errors,
 )
+from jepawm.evaluation.offline_plans import plan_clips
 from jepawm.planning.gradient import GradientDescent
 from jepawm.planning.objectives import LatentDistance
 from jepawm.protocol import Protocol

@@ -1,14 +1,15 @@
 """Recordings from their files to the figures of a trained model."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
 
-from jepawm.agent import PlanningAgent
+from jepawm.agent import AgentConfig, PlanningAgent
 from jepawm.build import build_normalizer, build_windows, build_world_model
 from jepawm.data.checking import Requirements
 from jepawm.data.formats import open_source
@@ -17,8 +18,10 @@ from jepawm.data.poses import pose_differences
 from jepawm.data.recording import ReadOptions
 from jepawm.data.windows import Windows
 from jepawm.errors import UserError
-from jepawm.evaluation.offline import action_errors, plan_clips
+from jepawm.evaluation.offline import action_errors
+from jepawm.evaluation.offline_plans import plan_clips
 from jepawm.experiment import Experiment
+from jepawm.hub.load import load
 from jepawm.hub.released import released_experiment
 from jepawm.models.encoders import EncoderConfig, build_encoder
 from jepawm.planning.cem import CEM
@@ -27,8 +30,9 @@ from jepawm.planning.objectives import LatentDistance
 from jepawm.protocol import Protocol
 from jepawm.recipes import RECIPES
 from jepawm.runs.datasets import find_or_collect, use_recordings
-from jepawm.runs.offline import OfflineRules, evaluate_offline, has_pose_actions
+from jepawm.runs.offline import OfflineRules, evaluate_offline, has_pose_actions, joint_groups
 from jepawm.runs.train import train_run
+from jepawm.types import Plan
 
 RULES = OfflineRules(num_clips=8, horizon=2)
 
@@ -95,7 +99,9 @@ def test_from_recordings_to_figures(robot: Experiment, tmp_path: Path):
     assert results.episodes == (4, 5)
     assert (results.clips, results.prediction_windows) == (8, 8)
     assert [step.k for step in results.prediction["proprio"]] == [1, 2, 3, 4, 5, 6]
-    assert set(results.actions) == {"model", "zero", "mean", "random", "previous"}
+    assert set(results.actions) == {
+        *("model", "zero", "mean", "random", "previous", "steady", "straight")
+    }
     assert results.poses["model"].action_score >= 0  # actions are differences of poses
     written = json.loads((run / "offline.json").read_text())
     assert written == results.to_json()
@@ -114,6 +120,93 @@ def test_from_recordings_to_figures(robot: Experiment, tmp_path: Path):
     assert set(val.episodes) <= {0, 1, 2, 3}
     others = evaluate(run, data=write_recordings(tmp_path / "new"), out=tmp_path / "others")
     assert others.episodes == (0, 1, 2, 3, 4, 5)
+
+
+def targets(folder: Path) -> Path:
+    """Write the same arm, commanded by where it is to be two frames later, and a constant."""
+    write_recordings(folder)
+    for file in folder.glob("*.npz"):
+        content = dict(np.load(file))
+        goals = np.concatenate([content["proprio"][2:], content["proprio"][[-1, -1]]])[:49]
+        constant = np.full((49, 1), 4.0, np.float32)
+        np.savez(file, **content | {"actions": np.concatenate([goals[:, :3], constant], axis=1)})
+    return folder
+
+
+def test_targets_are_taken_as_differences_and_compared_as_commands(
+    robot: Experiment, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level("INFO")
+    run = train(robot, targets(tmp_path / "arm"), tmp_path)
+    assert "columns of the actions: 4 as differences from the last command" in caplog.text
+    results = evaluate(run)
+    assert results.forms == {"difference": 4}
+    assert list(results.groups) == ["0", "1", "2"]  # the fourth column never changes
+    rows = results.actions
+    assert rows["straight"].l1 < rows["previous"].l1 < rows["mean"].l1
+    assert results.groups["1"]["model"].l1 > 0
+    # a plan of no moves at all is the previous command, held
+    loaded = load(run)
+    still = PlanningAgent(
+        loaded.model,
+        objective=LatentDistance(),
+        planner=Still(),
+        normalizer=loaded.normalizer,
+        protocol=Protocol(name="clip", frameskip=2, horizon=2, num_action_steps=2),
+        config=AgentConfig(window=1),
+    )
+    store = find_or_collect("recordings", loaded.experiment.data, data_root=tmp_path / "root")
+    raw = replace(loaded.normalizer.identity(), commands=None)
+    plans = plan_clips(
+        still,
+        Windows(store, episodes=[4], num_steps=3, frameskip=2, normalizer=raw),
+        num_clips=8,
+        normalizer=loaded.normalizer,
+        generator=torch.Generator(),
+    )
+    torch.testing.assert_close(plans.rows["model"], plans.rows["previous"])
+
+
+@dataclass(frozen=True)
+class Still:
+    """A planner that returns what it is given to start from."""
+
+    needs_gradients: ClassVar[bool] = False
+
+    def plan(self, cost, init, *, bounds, generator) -> Plan:
+        return Plan(actions=init, cost=init[:, 0, 0], history=init[None, :, 0, 0])
+
+
+def test_the_action_layers_of_another_form_start_anew(
+    robot: Experiment, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    source = targets(tmp_path / "arm")
+    plain = replace(robot, data=replace(robot.data, actions=("absolute",)))
+    run = train(plain, source, tmp_path)
+    commands = load(run).normalizer.commands
+    assert commands is not None
+    assert commands.is_absolute
+    assert "start anew" not in caplog.text
+    train(replace(robot, init_from=str(run)), source, tmp_path / "again")
+    assert "predictor.action_encoder.weight" in caplog.text
+
+
+def test_an_environment_takes_actions_as_they_are(robot: Experiment):
+    with pytest.raises(UserError, match=r"data\.actions = auto; the environment wall takes"):
+        replace(robot, env="wall")
+
+
+def test_columns_of_one_name_belong_together(robot: Experiment, tmp_path: Path):
+    chosen = use_recordings(robot, write_recordings(tmp_path / "arm"), data_root=tmp_path)
+    store = find_or_collect(chosen.env, chosen.data, data_root=tmp_path)
+    names = ["left.a", "left.b", "right.a", "right.b", "left.c", "gripper", "x"]
+    settings = {**store.manifest.settings, "action_names": names}
+    named = replace(store, manifest=replace(store.manifest, settings=settings))
+    groups = {
+        name: np.flatnonzero(columns).tolist() for name, columns in joint_groups(named).items()
+    }
+    assert groups == {"left": [0, 1, 4], "right": [2, 3], "gripper": [5], "x": [6]}
+    assert list(joint_groups(store)) == [str(number) for number in range(7)]
 
 
 def test_recordings_in_which_nothing_varies(

@@ -100,6 +100,9 @@ def render_offline(results: "OfflineResults", written: Path) -> str:
     lines.append(f"  {results.clips} plans of {results.horizon} blocks: L1 to recorded actions")
     for name, row in results.actions.items():
         lines.append(f"    {name:<10}{_text(row.l1):>8}  [{_text(row.l1_ci95)}]")
+    for group, rows in results.groups.items():
+        distances = ", ".join(f"{name} {_text(row.l1)}" for name, row in rows.items())
+        lines.append(f"    columns {group}: {distances}")
     for name, errors in (results.poses or {}).items():
         lines.append(f"  {name}: {_text(asdict(errors))}")
     return "\n".join([*lines, f"  written: {written}"])

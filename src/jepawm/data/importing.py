@@ -85,11 +85,12 @@ def import_source(
     notes: list[Problem] = []
     rejected: set[str] = set()
     num_skipped = 0
+    named = {"action_names": list(source.action_names)} if source.action_names else {}
     writer = EpisodeWriter(
         out,
         environment=plain_text(source.environment),
         image_size=options.image_size,
-        settings={**asdict(options), **asdict(requirements), **asdict(read_options)},
+        settings={**asdict(options), **asdict(requirements), **asdict(read_options)} | named,
         pixels=options.pixels,
         fps=None if source.fps is None else source.fps / step,
         source=origin,

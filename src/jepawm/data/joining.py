@@ -1,6 +1,6 @@
 """Join stores of the same kind into one, to learn from all of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,10 @@ def join_stores(paths: Sequence[Path], out: Path) -> EpisodeStore:
     first = stores[0].manifest
     for store in stores:
         _require_alike(store, stores[0])
-    settings = {"joined": [store.sha256 for store in stores]}
+    settings: dict[str, object] = {"joined": [store.sha256 for store in stores]}
+    names = first.settings.get("action_names")
+    if all(store.manifest.settings.get("action_names") == names for store in stores) and names:
+        settings["action_names"] = names
     with EpisodeWriter(
         out,
         environment=first.environment,
@@ -41,9 +44,12 @@ def join_stores(paths: Sequence[Path], out: Path) -> EpisodeStore:
     return open_store(out)
 
 
-def copy_episodes(store: EpisodeStore, writer: EpisodeWriter) -> None:
-    """Append all episodes of a store, decoded, to another."""
-    for index, (start, length) in enumerate(zip(store.starts, store.lengths, strict=True)):
+def copy_episodes(
+    store: EpisodeStore, writer: EpisodeWriter, *, episodes: Iterable[int] | None = None
+) -> None:
+    """Append episodes of a store, decoded, to another, in the order given; None: all."""
+    for index in range(len(store)) if episodes is None else episodes:
+        start, length = int(store.starts[index]), int(store.lengths[index])
         rows = slice(start, start + length)
         writer.append(
             store.frames(np.arange(start, start + length)),

@@ -1,7 +1,6 @@
 """What every foreign format is read into: a source of recordings, one for each episode.
 
-A format is a module in `data/formats/` that turns a path into a `Source`. Everything after that
-(choosing a frame rate, resizing, checking, writing) is the same for all formats.
+A format is a module in `data/formats/` that turns a path into a `Source`; what follows is the same for all.
 """
 
 import re
@@ -118,6 +117,8 @@ class Source:
     """What is worth knowing of how it was read: what became what, what was left out."""
     reward_names: Sequence[str] = ()
     """Names of the logged rewards."""
+    action_names: Sequence[str] = ()
+    """Names of the columns of the actions; none if nothing is said."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -396,5 +397,4 @@ def require_columns(there: list[str], wanted: list[str], *, file: Path) -> None:
 
 def is_list(kind: pa.DataType) -> bool:
     """Return whether a column holds lists."""
-    checks = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
-    return any(check(kind) for check in checks)
+    return any(getattr(pa.types, f"is_{name}list")(kind) for name in ("", "large_", "fixed_size_"))

@@ -90,10 +90,14 @@ class Windows:
         return windows
 
     def batch(self, indices: Int64[Tensor, " B"]) -> Trajectory:
-        """Read windows `[B]`: observations `[B, T+1]` and action blocks `[B, T, f*a]`, normalised."""
+        """Read windows `[B]`: observations `[B, T+1]` and action blocks `[B, T, f*a]`, normalised.
+
+        Actions have the forms that the normaliser says.
+        """
         rows = self._frame_rows(indices)
         steps = self._first_rows[indices.numpy()][:, None] + np.arange(self.span - 1)
         actions = torch.from_numpy(np.take(self.store.actions, steps, axis=0))  # [B, T*f, a]
+        actions = self._in_form(actions, indices, rows=rows)
         blocks = action_blocks(actions, num_blocks=self.num_steps, frameskip=self.frameskip)
         obs = self._observations(rows)
         return Trajectory(obs=obs, actions=self.normalizer.normalize_action(blocks))
@@ -103,6 +107,23 @@ class Windows:
         if self.store.state is None:
             raise UserError(f"{self.store.path} holds no simulator states")
         return np.take(self.store.state, self._frame_rows(indices), axis=0)
+
+    def _in_form(self, actions: Tensor, indices: Tensor, *, rows: np.ndarray) -> Tensor:
+        """Return the commands `[B, T*f, a]` of windows with frames `rows` as the model takes them."""
+        commands = self.normalizer.commands
+        if commands is None or commands.is_absolute:
+            return actions
+        proprio = None
+        if self.store.proprio is not None:
+            proprio = torch.from_numpy(np.take(self.store.proprio, rows[:, :-1], axis=0))
+        first = self._first_rows[indices.numpy()]
+        last = torch.from_numpy(np.take(self.store.actions, np.maximum(first - 1, 0), axis=0))
+        began = commands.start(
+            None if proprio is None else proprio[:, 0], otherwise=actions[:, 0]
+        )  # an episode has no command before its first
+        begins = torch.from_numpy(self.table[indices.numpy(), 1] == 0)[:, None]
+        before = torch.where(begins, began, last)
+        return commands.to_moves(actions, before=before, proprio=proprio)
 
     def _observations(self, rows: np.ndarray) -> Observation | EncodedObservation:
         proprio = None

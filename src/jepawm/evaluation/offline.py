@@ -8,7 +8,6 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from time import perf_counter
 from typing import cast
 
 import numpy as np
@@ -16,12 +15,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from jepawm.agent import PlanningAgent
 from jepawm.contracts import WorldModel
 from jepawm.data.windows import Windows
 from jepawm.evaluation.metrics import Difference, mean_interval
+from jepawm.evaluation.offline_plans import OfflinePlans
 from jepawm.evaluation.results import Part
-from jepawm.normalizer import Normalizer
 from jepawm.records import JsonValue
 from jepawm.training.validation import spaced_indices
 from jepawm.types import Context, Observation
@@ -29,9 +27,6 @@ from jepawm.types import Context, Observation
 _BATCH = 32
 _SCALE, _WORST = 800.0, 0.1
 """A score of 80 for no error at all, 0 from 0.1 m on."""
-BASELINES = ("zero", "mean", "random", "previous")
-"""Rows without a model: zero and the mean action of the training data, normal actions with their
-mean and standard deviation, and the action recorded last before the clip, held."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,8 +110,12 @@ class OfflineResults:
     """Environment steps in a block."""
     varying_columns: int
     """Columns of an action that vary in the training data."""
+    forms: Mapping[str, int]
+    """Columns of an action in each form that the model takes them in."""
     actions: Mapping[str, ActionDistances]
     """Distances of every row's actions."""
+    groups: Mapping[str, Mapping[str, ActionDistances]]
+    """The same over the columns of each group of joints that varies."""
     poses: Mapping[str, PoseErrors] | None = None
     """Errors of every row's motion; None where actions are no differences of an arm's poses."""
     seconds_per_plan: float
@@ -146,7 +145,9 @@ class OfflineResults:
                 name: [_without_none(step) for step in steps]
                 for name, steps in self.prediction.items()
             },
-            "actions": {name: _without_none(row) for name, row in self.actions.items()},
+            "forms": dict(self.forms),
+            "actions": _rows_to_json(self.actions),
+            "groups": {name: _rows_to_json(rows) for name, rows in self.groups.items()},
             "planner": self.planner.to_json(),
             "objective": self.objective.to_json(),
             "agent": dict(self.agent),
@@ -196,67 +197,6 @@ def _steps(
             model_minus_copy=mean_interval(ours - theirs),
         )
         for k, (ours, theirs) in enumerate(zip(model.T, copy.T, strict=True), start=1)
-    )
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class OfflinePlans:
-    """Actions towards a recorded frame, all normalised `[n, H * f, a]`, in order of time."""
-
-    recorded: Float[Tensor, "n T a"]
-    """What was done."""
-    rows: Mapping[str, Float[Tensor, "n T a"]]
-    """What the model's plans and the baselines do."""
-    seconds_per_plan: float
-    """Wall seconds of planning, encoding included, divided by the number of plans."""
-
-
-def plan_clips(
-    agent: PlanningAgent,
-    clips: Windows,
-    *,
-    num_clips: int,
-    normalizer: Normalizer,
-    generator: torch.Generator,
-) -> OfflinePlans:
-    """Plan from the second frame of evenly spaced clips to their last, and score the baselines too.
-
-    Args:
-        agent: agent whose horizon is the number of action blocks of a clip, less one.
-        clips: clips in environment units; their first block only gives the previous action.
-        num_clips: clips, at most those there are.
-        normalizer: statistics of the training data, on the CPU.
-        generator: draws the random row.
-    """
-    recorded, planned, previous = [], [], []
-    seconds = 0.0
-    for part in spaced_indices(clips, num_clips).split(_BATCH):
-        batch = clips.batch(part)
-        assert isinstance(batch.obs, Observation)  # these windows come without a feature cache
-        began = perf_counter()
-        agent.reset(batch.obs[:, -1], num_steps=clips.num_steps - 1)
-        agent.act(batch.obs[:, 1])
-        plan = agent.last_plan
-        assert plan is not None
-        planned.append(plan.actions.cpu())
-        seconds += perf_counter() - began
-        actions = normalizer.normalize_action(batch.actions)  # [b, 1 + H, A]
-        recorded.append(actions[:, 1:])
-        previous.append(actions[:, :1])
-    blocks = torch.cat(recorded)
-    width = normalizer.action_dim
-    zero = normalizer.normalize_action(torch.zeros_like(blocks))
-    steps = {
-        "model": torch.cat(planned),
-        "zero": zero,
-        "mean": torch.zeros_like(blocks),
-        "random": torch.randn(blocks.shape, generator=generator),
-    }
-    rows = {name: _single(one, width) for name, one in steps.items()}
-    truth = _single(blocks, width)
-    held = _single(torch.cat(previous), width)[:, -1:].expand_as(truth)
-    return OfflinePlans(
-        recorded=truth, rows=rows | {"previous": held}, seconds_per_plan=seconds / len(truth)
     )
 
 
@@ -342,11 +282,6 @@ def pose_errors(
     )
 
 
-def _single(blocks: Float[Tensor, "n H A"], width: int) -> Float[Tensor, "n T a"]:
-    """Cut action blocks into single actions `[n, H * f, a]`."""
-    return blocks.reshape(len(blocks), -1, width)
-
-
 def _finite_or_null(value: object) -> object:
     """Return plain JSON, which knows neither NaN nor infinity."""
     if isinstance(value, dict):
@@ -354,6 +289,10 @@ def _finite_or_null(value: object) -> object:
     if isinstance(value, list):
         return [_finite_or_null(one) for one in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _rows_to_json(rows: Mapping[str, ActionDistances]) -> dict[str, dict[str, JsonValue]]:
+    return {name: _without_none(row) for name, row in rows.items()}
 
 
 def _without_none(row: PredictionStep | ActionDistances | PoseErrors) -> dict[str, JsonValue]:

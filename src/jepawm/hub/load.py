@@ -142,7 +142,8 @@ class LoadedModel:
             max_env_steps=_MOST_BLOCKS * frameskip,
         )
         agent = self.agent(protocol=rules, planner=planner, seed=seed)
-        return RobotLoop(agent, image_size=self.image_size, fit=chosen)
+        rate = None if self.data is None else self.data.fps
+        return RobotLoop(agent, image_size=self.image_size, fit=chosen, rate_hz=rate)
 
     @cached_property
     def proposer(self) -> Proposer | None:

@@ -25,13 +25,16 @@ ROBOT = replace(
         episode_steps=300,
         held_out=2,
         train_fraction=0.8,
+        actions=("auto",),
         augmentation=AugmentationConfig(shift=4, color=0.2, action_noise=0.5, proprio_noise=0.5),
     ),
     objective=LatentDistance(proprio_weight=1.0),
     planner=GradientDescent(num_starts=1, num_iterations=10, learning_rate=0.1),
+    agent=replace(WALL.agent, action_bounds=(3.0,)),
     protocols=(),
     proposals=NO_PROPOSALS,
 )
 """Recordings at 30 frames per second give steps of a sixth of a second. Few episodes are soon learned by
 heart: training is short and varied, predictions start as copies, and what is far outside the data
-counts as its edge. A plan starts at the mean action and stays near it."""
+counts as its edge. Actions are taken in the form that makes them smallest, so that a plan starts at "hold",
+stays near it, and within what the model tells apart (`action_limit`)."""

@@ -12,7 +12,7 @@ from jepawm.agent import PlanningAgent
 from jepawm.contracts import Env, Planner, Simulator
 from jepawm.data.episodes import EpisodeStore
 from jepawm.data.video import require_av
-from jepawm.data.windows import action_blocks, hold_out, split_episodes
+from jepawm.data.windows import Windows, hold_out, split_episodes
 from jepawm.engine.process import tune_process
 from jepawm.envs import RECORDINGS
 from jepawm.errors import UserError, require_range
@@ -254,16 +254,21 @@ def _clip_of(
             "--num-blocks"
         )
     episode = fitting[rules.seed % len(fitting)]
-    room = int(store.lengths[episode]) - span
-    first = int(store.starts[episode]) + int(np.random.default_rng(rules.seed).integers(room))
-    rows = first + np.arange(rules.num_blocks + 1) * data.frameskip
-    proprio = None if store.proprio is None else torch.from_numpy(store.proprio[rows])
-    actions = torch.from_numpy(store.actions[first : first + span].copy())
-    blocks = action_blocks(actions, num_blocks=rules.num_blocks, frameskip=data.frameskip)
+    windows = Windows(
+        store,
+        episodes=[episode],
+        num_steps=rules.num_blocks,
+        frameskip=data.frameskip,
+        normalizer=loaded.normalizer.to("cpu").identity(),
+    )
+    chosen = torch.tensor([int(np.random.default_rng(rules.seed).integers(len(windows)))])
+    batch = windows.batch(chosen)
+    assert isinstance(batch.obs, Observation)  # these windows come without a feature cache
+    blocks = batch.actions[0].to(loaded.normalizer.action_mean.device)
     return Clip(
-        obs=Observation(pixels=torch.from_numpy(store.frames(rows)), proprio=proprio),
-        actions=loaded.normalizer.normalize_action(blocks.to(loaded.normalizer.action_mean.device)),
-        states=None if store.state is None else np.asarray(store.state[rows]),
+        obs=batch.obs[0],
+        actions=loaded.normalizer.normalize_action(blocks),
+        states=None if store.state is None else windows.states(chosen)[0],
     )
 
 

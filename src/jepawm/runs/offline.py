@@ -1,6 +1,7 @@
 """`jepawm eval` on recordings: predictions and plans of a model against what was recorded."""
 
 import logging
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,14 +17,13 @@ from jepawm.engine.config import Precision
 from jepawm.engine.process import tune_process
 from jepawm.errors import UserError
 from jepawm.evaluation.offline import (
-    OfflinePlans,
     OfflineResults,
     PoseErrors,
     action_distances,
-    plan_clips,
     pose_errors,
     prediction_errors,
 )
+from jepawm.evaluation.offline_plans import OfflinePlans, command_units, plan_clips
 from jepawm.evaluation.result_files import write_json
 from jepawm.evaluation.results import describe, versions
 from jepawm.hub.load import LoadedModel, load
@@ -153,8 +153,14 @@ def _measure(
         horizon=rules.horizon,
         frameskip=loaded.experiment.data.frameskip,
         varying_columns=int(varying.sum()),
+        forms=_forms(loaded.normalizer),
         actions=action_distances(plans, varying),
-        poses=_poses(plans, store, loaded.normalizer.to("cpu")),
+        groups={
+            name: action_distances(plans, varying & columns)
+            for name, columns in joint_groups(store).items()
+            if (varying & columns).any()
+        },
+        poses=_poses(plans, store, command_units(loaded.normalizer.to("cpu"))),
         seconds_per_plan=plans.seconds_per_plan,
         planner=describe(agent.planner),
         objective=describe(agent.objective),
@@ -240,14 +246,15 @@ def _windows(
     rules: OfflineRules,
     normalize: bool = True,
 ) -> Windows:
-    """Cut the recordings, into normalised windows or into clips in environment units."""
+    """Cut the recordings, into normalised windows or into clips in environment units, as recorded."""
     normalizer = loaded.normalizer.to("cpu")
+    recorded = replace(normalizer.identity(), commands=None)
     windows = Windows(
         store,
         episodes=episodes,
         num_steps=num_steps,
         frameskip=loaded.experiment.data.frameskip,
-        normalizer=normalizer if normalize else normalizer.identity(),
+        normalizer=normalizer if normalize else recorded,
     )
     if min(len(windows), rules.num_clips) < 2:
         raise UserError(
@@ -274,6 +281,26 @@ def _plans(
         normalizer=loaded.normalizer.to("cpu"),
         generator=torch.Generator().manual_seed(rules.seed),
     )
+
+
+def _forms(normalizer: Normalizer) -> dict[str, int]:
+    """Return how many columns of an action the model takes in each form."""
+    if normalizer.commands is None:
+        return {"absolute": normalizer.action_dim}
+    return dict(Counter(normalizer.commands.forms))
+
+
+def joint_groups(store: EpisodeStore) -> dict[str, np.ndarray]:
+    """Return which columns `[a]` belong together: those of one name up to its first dot.
+
+    Where the recordings name no columns, each is a group of its own, called by its number.
+    """
+    names = store.manifest.settings.get("action_names")
+    width = store.actions.shape[1]
+    if not isinstance(names, list) or len(names) != width:
+        names = [str(number) for number in range(width)]
+    parts = np.array([str(name).partition(".")[0] for name in names])
+    return {str(part): parts == part for part in dict.fromkeys(parts.tolist())}
 
 
 def _poses(

@@ -19,6 +19,7 @@ from jepawm.checkpoint import (
     read_record,
     save_checkpoint,
 )
+from jepawm.commands import Commands, Form
 from jepawm.data.episodes import EpisodeStore
 from jepawm.errors import UserError
 from jepawm.experiment import Experiment, experiment_from_json, experiment_to_json
@@ -89,7 +90,8 @@ def build_state(
         if saved is not None:
             _load_learner(learner, saved, source=str(out / "checkpoint"))
         elif experiment.init_from is not None:
-            start_model_from(learner.model, experiment.init_from)
+            forms = build_normalizer(experiment, store).commands
+            start_model_from(learner.model, experiment.init_from, commands=forms)
     if not experiment.optim.encoder_learns(0):  # nor do the heads that shape it
         for part in (cast(nn.Module, learner.model.encoder), learner.inverse_dynamics):
             if part is not None:
@@ -182,30 +184,40 @@ def _trained_on(store: EpisodeStore) -> TrainedOn:
     )
 
 
-def start_model_from(model: JEPAWorldModel, source: str) -> None:
+def start_model_from(
+    model: JEPAWorldModel, source: str, *, commands: Commands | None = None
+) -> None:
     """Give a new model the weights of another one of the same architecture.
 
-    Layers that read actions or proprioception of another width keep their random weights, and the
-    log names them.
+    Layers that read actions or proprioception of another width, or actions in another form than
+    `commands` says, keep their random weights, and the log names them.
     """
-    other = load(source).model
+    loaded = load(source)
+    other = loaded.model
     if isinstance(model.encoder, FrozenEncoder):
         known = asdict(other.encoder.identity) if isinstance(other.encoder, FrozenEncoder) else None
         require_same_encoder(model.encoder, known, source=source)
     own, weights = stored_weights(model), stored_weights(other)
+    same_form = _forms(commands) == _forms(loaded.normalizer.commands)
     new = [
         name
         for name in own.keys() & weights.keys()
-        if name.startswith(_OF_WIDTHS) and own[name].shape != weights[name].shape
+        if (name.startswith(_OF_WIDTHS) and own[name].shape != weights[name].shape)
+        or (name.startswith(_OF_WIDTHS[0]) and not same_form)
     ]
     kept = {name: own[name] for name in new}
     load_weights(model, {**weights, **kept}, source=source)
     if new:
         _LOG.warning(
-            "%s has other widths of actions or proprioception; these layers start anew: %s",
+            "%s has other widths or forms of actions or proprioception; these layers start anew: %s",
             source,
             ", ".join(sorted(new)),
         )
+
+
+def _forms(commands: Commands | None) -> tuple[Form, ...] | None:
+    """Return the forms of actions; None where all are as recorded."""
+    return None if commands is None or commands.is_absolute else commands.forms
 
 
 def _build_learner(experiment: Experiment, store: EpisodeStore, *, at_start: bool) -> Learner:

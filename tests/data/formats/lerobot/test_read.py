@@ -153,6 +153,19 @@ def change_info(path: Path, **entries: object) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | entries))
 
 
+def test_names_of_the_columns_of_actions(write):
+    path = write("v3.0")
+    features = json.loads((path / "meta" / "info.json").read_text())["features"]
+    width = features["action"]["shape"][0]
+    names = [f"left.joint_{number}" for number in range(width)]
+    for given in (names, {"motors": names}):
+        change_info(path, features=features | {"action": {**features["action"], "names": given}})
+        assert list(_open(path).action_names) == names
+    for given in (None, [1, 2], {"a": 1, "b": 2}):
+        change_info(path, features=features | {"action": {**features["action"], "names": given}})
+        assert list(_open(path).action_names) == []
+
+
 IMAGE = {"dtype": "image", "shape": [32, 32, 3]}
 
 

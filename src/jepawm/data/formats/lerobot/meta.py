@@ -85,6 +85,8 @@ class Feature:
     """Type as LeRobot calls it: `video`, `image`, `float32`, ..."""
     shape: tuple[int, ...]
     """Shape of one entry."""
+    names: tuple[str, ...] = ()
+    """Names of its numbers; none where they are not told one by one."""
 
     @property
     def is_number(self) -> bool:
@@ -270,7 +272,17 @@ def _feature(value: object, name: str, file: Path) -> Feature:
     return Feature(
         dtype=entry(content, "dtype", str, where=where),
         shape=tuple(expect(side, int, where=where, field="shape") for side in shape),
+        names=_names(content.get("names")),
     )
+
+
+def _names(given: object) -> tuple[str, ...]:
+    """Return the names of the numbers of a column, of which layouts differ; none if they are others."""
+    if isinstance(given, dict) and len(given) == 1:  # {"motors": [...]} of the first layouts
+        given = next(iter(given.values()))
+    if not isinstance(given, list) or not all(isinstance(one, str) for one in given):
+        return ()
+    return tuple(plain_text(one) for one in given)
 
 
 def _rows_v2(info: Info) -> list[tuple[Path, dict[str, object]]]:

@@ -95,6 +95,7 @@ def open_lerobot(path: Path, options: ReadOptions) -> Source:
         columns={name: feature.to_text() for name, feature in info.features.items()},
         notes=notes,
         reward_names=keys.rewards,
+        action_names=[one for name in keys.actions for one in info.features[name].names],
     )
 
 
