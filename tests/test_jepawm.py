@@ -36,3 +36,12 @@ def test_type_checkers_see_the_same_names():
 def test_importing_the_package_does_not_import_torch():
     code = "import sys, jepawm; assert 'torch' not in sys.modules; jepawm.UserError"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_loading_a_checkpoint_leaves_out_what_only_sharded_training_needs():
+    """The class of sharded tensors takes half a second to import."""
+    code = (
+        "import sys, jepawm; jepawm.load('wall'); "
+        "assert 'torch.distributed.tensor' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -3,15 +3,19 @@
 `training/devices.py` opens the process group that these functions ask.
 """
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeGuard, TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from jepawm.errors import UserError
+
+if TYPE_CHECKING:
+    from torch.distributed.tensor import DTensor
 
 Value = TypeVar("Value")
 
@@ -99,16 +103,23 @@ def gather(value: Value) -> list[Value]:
     return values
 
 
+def is_sharded(tensor: Tensor) -> "TypeGuard[DTensor]":
+    """Return whether a tensor is sharded over processes.
+
+    Its class takes half a second to import, and is there wherever there is such a tensor.
+    """
+    module = sys.modules.get("torch.distributed.tensor")
+    return module is not None and isinstance(tensor, module.DTensor)
+
+
 def gather_shards(named: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
     """Put sharded tensors together, one by one; all must ask.
 
     Returns them on the CPU in the first process, and nothing in the others.
     """
-    from torch.distributed.tensor import DTensor
-
     whole: dict[str, Tensor] = {}
     for name, value in named:
-        full = value.full_tensor() if isinstance(value, DTensor) else value
+        full = value.full_tensor() if is_sharded(value) else value
         if is_first():
             whole[name] = full.detach().cpu()
     return whole

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 from jepawm.errors import UserError
+from jepawm.processes import is_sharded
 from jepawm.training.losses import Learner
 
 _MOMENT = "optimizer."
@@ -92,8 +92,10 @@ def restore_moments(
 def _placed_like(parameter: Tensor, value: Tensor) -> Tensor:
     """Return a copy of a whole tensor on the device of the parameter, sharded as it is."""
     copied = value.to(parameter.device, copy=True)
-    if not isinstance(parameter, DTensor):
+    if not is_sharded(parameter):
         return copied
+    from torch.distributed.tensor import distribute_tensor
+
     return distribute_tensor(
         copied, parameter.device_mesh, parameter.placements, src_data_rank=None
     )

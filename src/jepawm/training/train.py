@@ -9,7 +9,6 @@ from typing import cast
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 from torch.nn.utils import clip_grad_norm_
 
 from jepawm.data.augmentation import AugmentationConfig
@@ -18,7 +17,13 @@ from jepawm.data.features import KeptTokens
 from jepawm.data.windows import Windows
 from jepawm.errors import UserError
 from jepawm.models.world_model import JEPAWorldModel
-from jepawm.processes import count_processes, is_first, mean_over_processes, process_rank
+from jepawm.processes import (
+    count_processes,
+    is_first,
+    is_sharded,
+    mean_over_processes,
+    process_rank,
+)
 from jepawm.progress import lines
 from jepawm.training.batches import Batches, Part, worker_count
 from jepawm.training.devices import Devices, hold_gradients
@@ -198,7 +203,7 @@ def take_step(
     terms = _backward(state, batches, devices, generator)
     limit = optim.clip_norm if optim.clip_norm > 0 else math.inf
     grad_norm = clip_grad_norm_(state.learner.parameters(), limit)
-    if isinstance(grad_norm, DTensor):
+    if is_sharded(grad_norm):
         grad_norm = grad_norm.full_tensor()
     check.note(state.step + 1, terms, grad_norm=grad_norm)
     state.optimizer.step()
