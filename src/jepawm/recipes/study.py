@@ -46,19 +46,30 @@ STUDY_GRID = replace(
     name="study_grid",
     encoder=replace(STUDY_TOKEN.encoder, dim=16, grid=4, reduction=8),
     predictor=replace(STUDY_TOKEN.predictor, depth=2, visual_dim=64, head_dim=16),
-    optim=replace(STUDY_TOKEN.optim, num_steps=900),
+    optim=replace(STUDY_TOKEN.optim, num_steps=1000),
 )
 """Wall, 4 x 4 tokens: each sees most of the picture. A price on change keeps them from varying sharply
 from place to place, where the cost of a plan would be flat beyond the next cell."""
 
-_POINTMAZE = DataConfig(num_episodes=600, episode_steps=100, num_steps=7, policy=RandomPointMaze())
+_POINTMAZE = DataConfig(num_episodes=600, episode_steps=100, num_steps=4, policy=RandomPointMaze())
 
 STUDY_TOKEN_POINTMAZE = replace(
-    STUDY_TOKEN, name="study_token_pointmaze", env="pointmaze", data=_POINTMAZE
+    STUDY_TOKEN,
+    name="study_token_pointmaze",
+    env="pointmaze",
+    loss=replace(STUDY_TOKEN.loss, temporal_weight=0.3),
+    optim=replace(STUDY_TOKEN.optim, num_steps=1500, batch_size=64),
+    data=_POINTMAZE,
 )
-"""PointMaze, one token. No frame shows the ball's velocity: it comes from two."""
+"""PointMaze, one token. No frame shows the ball's velocity: it comes from two. More and shorter windows
+in a step than on Wall, and more steps: what is to be predicted is finer."""
 
 STUDY_GRID_POINTMAZE = replace(
-    STUDY_GRID, name="study_grid_pointmaze", env="pointmaze", data=_POINTMAZE
+    STUDY_GRID,
+    name="study_grid_pointmaze",
+    env="pointmaze",
+    loss=STUDY_TOKEN_POINTMAZE.loss,
+    optim=STUDY_TOKEN_POINTMAZE.optim,
+    data=_POINTMAZE,
 )
 """PointMaze, 4 x 4 tokens."""

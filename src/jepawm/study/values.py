@@ -217,10 +217,13 @@ def efficientnet_on(grid: int) -> TimmEncoderConfig:
 
 
 def _planners(base: Setup) -> dict[str, Planner]:
+    """Return the planners; the two searches evaluate as many candidates as each other."""
     own = base.experiment.planner
+    cem = own if isinstance(own, CEM) else CEM()
+    nevergrad = Nevergrad(num_samples=cem.num_samples, num_iterations=cem.num_iterations)
     return {
-        "cem": own if isinstance(own, CEM) else CEM(),
-        "nevergrad": own if isinstance(own, Nevergrad) else Nevergrad(),
+        "cem": cem,
+        "nevergrad": own if isinstance(own, Nevergrad) else nevergrad,
         "reference_gd": ReferenceGD(),
         "reference_adam": ReferenceAdam(),
         "adam": own if isinstance(own, Adam) else Adam(),
