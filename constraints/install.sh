@@ -31,7 +31,7 @@ if ! .venv/bin/python -c 'import pip' 2>/dev/null; then
 fi
 echo "Installing into .venv (about a minute) ..."
 .venv/bin/python -m pip install --quiet --disable-pip-version-check \
-    --constraint constraints/cpu.txt --editable '.[dev,cma,data,encoders,hub,metaworld,minari,mujoco,nevergrad,pusht,rerun,sweep,zarr]'
+    --constraint constraints/cpu.txt --editable '.[dev,cma,data,encoders,hub,metaworld,minari,mujoco,nevergrad,pusht,rerun,serve,sweep,zarr]'
 # Of the extra `loggers` those that take the pinned pillow: trackio wants an earlier one.
 .venv/bin/python -m pip install --quiet --disable-pip-version-check \
     --constraint constraints/cpu.txt tensorboard wandb

@@ -75,6 +75,7 @@ ELSEWHERE = {
     "play": "tests/runs/play/test_server.py",  # the page takes no --out
     "pretrain": "tests/training/pretraining/test_dino.py",
     "rerun": "tests/runs/test_imagine.py",  # needs a run with a decoder
+    "serve": "tests/runs/serve/test_server.py",  # it takes no --out
     "sweep": "tests/study/test_executors.py",
     "zarr": "tests/data/formats/test_replay_buffer.py",
 }

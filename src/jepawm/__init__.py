@@ -10,6 +10,7 @@ if TYPE_CHECKING:  # for type checkers; at run time `__getattr__` imports on fir
     from jepawm.api import register, train
     from jepawm.collection import collect
     from jepawm.contracts import Env, Script, Simulator
+    from jepawm.controller import Controller
     from jepawm.envs.noisy.env import make_noisy
     from jepawm.errors import UserError
     from jepawm.evaluation.evaluate import evaluate
@@ -38,6 +39,7 @@ if TYPE_CHECKING:  # for type checkers; at run time `__getattr__` imports on fir
     from jepawm.planning.terms.states import KeepOut, StateGoal
     from jepawm.planning.terms.steps import Discounted, Terminal
     from jepawm.protocol import Protocol
+    from jepawm.real_time import ControllerConfig
     from jepawm.recipes.metaworld_reach import METAWORLD_REACH
     from jepawm.recipes.metaworld_reach_wall import METAWORLD_REACH_WALL
     from jepawm.recipes.paper_size import (
@@ -57,6 +59,7 @@ if TYPE_CHECKING:  # for type checkers; at run time `__getattr__` imports on fir
     from jepawm.recipes.pusht import PUSHT
     from jepawm.recipes.robot import ROBOT
     from jepawm.recipes.wall import WALL
+    from jepawm.runs.serve.client import RemotePlans
     from jepawm.types import Context, Latent, Observation, Plan, Task, Trajectory
 
 __version__ = "0.2.0"
@@ -69,6 +72,8 @@ _HOMES = {
     "CEM": "jepawm.planning.cem",
     "CMAES": "jepawm.planning.ask_tell",
     "Context": "jepawm.types",
+    "Controller": "jepawm.controller",
+    "ControllerConfig": "jepawm.real_time",
     "Crop": "jepawm.planning.terms.crop",
     "DINO_WM_DROID": "jepawm.recipes.paper_size",
     "DINO_WM_METAWORLD": "jepawm.recipes.paper_size",
@@ -109,6 +114,7 @@ _HOMES = {
     "Protocol": "jepawm.protocol",
     "ROBOT": "jepawm.recipes.robot",
     "RandomShooting": "jepawm.planning.random_shooting",
+    "RemotePlans": "jepawm.runs.serve.client",
     "Results": "jepawm.evaluation.results",
     "Reward": "jepawm.planning.terms.reward",
     "Script": "jepawm.contracts",
@@ -158,6 +164,8 @@ __all__ = [
     "Adam",
     "AgentConfig",
     "Context",
+    "Controller",
+    "ControllerConfig",
     "Crop",
     "DataConfig",
     "Discounted",
@@ -181,6 +189,7 @@ __all__ = [
     "PredictorConfig",
     "Protocol",
     "RandomShooting",
+    "RemotePlans",
     "Results",
     "Reward",
     "Script",

@@ -189,9 +189,9 @@ def plain_commands(
         rest=tuple(rest),
         mean=tuple((least + most) / 2 for least, most in zip(low, high, strict=False)),
         std=(1.0,) * width,
-        low=tuple(low),
-        high=tuple(high),
-        step=tuple(step),
+        low=tuple(map(float, low)),
+        high=tuple(map(float, high)),
+        step=tuple(map(float, step)),
     )
 
 

@@ -23,6 +23,7 @@ from jepawm.cli.parsing import Command
 from jepawm.cli.play import prepare_play
 from jepawm.cli.pretrain import prepare_pretrain
 from jepawm.cli.reward import prepare_train_reward
+from jepawm.cli.serve import prepare_serve
 from jepawm.cli.study import prepare_study
 from jepawm.cli.train import (
     prepare_collect,
@@ -77,6 +78,7 @@ VERBS: Mapping[str, Verb] = {
     "plan": Verb(summary="plan one task and show it", prepare=prepare_plan),
     "imagine": Verb(summary="film what a model imagines and plans", prepare=prepare_imagine),
     "play": Verb(summary="drag the goal and watch the planner think", prepare=prepare_play),
+    "serve": Verb(summary="serve plans to a robot's own program", prepare=prepare_serve),
     "diagnose": Verb(summary="measure what a model gets wrong", prepare=prepare_diagnose),
     "collect": Verb(summary="collect episodes into a store", prepare=prepare_collect),
     "pretrain": Verb(

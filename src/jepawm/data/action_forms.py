@@ -86,7 +86,7 @@ def _find(
         "relative": looked.size_from(nearest),
     }
     as_they_are = moves | looked.is_discrete
-    forms = [
+    forms: list[Form] = [
         one if one != "auto" else _smallest(sizes, column) if not kept else "absolute"
         for column, (one, kept) in enumerate(zip(wanted, as_they_are.tolist(), strict=True))
     ]
