@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from jepawm.cli import main
+from jepawm.commands import plain_commands
 from jepawm.controller import Controller
 from jepawm.errors import UserError
 from jepawm.hub.load import load
 from jepawm.planning.cem import CEM
-from jepawm.real_time import ControllerConfig
 from jepawm.records import TrainedOn
 from jepawm.runs.play.server import HOST, listen
 from jepawm.runs.serve.client import RemotePlans
@@ -152,20 +152,26 @@ def test_one_client_at_a_time_and_no_pages(served):
 
 
 def test_a_controller_executes_remote_plans(served):
-    from jepawm.commands import plain_commands
-
     bounds = plain_commands(
         low=[-1.0, -1.0], high=[1.0, 1.0], step=[2.0, 2.0], rest=["zero", "zero"]
     )
-    config = ControllerConfig(budget_s=0.2)
+    now = 0.0
+
+    def wait(seconds: float) -> None:  # time that passes only when the plan is there
+        nonlocal now
+        if controller._future is not None:
+            controller._future.exception()
+        now += seconds
+
     with (
         connected(served[1]) as plans,
-        Controller(plans, commands=bounds, config=config) as controller,
+        Controller(plans, commands=bounds, clock=lambda: now, pause=wait) as controller,
     ):
         controller.reset(picture(), JOINTS)
         for _ in range(12):
             command = controller.step(picture(), JOINTS)
     assert controller.counts.plans >= 1
+    assert controller.counts.held < 12
     assert np.abs(command).max() <= 1.0
 
 
