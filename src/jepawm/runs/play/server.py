@@ -11,6 +11,7 @@ from importlib.resources import files
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from jepawm.engine.process import tune_process
 from jepawm.errors import UserError, missing_extra
 from jepawm.hub.load import bundled_names, load
 from jepawm.runs.play.messages import MOST_BYTES, read_ask, read_asks
@@ -68,6 +69,7 @@ def play_run(
         browser: whether to open the page.
     """
     uvicorn, _ = require_web()
+    tune_process()
     player = Player(load(source))
     listening = listen(port)
     serving = Serving(
