@@ -292,6 +292,14 @@ class Simulator(Env, Protocol):
         ...
 
 
+def place_columns(env: Env) -> tuple[int, ...]:
+    """Return which numbers of an environment's proprioception are the place of what acts.
+
+    It says so by an attribute of this name (optional); nothing is known of those that do not.
+    """
+    return tuple(getattr(env, "place_columns", ()))
+
+
 @runtime_checkable
 class KnowsPlaces(Protocol):
     """A simulator that says what a state is beside (optional; for a diagnosis)."""

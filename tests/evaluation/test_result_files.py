@@ -8,6 +8,7 @@ import pytest
 
 from jepawm.errors import UserError
 from jepawm.evaluation.metrics import Difference
+from jepawm.evaluation.motion import RowMotion
 from jepawm.evaluation.result_files import (
     check_output,
     read_results,
@@ -23,6 +24,9 @@ OTHER = Row(
     interval=(0.1, 0.4),
     at_any_time=0.5,
     model_minus=Difference(difference=0.25, ci95=(0.0, 0.5)),
+    motion=RowMotion(
+        steps_to_success=3.5, path_length=None, path_over_oracle=1.25, action_change=0.0
+    ),
 )
 RESULTS = Results(
     env="wall",

@@ -6,6 +6,7 @@ import pytest
 from jepawm.errors import UserError
 from jepawm.evaluation.episodes import Outcome
 from jepawm.evaluation.evaluate import summarize
+from jepawm.evaluation.motion import Motion
 from jepawm.evaluation.results import ROWS, describe, row_text, versions
 from jepawm.planning.cem import CEM
 from jepawm.protocol import PROTOCOLS, Protocol
@@ -13,8 +14,13 @@ from jepawm.protocol import PROTOCOLS, Protocol
 
 def _outcome(at_end: list[int], seconds: float = 6.0) -> Outcome:
     outcome = np.array(at_end, dtype=bool)
+    still = np.zeros(len(outcome))
     return Outcome(
-        at_end=outcome, at_any_time=outcome | True, planning_seconds=seconds, num_dropped=3
+        at_end=outcome,
+        at_any_time=outcome | True,
+        planning_seconds=seconds,
+        num_dropped=3,
+        motion=Motion(steps_to_success=still, path_length=still, action_change=still),
     )
 
 

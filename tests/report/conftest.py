@@ -145,6 +145,12 @@ def make_run() -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
+def make_arrays() -> Callable[..., dict[str, np.ndarray]]:
+    """Return `rollout_arrays(num_tasks=...)`."""
+    return rollout_arrays
+
+
+@pytest.fixture(scope="session")
 def parse_page() -> type[Page]:
     """Return the parser: `.elements`, `.text`, and `.data`, the JSON in the page."""
     return Page

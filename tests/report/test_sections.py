@@ -1,6 +1,8 @@
 import json
 import math
 
+import numpy as np
+
 from jepawm.metrics_log import METRICS, MetricsLog
 from jepawm.report import write_report
 
@@ -21,7 +23,34 @@ def test_header_says_where_the_run_comes_from(page):
 
 def test_one_card_per_task_with_its_outcome(page):
     cards = [attrs["class"] for tag, attrs in page.elements if tag == "article"]
-    assert cards == ["task reached", "task reached", "task missed"]
+    assert cards == ["task missed", "task reached", "task reached"]
+
+
+def test_missed_tasks_come_first_the_farthest_before_the_others(
+    tmp_path, make_run, make_arrays, parse_page
+):
+    arrays = make_arrays(num_tasks=5)
+    arrays["success"] = np.array([True, False, False, True, False])
+    arrays["states"] = arrays["states"].copy()
+    arrays["states"][:, -1] = arrays["goal_states"] + np.array([[0.0], [3.0], [9.0], [1.0], [5.0]])
+    run = make_run(tmp_path / "run", arrays=arrays)
+    page = parse_page(write_report(run).read_text(encoding="utf-8"))
+    order = [attrs["data-task"] for tag, attrs in page.elements if tag == "article"]
+    assert order == ["2", "4", "1", "0", "3"]
+
+
+def test_how_episodes_went_is_shown_where_the_file_says(tmp_path, make_run, parse_page, page):
+    assert "Change of actions" not in " ".join(page.text)
+    motion = {
+        "steps_to_success": 12.5,
+        "path_length": 41.25,
+        "path_over_oracle": 1.0625,
+        "action_change": None,
+    }
+    run = make_run(tmp_path / "run", results={"motion": {"model": motion}})
+    text = " ".join(parse_page(write_report(run).read_text(encoding="utf-8")).text)
+    for shown in ("Steps to success", "12.5", "41.2", "1.06"):
+        assert shown in text
 
 
 def test_every_metric_has_a_chart_with_its_explanation(page):

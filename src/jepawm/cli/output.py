@@ -78,6 +78,7 @@ def render_evaluation(results: "Results", written: Path) -> str:
         lines.append(f"  {row_text(name).line:<38}{_percent(row.success):>6} %{interval}")
     if "oracle" not in results.rows:
         lines.append(f"  {NO_ORACLE}")
+    lines += _motion_lines(results)
     lines.append(f"  seconds per plan: {_text(results.seconds_per_plan)}")
     for what, count in (
         ("dropped candidates", results.dropped_candidates),
@@ -89,6 +90,17 @@ def render_evaluation(results: "Results", written: Path) -> str:
         lines.append(f"  gflop per plan: {_text(results.efficiency.gflop_per_plan)}")
         lines.append(f"  fraction of peak: {_text(results.efficiency.fraction_of_peak)}")
     return "\n".join([*lines, f"  written: {written}"])
+
+
+def _motion_lines(results: "Results") -> list[str]:
+    """Render how the episodes of the model went, as far as it is known."""
+    motion = results.model.motion
+    known = {
+        "steps to success": motion and motion.steps_to_success,
+        "way over the oracle's": motion and motion.path_over_oracle,
+        "change of actions": motion and motion.action_change,
+    }
+    return [f"  {what}: {_text(value)}" for what, value in known.items() if value is not None]
 
 
 def render_offline(results: "OfflineResults", written: Path) -> str:

@@ -9,6 +9,7 @@ from jaxtyping import Bool
 
 from jepawm.agent import PlanningAgent
 from jepawm.contracts import Agent, Env
+from jepawm.evaluation.motion import Motion, MotionWatch, join_motions
 from jepawm.evaluation.rollouts import Recorder
 from jepawm.protocol import Protocol
 from jepawm.types import Task
@@ -26,6 +27,8 @@ class Outcome:
     """Wall seconds in which the agent chose its actions, all tasks together."""
     num_dropped: int
     """Candidate plans whose cost was not finite."""
+    motion: Motion
+    """How the episodes went."""
     num_searched: int = 0
     """Plans that were searched because their proposals were poor."""
 
@@ -45,6 +48,7 @@ def join(outcomes: Sequence[Outcome]) -> Outcome:
         at_any_time=np.concatenate([outcome.at_any_time for outcome in outcomes]),
         planning_seconds=sum(outcome.planning_seconds for outcome in outcomes),
         num_dropped=sum(outcome.num_dropped for outcome in outcomes),
+        motion=join_motions([outcome.motion for outcome in outcomes]),
         num_searched=sum(outcome.num_searched for outcome in outcomes),
     )
 
@@ -65,6 +69,7 @@ def run_episodes(
     obs = env.reset(tasks)
     goal = env.goal_observation()
     agent.reset(goal, protocol.num_steps)
+    watch = MotionWatch(env, obs)
     if recorder is not None:
         recorder.start(tasks, goal, frameskip=protocol.frameskip)
         recorder.record_step(obs, env)
@@ -81,6 +86,7 @@ def run_episodes(
             obs = env.step(actions)
             held = np.where(env.success(), held + 1, 0)
             at_any_time |= held >= protocol.hold_steps
+            watch.step(actions, obs, held=held >= protocol.hold_steps)
             if recorder is not None:
                 recorder.record_step(obs, env)
         on_block()
@@ -89,6 +95,7 @@ def run_episodes(
         at_any_time=at_any_time,
         planning_seconds=planning_seconds,
         num_dropped=agent.num_dropped if isinstance(agent, PlanningAgent) else 0,
+        motion=watch.finish(),
         num_searched=agent.num_searched if isinstance(agent, PlanningAgent) else 0,
     )
     if recorder is not None:

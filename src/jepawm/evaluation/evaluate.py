@@ -17,6 +17,7 @@ from jepawm.errors import UserError
 from jepawm.evaluation.baselines import DoNothing, Oracle, RandomActions, oracle_planner
 from jepawm.evaluation.episodes import Outcome, join, run_episodes
 from jepawm.evaluation.metrics import paired_difference, wilson_interval
+from jepawm.evaluation.motion import row_motion
 from jepawm.evaluation.results import MODEL, ROWS, Results, Row, describe, versions
 from jepawm.evaluation.rollouts import Recorder
 from jepawm.processes import count_processes, gather, is_first, process_rank, together
@@ -111,6 +112,7 @@ def evaluate(
 def summarize(outcomes: Mapping[str, Outcome], protocol: Protocol) -> dict[str, Row]:
     """Return success rates and intervals of the rows, and how the model compares with each."""
     success = {name: outcome.success(protocol) for name, outcome in outcomes.items()}
+    oracle = outcomes.get("oracle")
     return {
         name: Row(
             success=float(success[name].mean()),
@@ -118,6 +120,12 @@ def summarize(outcomes: Mapping[str, Outcome], protocol: Protocol) -> dict[str, 
             at_any_time=float(outcome.at_any_time.mean()),
             model_minus=(
                 None if name == MODEL else paired_difference(success[MODEL], success[name])
+            ),
+            motion=row_motion(
+                outcome.motion,
+                success[name],
+                oracle=None if oracle is None else oracle.motion,
+                oracle_success=success.get("oracle"),
             ),
         )
         for name, outcome in outcomes.items()

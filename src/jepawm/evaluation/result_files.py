@@ -15,6 +15,7 @@ from cattrs.errors import BaseValidationError, ForbiddenExtraKeysError
 from jepawm.border import load_npz
 from jepawm.errors import UserError, plain_text, show
 from jepawm.evaluation.metrics import Difference
+from jepawm.evaluation.motion import RowMotion
 from jepawm.evaluation.results import MODEL, Efficiency, Part, Results, Row
 from jepawm.evaluation.rollouts import Rollouts
 from jepawm.files import write_together
@@ -168,6 +169,7 @@ def _rows(file: _File) -> dict[str, Row]:
     intervals = file.optional_object("baselines_ci95") or {}
     apart = file.optional_object("model_minus_baseline") or {}
     any_time = file.optional_object("success_at_any_time") or {}
+    motions = file.optional_object("motion") or {}
 
     def row(name: str, *, success: JsonValue, interval: tuple[float, float] | None) -> Row:
         key, passed, less = f"baselines.{name}", any_time.get(name), apart.get(name)
@@ -176,6 +178,7 @@ def _rows(file: _File) -> dict[str, Row]:
             interval=interval,
             at_any_time=None if passed is None else _rate(passed, path, "success_at_any_time"),
             model_minus=None if less is None else _difference(less, path),
+            motion=None if name not in motions else _motion(motions[name], path),
         )
 
     rows = {
@@ -229,6 +232,18 @@ def _difference(value: JsonValue, path: Path) -> Difference:
     low, high = (_number(end, path, "model_minus_baseline") for end in ends)
     number = _number(found.get("difference"), path, "model_minus_baseline")
     return Difference(difference=number, ci95=(low, high))
+
+
+def _motion(value: JsonValue, path: Path) -> RowMotion:
+    found = _object(value, path, "motion")
+    names = [one.name for one in fields(RowMotion)]
+    given = {name: found.get(name) for name in names}
+    return RowMotion(
+        **{
+            name: None if number is None else _number(number, path, f"motion.{name}")
+            for name, number in given.items()
+        }
+    )
 
 
 def _check_rollouts(found: dict[str, np.ndarray], path: Path) -> None:

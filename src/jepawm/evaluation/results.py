@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 from jepawm.contracts import Objective
 from jepawm.errors import UserError
 from jepawm.evaluation.metrics import Difference
+from jepawm.evaluation.motion import RowMotion
 from jepawm.protocol import Protocol
 from jepawm.records import JsonValue
 
@@ -75,6 +76,8 @@ class Row:
     """Rate of episodes that were at the goal after some step; None in a file that has none."""
     model_minus: Difference | None = None
     """Success of the model minus this row's on the same tasks; None in the model's own row."""
+    motion: RowMotion | None = None
+    """How its episodes went; None in a file that does not say."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,6 +185,7 @@ class Results:
                 for name, row in self.rows.items()
                 if row.at_any_time is not None
             },
+            "motion": {name: asdict(row.motion) for name, row in self.rows.items() if row.motion},
             "seconds_per_plan": self.seconds_per_plan,
             "oracle_seconds_per_plan": self.oracle_seconds_per_plan,
             "dropped_candidates": self.dropped_candidates,

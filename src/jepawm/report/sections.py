@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from math import isfinite
 
+import numpy as np
+
 from jepawm.evaluation.results import MODEL, NO_ORACLE, Results, Row, row_text
 from jepawm.evaluation.rollouts import Rollouts
 from jepawm.metrics_log import METRICS, Metric, find_gaps, find_metric
@@ -79,9 +81,40 @@ def success_section(results: Results | None) -> str:
         "<tr><th scope='col'>Row</th><th scope='col'>Success</th><th scope='col'>Interval</th>"
         f"<th scope='col' class='wide'>0 to 100 %</th></tr></thead><tbody>{''.join(rows)}"
         f"</tbody></table></div><p class='note'>{_escaped(note)} ± of the paper is a standard "
-        "deviation over epochs and seeds, not an interval.</p>"
+        f"deviation over epochs and seeds, not an interval.</p>{_motion_table(results)}"
     )
     return section("success", "Success", body=body)
+
+
+def _motion_table(results: Results) -> str:
+    """Return how soon, how far and how smoothly each row went; empty where the file does not say."""
+    order = (MODEL, *(name for name in results.baselines if name not in _ORDER), *_ORDER)
+    lines = []
+    for name in order:
+        motion = results.rows[name].motion if name in results.rows else None
+        if motion is None:
+            continue
+        numbers = (
+            motion.steps_to_success,
+            motion.path_length,
+            motion.path_over_oracle,
+            motion.action_change,
+        )
+        cells = "".join(
+            f"<td class='num'>{'' if number is None else f'{number:.3g}'}</td>"
+            for number in numbers
+        )
+        lines.append(f"<tr><th scope='row'>{_escaped(row_text(name).heading)}</th>{cells}</tr>")
+    if not lines:
+        return ""
+    return (
+        "<div class='scroll'><table class='motion'><thead><tr><th scope='col'>Row</th>"
+        "<th scope='col'>Steps to success</th><th scope='col'>Way</th>"
+        "<th scope='col'>Way over the oracle's</th><th scope='col'>Change of actions</th></tr>"
+        f"</thead><tbody>{''.join(lines)}</tbody></table></div><p class='note'>Steps until the goal "
+        "holds first, of episodes in which it ever does; ways of episodes that succeed, compared on "
+        "tasks that both solve; root mean square of the change from action to action.</p>"
+    )
 
 
 def curves_section(metrics: Sequence[Mapping[str, int | float]] | None) -> tuple[str, list[Chart]]:
@@ -165,7 +198,7 @@ def rollouts_section(rollouts: Rollouts | None, results: Results | None) -> str:
     if rollouts is None:
         body = absent("rollouts.npz", "jepawm eval RUN --out RUN")
         return section("plans", title, body=body)
-    cards = "".join(_task_card(i, bool(ok)) for i, ok in enumerate(rollouts.success))
+    cards = "".join(_task_card(i, bool(rollouts.success[i])) for i in _failures_first(rollouts))
     paths = results is not None and results.state_to_pixel is not None
     words = (
         "<ul class='legend'><li><span class='swatch executed'></span>executed path</li>"
@@ -177,12 +210,22 @@ def rollouts_section(rollouts: Rollouts | None, results: Results | None) -> str:
         "in the picture.</p>"
     )
     body = (
-        f"<p>The first {len(rollouts.success)} tasks of the world model's row.</p>{words}"
+        f"<p>The first {len(rollouts.success)} tasks of the world model's row: first those that it "
+        f"missed, the farthest from the goal before the others.</p>{words}"
         "<p><button type='button' id='play-all' aria-pressed='false'>Play all</button></p>"
         "<noscript><p class='note'>The animations need JavaScript (nothing is loaded from the "
         f"network).</p></noscript><div class='tasks'>{cards}</div>"
     )
     return section("plans", title, body=body)
+
+
+def _failures_first(rollouts: Rollouts) -> list[int]:
+    """Return the tasks in the order of the cards: missed ones by their distance at the end, then the others."""
+    gap = rollouts.states[:, -1] - rollouts.goal_states
+    with np.errstate(over="ignore"):  # damaged files hold anything
+        far = np.linalg.norm(np.nan_to_num(gap, nan=np.inf), axis=-1)
+    missed = sorted(np.flatnonzero(~rollouts.success).tolist(), key=lambda task: -far[task])
+    return [*missed, *np.flatnonzero(rollouts.success).tolist()]
 
 
 def cost_section(rollouts: Rollouts | None) -> tuple[str, list[Chart]]:

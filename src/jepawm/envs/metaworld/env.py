@@ -26,6 +26,7 @@ class MetaworldBatch:
 
     action_dim = ACTION_DIM
     proprio_dim = _PROPRIO_DIM
+    place_columns: tuple[int, ...] = (0, 1, 2)  # of the hand
     state_to_pixel = None
 
     def __init__(

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from jepawm.contracts import Env, KnowsPlaces, Simulator
+from jepawm.contracts import Env, KnowsPlaces, Simulator, place_columns
 from jepawm.envs import ENVIRONMENTS, split_noisy
 from jepawm.envs.noisy.scenery import Scenery, disturb_pictures, draw_scenery
 from jepawm.errors import UserError
@@ -58,6 +58,7 @@ class NoisyEnv:
         """Take the environment and the strength of the noise, 0 to 1."""
         self.action_dim = env.action_dim
         self.proprio_dim = env.proprio_dim
+        self.place_columns = place_columns(env)
         self.strength = strength
         self._env = env
         self._seeds: list[int] = []
@@ -135,6 +136,7 @@ class NoisySimulator:
         self.proprio_dim = env.proprio_dim
         self.state_dim = env.state_dim
         self.state_to_pixel = env.state_to_pixel
+        self.place_columns = place_columns(env)
         self.strength = strength
         self._env = env
         self._noisy = NoisyEnv(env, strength)

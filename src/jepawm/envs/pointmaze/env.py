@@ -32,6 +32,7 @@ class PointMazeBatch:
     proprio_dim = 4
     state_dim = 4
     reward_names: tuple[str, ...] = ("speed", "circling")
+    place_columns: tuple[int, ...] = (0, 1)
     state_to_pixel = None  # y points up in the pictures, and x = y = 0 is not in their corner
 
     def __init__(

@@ -29,6 +29,7 @@ class PushTBatch:
 
     action_dim = 2
     proprio_dim = 4
+    place_columns: tuple[int, ...] = (0, 1)  # of the agent
     state_dim = 7
     reward_names: tuple[str, ...] = ("covered",)
 

@@ -39,6 +39,7 @@ class WallBatch:
     action_dim = 2
     proprio_dim = 2
     state_dim = 2
+    place_columns: tuple[int, ...] = (0, 1)
     reward_names: tuple[str, ...] = ("corner",)
 
     def __init__(
