@@ -161,6 +161,14 @@ METRICS: tuple[Metric, ...] = (
         good="as configured",
     ),
     Metric(
+        key="train/recoveries",
+        title="Recoveries",
+        meaning="batches left out so far because their loss or gradient was not finite; only with "
+        "`loop.recoveries`",
+        good="0",
+        suspicious="grows: the learning rate is too high, or the data have values beyond reason",
+    ),
+    Metric(
         key="train/grad_norm",
         title="Gradient norm",
         meaning="length of the gradient before clipping",

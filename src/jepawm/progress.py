@@ -152,7 +152,7 @@ class TrainingProgress:
         self._line.show(step, text, plain=text + left, now=step >= self._total)
 
 
-_NOT_LOSSES = {"learning_rate", "grad_norm"}
+_NOT_LOSSES = {"learning_rate", "grad_norm", "recoveries"}
 
 
 def _losses(metrics: Mapping[str, int | float]) -> str:

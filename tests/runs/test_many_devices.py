@@ -55,6 +55,7 @@ def spec(
     data_root: Path,
     resume: bool = False,
     stop_at: int | None = None,
+    spoiled: int | None = None,
 ) -> dict[str, object]:
     return {
         "experiment": experiment_to_json(experiment),
@@ -62,7 +63,17 @@ def spec(
         "data_root": str(data_root),
         "resume": resume,
         "stop_at": stop_at,
+        "spoiled": spoiled,
     }
+
+
+def recovering(experiment: Experiment) -> Experiment:
+    chosen = regularized(experiment, "sigreg")
+    return replace(
+        chosen,
+        optim=replace(chosen.optim, num_steps=7),
+        loop=replace(chosen.loop, save_every=3, recoveries=1),
+    )
 
 
 def train_in_two(runs: list[dict[str, object]], folder: Path, *, project_root: Path) -> None:
@@ -88,7 +99,8 @@ def curves(
     tmp_path_factory: pytest.TempPathFactory,
     project_root: Path,
 ) -> Path:
-    """Return a folder of runs: `<regularizer>-one`, `-ddp`, `-fsdp2`, and one that was told to stop at step 7."""
+    """Return a folder of runs: `<regularizer>-one`, `-ddp`, `-fsdp2`, one that was told to stop at step 7,
+    and one whose step 6 is not finite in the second process."""
     folder = tmp_path_factory.mktemp("curves")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("jepawm.runs.train.matmul_peak", partial(matmul_peak, size=64))
@@ -109,6 +121,9 @@ def curves(
         for name, strategy in KINDS
     ]
     stopped = regularized(experiment, "sigreg")
+    runs.append(
+        spec(recovering(experiment), folder / "spoiled", data_root=wall_data_root, spoiled=6)
+    )
     runs.append(spec(stopped, folder / "stopped", data_root=wall_data_root, stop_at=6))
     train_in_two(runs, folder, project_root=project_root)
     return folder
@@ -144,6 +159,15 @@ def test_a_signal_to_one_process_stops_all_after_the_same_step(curves: Path):
     stopped = curves / "stopped"
     assert read_record(stopped / "checkpoint").step == 10  # all are asked every fifth step
     assert "stopped; a checkpoint is written, continue with" in (stopped / "error.txt").read_text()
+
+
+def test_all_processes_go_back_and_leave_out_the_same_batch(curves: Path):
+    rows = read_metrics(curves / "spoiled" / "metrics.jsonl")
+    assert [row["train/recoveries"] for row in rows] == [0, 0, 0, 0, 0, 1, 1]
+    assert [("train/loss" in row) for row in rows] == [True] * 5 + [False, True]
+    training = load_checkpoint(curves / "spoiled" / "checkpoint", with_training=True).training
+    assert training is not None
+    assert training["left_out"].tolist() == [5]
 
 
 def test_saved_by_two_resumed_by_one_and_back(

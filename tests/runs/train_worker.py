@@ -13,6 +13,8 @@ from jepawm.compute import matmul_peak
 from jepawm.errors import UserError
 from jepawm.experiment import experiment_from_json
 from jepawm.launch import read_launch
+from jepawm.training.losses import Learner
+from jepawm.training.optim import step_generator
 
 
 def stop_at(step: int) -> None:
@@ -27,11 +29,29 @@ def stop_at(step: int) -> None:
     jepawm.training.train.set_schedule = signalling
 
 
+def spoil(step: int) -> None:
+    """Make the loss of one step NaN in the last process alone."""
+    forward = Learner.forward
+    seed = step_generator(0, step - 1).initial_seed()
+
+    def spoiled(self, batch, *, generator):
+        terms = forward(self, batch, generator=generator)
+        launch = read_launch()
+        broken = generator.initial_seed() == seed and launch.rank == launch.count - 1
+        return {**terms, "loss": terms["loss"] * (float("nan") if broken else 1)}
+
+    Learner.forward = spoiled
+
+
 def main() -> None:
     jepawm.runs.train.matmul_peak = partial(matmul_peak, size=64)
+    forward = Learner.forward
     for run in json.loads(Path(sys.argv[1]).read_text()):
         if run["stop_at"] is not None:
             stop_at(run["stop_at"])
+        Learner.forward = forward
+        if run["spoiled"] is not None:
+            spoil(run["spoiled"])
         try:
             jepawm.runs.train.train_run(
                 experiment_from_json(run["experiment"], source="test"),

@@ -10,7 +10,7 @@ from jepawm.data.augmentation import AugmentationConfig
 from jepawm.errors import UserError
 from jepawm.training.batches import Batches, Part
 from jepawm.training.devices import ComputeConfig, Devices
-from jepawm.training.finite import FiniteCheck
+from jepawm.training.finite import FiniteCheck, NotFiniteError
 from jepawm.training.train import take_step
 
 NAN = float("nan")
@@ -19,9 +19,6 @@ NAN = float("nan")
 def note(check: FiniteCheck, step: int, *, loss: float = 1.0, grad_norm: float = 2.0) -> None:
     terms = {"loss": torch.tensor(loss), "prediction": torch.tensor(0.5 * loss)}
     check.note(step, terms, grad_norm=torch.tensor(grad_norm))
-
-
-NAMES = {"loss": 0, "prediction": 0}
 
 
 def test_a_cpu_refuses_at_once():
@@ -35,19 +32,30 @@ def test_an_accelerator_tells_the_first_step_when_it_is_asked():
     check = FiniteCheck(late=True)
     for step in (1, 2):
         note(check, step)
-    check.settle(NAMES)
+    check.settle()
     note(check, 3, grad_norm=float("inf"))
     note(check, 4, loss=NAN, grad_norm=NAN)
     note(check, 5)
     with pytest.raises(
-        UserError, match=r"gradient became inf at step 3 \(loss 1, prediction 0.5\)"
-    ):
-        check.settle(NAMES)
-    check.settle(NAMES)  # said once
+        NotFiniteError, match=r"gradient became inf at step 3 \(loss 1, prediction 0.5\)"
+    ) as told:
+        check.settle()
+    assert told.value.step == 3
+    check.settle()  # said once
+
+
+def test_other_terms_from_some_step_on_are_no_trouble():
+    """An encoder that stops takes terms along, between two rows of the log."""
+    check, one = FiniteCheck(late=True), torch.tensor(1.0)
+    check.note(1, {"loss": one, "sigreg": one, "temporal": one}, grad_norm=one)
+    check.note(2, {"loss": one}, grad_norm=one)
+    check.note(3, {"loss": NAN * one}, grad_norm=NAN * one)
+    with pytest.raises(NotFiniteError, match=r"loss became nan at step 3 \(loss nan\)"):
+        check.settle()
 
 
 def test_nothing_noted_is_nothing_wrong():
-    FiniteCheck(late=True).settle(NAMES)
+    FiniteCheck(late=True).settle()
 
 
 def test_noting_late_reads_no_number_from_the_device():

@@ -10,7 +10,9 @@ from jepawm.data.augmentation import AugmentationConfig
 from jepawm.errors import UserError
 from jepawm.training.cost import gflop_per_step, training_gflop
 from jepawm.training.devices import ComputeConfig, Devices
-from jepawm.training.train import LoopConfig, LoopHooks, stop_encoder, train
+from jepawm.training.finite import FiniteCheck
+from jepawm.training.optim import batch_indices
+from jepawm.training.train import LoopConfig, LoopHooks, stop_encoder, take_step, train
 
 
 class Recorder:
@@ -191,6 +193,23 @@ def test_a_gradient_that_becomes_nan_stops_before_the_weights_do(
     with pytest.raises(UserError, match="the gradient became nan at step 5"):
         run(state, windows, experiment)
     assert all(bool(p.isfinite().all()) for p in state.learner.parameters())
+
+
+def test_a_batch_that_is_left_out_changes_nothing(make_state, tiny_experiment, windows):
+    """Known answer: the steps beside it, taken one by one."""
+    state, beside = make_state(tiny_experiment), make_state(tiny_experiment)
+    state.left_out = frozenset({3, 8})
+    run(state, windows, tiny_experiment)
+    devices, optim = Devices(ComputeConfig(), device="cpu"), tiny_experiment.optim
+    check = FiniteCheck(late=False)
+    beside.learner.train()
+    for step in (one for one in range(12) if one not in (3, 8)):
+        beside.step = step
+        index = batch_indices(num_windows=len(windows[0]), batch_size=16, seed=0, step=step)
+        batches = iter([windows[0].batch(index)])
+        take_step(beside, batches, optim=optim, devices=devices, check=check, seed=0)
+    for name, value in beside.learner.state_dict().items():
+        assert torch.equal(value, state.learner.state_dict()[name]), name
 
 
 def test_clipping_limits_the_first_step(make_state, tiny_experiment, windows):

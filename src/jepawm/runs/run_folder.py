@@ -49,8 +49,8 @@ def open_run(
 ) -> Experiment:
     """Check the run folder and return the configuration to train.
 
-    A run can continue with another strategy, checkpointed activations or compiled layers if these are
-    set: they do not change what is computed.
+    A run can continue with another strategy, checkpointed activations, compiled layers or more
+    recoveries if these are set: they do not change what was computed.
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is not a folder; choose another --out")
@@ -151,7 +151,8 @@ def _decisive(experiment: Experiment) -> object:
     compute = ComputeConfig(
         precision=experiment.compute.precision, accumulate=experiment.compute.accumulate
     )
-    return experiment_to_json(replace(experiment, compute=compute))
+    loop = replace(experiment.loop, recoveries=0)
+    return experiment_to_json(replace(experiment, compute=compute, loop=loop))
 
 
 def _differences(before: object, after: object, path: str = "") -> list[str]:

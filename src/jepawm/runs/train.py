@@ -1,5 +1,7 @@
 """`jepawm train`: data, model, loop, checkpoints, an orderly stop, and the figures at the end."""
 
+import gc
+import logging
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,10 +46,12 @@ from jepawm.runs.train_state import (
 )
 from jepawm.training.cost import training_gflop
 from jepawm.training.devices import Devices
+from jepawm.training.finite import NotFiniteError
 from jepawm.training.state import TrainState
 from jepawm.training.train import LoopHooks, train
 from jepawm.training.validation import fit_probe
 
+_LOG = logging.getLogger(__name__)
 LogFunction = Callable[[int, Mapping[str, float]], None]
 _PROBE_WINDOWS = 1024
 
@@ -144,19 +148,16 @@ def train_run(
         experiment = replace(experiment, optim=optim)
         with together():
             require_same_experiment(experiment, out=out)
-        state = build_state(experiment, store, out=out, devices=devices)
-        seconds_before = state.seconds
         command = resume_command(
             experiment, out, data_root=data_root, device=device, trackers=trackers
         )
-        _train(state, experiment, store, windows, out, devices, command=command, curves=curves)
+        state = _train(experiment, store, windows, out, devices, command=command, curves=curves)
         done = _finish(state, experiment, store, windows, out, devices, began=began)
-        seconds = state.seconds - seconds_before
+        seconds = state.seconds - state.seconds_before
         return replace(done, waiting_fraction=state.seconds_waited / seconds if seconds else 0.0)
 
 
 def _train(
-    state: TrainState,
     experiment: Experiment,
     store: EpisodeStore,
     windows: tuple[Windows, Windows | None],
@@ -165,30 +166,86 @@ def _train(
     *,
     command: str,
     curves: Trackers,
-) -> None:
-    """Train to the end, or to a signal that asks to stop; `command` goes on then."""
+) -> TrainState:
+    """Train to the end, or to a signal that asks to stop; `command` goes on then.
+
+    From the run's checkpoint, and from there again without the batch of a step that was not finite.
+    """
+    left_out: frozenset[int] = frozenset()
+    with StopRequest(command) as stop, CheckpointWriter() as writer:
+        while True:
+            state = build_state(experiment, store, out=out, devices=devices)
+            state.left_out |= left_out
+            try:
+                with _log(experiment, out, state, curves) as log:
+                    hooks = _hooks(state, experiment, store, out, log, stop=stop, writer=writer)
+                    _train_from(state, experiment, windows, out, devices, hooks=hooks)
+            except NotFiniteError as error:
+                left_out = _leave_out(error, state.left_out, experiment.loop.recoveries)
+            else:
+                return state
+            state = log = hooks = None  # before memory is taken for the next
+            gc.collect()
+            writer.wait()
+
+
+def _hooks(
+    state: TrainState,
+    experiment: Experiment,
+    store: EpisodeStore,
+    out: Path,
+    log: LogFunction,
+    *,
+    stop: "StopRequest",
+    writer: CheckpointWriter,
+) -> LoopHooks:
+    """Return what the loop calls to log, to save this state, and to ask whether to stop."""
 
     def save() -> None:
         writer.write(prepare_save(state, experiment, store=store, out=out))
 
-    with (
-        StopRequest(command) as stop,
-        _log(experiment, out, state, curves) as log,
-        CheckpointWriter() as writer,
-    ):
-        if from_first(lambda: find_checkpoint(out / "checkpoint")) is None:
-            save()
-        train(
-            state,
-            windows[0],
-            val_windows=windows[1],
-            optim=experiment.optim,
-            loop=experiment.loop,
-            hooks=LoopHooks(log=log, save=save, stop=stop),
-            seed=experiment.seed,
-            devices=devices,
-            augmentation=experiment.data.augmentation,
-        )
+    return LoopHooks(log=log, save=save, stop=stop)
+
+
+def _train_from(
+    state: TrainState,
+    experiment: Experiment,
+    windows: tuple[Windows, Windows | None],
+    out: Path,
+    devices: Devices,
+    *,
+    hooks: LoopHooks,
+) -> None:
+    """Train from wherever the state is; a new run has a checkpoint before its first step."""
+    if from_first(lambda: find_checkpoint(out / "checkpoint")) is None:
+        hooks.save()
+    train(
+        state,
+        windows[0],
+        val_windows=windows[1],
+        optim=experiment.optim,
+        loop=experiment.loop,
+        hooks=hooks,
+        seed=experiment.seed,
+        devices=devices,
+        augmentation=experiment.data.augmentation,
+    )
+
+
+def _leave_out(error: NotFiniteError, left_out: frozenset[int], most: int) -> frozenset[int]:
+    """Return the steps that learn nothing from now on; raises the error where they are too many."""
+    if len(left_out) >= most:
+        if not most:
+            raise error
+        raise UserError(f"{error}; loop.recoveries = {most} batches are left out already") from error
+    _LOG.warning(
+        "%s: back to the last checkpoint, and on without the batch of this step (%d of "
+        "loop.recoveries = %d)",
+        error.what,
+        len(left_out) + 1,
+        most,
+    )
+    return left_out | {error.step - 1}
 
 
 @contextmanager

@@ -11,6 +11,18 @@ from jepawm.errors import UserError
 from jepawm.processes import mean_over_processes
 
 
+class NotFiniteError(UserError):
+    """A step whose loss or gradient is no number; a run may go back and leave its batch out."""
+
+    def __init__(self, what: str, *, step: int) -> None:
+        """Take what was found, and the step, counted from 1."""
+        super().__init__(
+            f"{what}; the last checkpoint is kept; lower optim.learning_rate or optim.clip_norm and "
+            "train again, or go on without such batches: --resume with loop.recoveries above 0"
+        )
+        self.what, self.step = what, step
+
+
 class FiniteCheck:
     """Refuse losses and gradients that are not finite.
 
@@ -24,6 +36,7 @@ class FiniteCheck:
         self._late = late
         self._step: Tensor | None = None  # first step that was not finite; -1: none
         self._values: Tensor | None = None  # its terms, then the norm of its gradient
+        self._names: list[str] = []  # of the terms
 
     def note(self, step: int, terms: Mapping[str, Tensor], *, grad_norm: Float[Tensor, ""]) -> None:
         """Take the terms of the loss of a step, in this process, and the norm of its gradient.
@@ -35,6 +48,9 @@ class FiniteCheck:
                 means = mean_over_processes(terms).items()
                 raise _refusal(step, {n: value.item() for n, value in means}, grad_norm.item())
             return
+        if self._names != list(terms):  # an encoder that stops takes its terms along
+            self.settle()
+            self._names = list(terms)
         values = torch.stack([*(value.detach().float() for value in terms.values()), grad_norm])
         if self._step is None or self._values is None:
             self._step = torch.full_like(grad_norm, -1.0)
@@ -43,22 +59,19 @@ class FiniteCheck:
         self._step = torch.where(first, float(step), self._step)
         self._values = torch.where(first, values, self._values)
 
-    def settle(self, names: Mapping[str, object]) -> None:
-        """Refuse what was noted since the last time; `names` are those of the terms."""
+    def settle(self) -> None:
+        """Refuse what was noted since the last time."""
         if self._step is None or self._values is None:
             return
         step, *values = torch.cat([self._step[None], self._values]).tolist()  # the one wait
         self._step = self._values = None
         if step >= 0:
-            raise _refusal(int(step), dict(zip(names, values[:-1], strict=True)), values[-1])
+            raise _refusal(int(step), dict(zip(self._names, values[:-1], strict=True)), values[-1])
 
 
-def _refusal(step: int, terms: Mapping[str, float], grad_norm: float) -> UserError:
+def _refusal(step: int, terms: Mapping[str, float], grad_norm: float) -> NotFiniteError:
     what, value = "loss", terms["loss"]
     if math.isfinite(value):
         what, value = "gradient", grad_norm
     values = ", ".join(f"{name} {value:.3g}" for name, value in terms.items())
-    return UserError(
-        f"the {what} became {value} at step {step} ({values}); the last checkpoint is kept; lower "
-        "optim.learning_rate or optim.clip_norm and train again"
-    )
+    return NotFiniteError(f"the {what} became {value} at step {step} ({values})", step=step)

@@ -12,6 +12,7 @@ from jepawm.training.losses import Learner
 
 _MOMENT = "optimizer."
 _HEADS = "heads."
+_LEFT_OUT = "left_out"
 
 
 @dataclass(kw_only=True)
@@ -28,8 +29,12 @@ class TrainState:
     """Optimiser steps done."""
     seconds: float = 0.0
     """Wall seconds of training so far, over all resumptions."""
+    seconds_before: float = 0.0
+    """Those of earlier calls."""
     seconds_waited: float = 0.0
     """Those of this call in which the step waited for its batch, reading without workers included."""
+    left_out: frozenset[int] = frozenset()
+    """Steps, counted from 0, that pass without learning: their batch gave no finite gradient."""
 
 
 def training_tensors(state: TrainState) -> dict[str, Tensor]:
@@ -43,6 +48,8 @@ def training_tensors(state: TrainState) -> dict[str, Tensor]:
         tensors |= {_HEADS + name: value for name, value in heads.state_dict().items()}
     tensors["step"] = torch.tensor(state.step)
     tensors["seconds"] = torch.tensor(state.seconds, dtype=torch.float64)
+    if state.left_out:
+        tensors[_LEFT_OUT] = torch.tensor(sorted(state.left_out))
     return tensors
 
 
@@ -57,7 +64,8 @@ def restore_heads(learner: Learner, tensors: Mapping[str, Tensor]) -> None:
 def restore_training(state: TrainState, tensors: Mapping[str, Tensor]) -> None:
     """Put optimiser moments and counters back; all weights are loaded before."""
     state.step = int(_take(tensors, "step"))
-    state.seconds = float(_take(tensors, "seconds"))
+    state.seconds = state.seconds_before = float(_take(tensors, "seconds"))
+    state.left_out = frozenset(map(int, tensors.get(_LEFT_OUT, torch.empty(0))))
     if state.step > 0:
         restore_moments(state.learner, state.optimizer, tensors=tensors)
 

@@ -1,7 +1,7 @@
 """The training loop: batch, loss, step, log, checkpoint."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from time import perf_counter
 from typing import cast
@@ -15,7 +15,7 @@ from jepawm.data.augmentation import AugmentationConfig
 from jepawm.data.episodes import EpisodeStore
 from jepawm.data.features import KeptTokens
 from jepawm.data.windows import Windows
-from jepawm.errors import UserError
+from jepawm.errors import UserError, require_range
 from jepawm.models.world_model import JEPAWorldModel
 from jepawm.processes import (
     count_processes,
@@ -38,7 +38,7 @@ _FRAMES_AT_A_TIME = 256
 """Frames that are encoded at a time where the encoder stops learning."""
 _ASK_EVERY = 5
 """Steps between two questions to all processes whether one of them was asked to stop."""
-_MOST_WORKERS = 128
+_MOST_WORKERS, _MOST_RECOVERIES = 128, 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +58,9 @@ class LoopConfig:
     None: where a GPU takes the steps one for each core, at most 8, and none elsewhere."""
     num_ahead: int = 2
     """Batches that each of them has ready."""
+    recoveries: int = 0
+    """How often a training goes back to its last checkpoint where a loss or a gradient is not finite,
+    and leaves out the batch of that step; 0: it stops."""
     keep_every: int | None = None
     """Steps between two checkpoints that stay, in `checkpoints/`, a multiple of `save_every`; None: only
     the last checkpoint stays."""
@@ -77,6 +80,7 @@ class LoopConfig:
                 raise UserError(f"loop.{name} = {getattr(self, name)} must be at least 1")
         if self.num_workers is not None and not 0 <= self.num_workers <= _MOST_WORKERS:
             raise UserError(f"loop.num_workers = {self.num_workers}; give 0 to {_MOST_WORKERS}")
+        require_range(self, ("recoveries",), where="loop", least=0, most=_MOST_RECOVERIES)
         if self.keep_every is not None and (
             self.keep_every < 1 or self.keep_every % self.save_every
         ):
@@ -132,25 +136,32 @@ def train(
             train_windows = train_windows.with_tokens(tokens)
             val_windows = None if val_windows is None else val_windows.with_tokens(tokens)
         steps = range(state.step, optim.end_of_phase(state.step))
-        parts = _parts(len(train_windows), steps, optim, devices, seed=seed)
+        learned = (step for step in steps if step not in state.left_out)
+        parts = _parts(len(train_windows), learned, optim, devices, seed=seed)
         with _open_batches(train_windows, parts, loop, devices, augmentation) as batches:
             for _ in steps:
-                terms, grad_norm = take_step(
-                    state, batches, optim=optim, devices=devices, check=check, seed=seed
-                )
+                terms: dict[str, Tensor] = {}
+                if state.step not in state.left_out:
+                    terms = take_step(
+                        state, batches, optim=optim, devices=devices, check=check, seed=seed
+                    )
                 state.step += 1
                 state.seconds = perf_counter() - start
                 state.seconds_waited += batches.take_seconds_waited()
                 last = state.step == optim.num_steps
                 stopped = state.step % ask_every == 0 and hooks.stop()
                 if state.step % loop.log_every == 0 or last:
-                    check.settle(terms)
-                    metrics = _metrics(terms, grad_norm, optim.learning_rate_at(state.step - 1))
+                    check.settle()
+                    metrics = _metrics(terms, optim.learning_rate_at(state.step - 1))
+                    if loop.recoveries:
+                        metrics["train/recoveries"] = sum(
+                            one < state.step for one in state.left_out
+                        )
                     if val_windows is not None and (state.step % loop.validate_every == 0 or last):
                         metrics |= _validated(learner, val_windows, loop, devices)
                     hooks.log(state.step, metrics)
                 if state.step % loop.save_every == 0 or last or stopped:
-                    check.settle(terms)
+                    check.settle()
                     hooks.save()
                 if stopped and not last:
                     return
@@ -194,8 +205,8 @@ def take_step(
     devices: Devices,
     check: FiniteCheck,
     seed: int,
-) -> tuple[dict[str, Tensor], Tensor]:
-    """Take one step; returns its terms in this process, and the gradient norm before clipping."""
+) -> dict[str, Tensor]:
+    """Take one step; returns its terms in this process, and `grad_norm`, before clipping."""
     set_schedule(state.optimizer, optim, step=state.step)
     generator = step_generator(seed, state.step)
     torch.manual_seed(generator.initial_seed() + process_rank())  # dropout takes no generator
@@ -207,7 +218,7 @@ def take_step(
         grad_norm = grad_norm.full_tensor()
     check.note(state.step + 1, terms, grad_norm=grad_norm)
     state.optimizer.step()
-    return terms, grad_norm
+    return {**terms, "grad_norm": grad_norm}
 
 
 def _backward(
@@ -226,14 +237,17 @@ def _backward(
     return {name: total / num_parts for name, total in sums.items()}
 
 
-def _metrics(
-    terms: Mapping[str, Tensor], grad_norm: Tensor, learning_rate: float
-) -> dict[str, float]:
-    """Return what is logged, means over all processes; the device is waited for once."""
-    means = mean_over_processes({**terms, "grad_norm": grad_norm})
+def _metrics(terms: Mapping[str, Tensor], learning_rate: float) -> dict[str, float]:
+    """Return what is logged, means over all processes; the device is waited for once.
+
+    A step whose batch is left out has no terms.
+    """
+    metrics = {"train/learning_rate": learning_rate}
+    if not terms:
+        return metrics
+    means = mean_over_processes(terms)
     values = torch.stack(list(means.values())).tolist()
-    metrics = {f"train/{name}": value for name, value in zip(means, values, strict=True)}
-    return metrics | {"train/learning_rate": learning_rate}
+    return {f"train/{k}": value for k, value in zip(means, values, strict=True)} | metrics
 
 
 def _validated(
@@ -270,7 +284,7 @@ def _open_batches(
 
 
 def _parts(
-    num_windows: int, steps: range, optim: OptimConfig, devices: Devices, *, seed: int
+    num_windows: int, steps: Iterable[int], optim: OptimConfig, devices: Devices, *, seed: int
 ) -> Iterator[Part]:
     for step in steps:
         index = batch_indices(
