@@ -39,7 +39,7 @@ def experiment(tiny_experiment: Experiment) -> Experiment:
 
 def regularized(experiment: Experiment, name: str) -> Experiment:
     if name == "encoder_steps":  # SIGReg, and after 12 steps the encoder stays as it is
-        optim = replace(experiment.optim, encoder_steps=12)
+        optim = replace(experiment.optim, encoder_steps=12, ema_decay=0.7)
         return replace(regularized(experiment, "sigreg"), optim=optim)
     return replace(
         experiment,
@@ -144,10 +144,20 @@ def test_two_processes_have_the_curve_of_one(curves: Path, name: str, strategy: 
     )
 
 
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
+def test_averages_of_two_processes_are_those_of_one(curves: Path, strategy: str):
+    found, wanted = (
+        read_metrics(curves / f"encoder_steps-{name}" / "metrics.jsonl") for name in (strategy, "one")
+    )
+    for row, other in zip(found, wanted, strict=True):
+        for key in (key for key in other if key.startswith("val/prediction")):
+            assert row[key] == pytest.approx(other[key], rel=1e-3), (key, row["step"])
+
+
 def test_checkpoints_hold_whole_tensors(curves: Path):
     one, sharded = (
         load_checkpoint(curves / run / "checkpoint", with_training=True)
-        for run in ("sigreg-one", "sigreg-fsdp2")
+        for run in ("encoder_steps-one", "encoder_steps-fsdp2")
     )
     assert one.training is not None
     assert sharded.training is not None

@@ -130,7 +130,8 @@ def dry_run(
     with torch.device("meta"):
         model = build_model(experiment, action_dim=action_dim, proprio_dim=proprio_dim)
         learner = Learner(model, experiment.loss)
-    parameters, fixed = parameter_counts(model), _fixed_memory(learner)
+    averaged = experiment.optim.ema_decay is not None
+    parameters, fixed = parameter_counts(model), _fixed_memory(learner, averaged=averaged)
     _require_memory(sum(fixed.values()), device)
     step = _run_step(experiment, num_windows, device, dims=(action_dim, proprio_dim))
     factor = size / num_windows
@@ -376,11 +377,12 @@ def _encoded(obs: Observation | EncodedObservation, encoder: Encoder) -> Encoded
     return EncodedObservation(tokens=tokens, proprio=obs.proprio)
 
 
-def _fixed_memory(learner: Learner) -> dict[str, int]:
+def _fixed_memory(learner: Learner, *, averaged: bool) -> dict[str, int]:
     """Return bytes that do not depend on the batch."""
     trained = 4 * sum(p.numel() for p in learner.parameters() if p.requires_grad)
     frozen = 4 * sum(p.numel() for p in learner.parameters() if not p.requires_grad)
-    return {"frozen": frozen} | {name: copies * trained for name, copies in _COPIES.items()}
+    average = {"average": trained} if averaged else {}
+    return {"frozen": frozen} | {n: copies * trained for n, copies in _COPIES.items()} | average
 
 
 def _batch_memory(

@@ -47,7 +47,7 @@ from jepawm.runs.train_state import (
 from jepawm.training.cost import training_gflop
 from jepawm.training.devices import Devices
 from jepawm.training.finite import NotFiniteError
-from jepawm.training.state import TrainState
+from jepawm.training.state import TrainState, with_weights_to_use
 from jepawm.training.train import LoopHooks, train
 from jepawm.training.validation import fit_probe
 
@@ -285,13 +285,14 @@ def _finish(
     """Fit the probe, write the final checkpoint and measure what training cost."""
     error = None
     if store.state is not None and windows[1] is not None:
-        probe, error = fit_probe(
-            state.learner,
-            windows[0],
-            val_windows=windows[1],
-            num_windows=_PROBE_WINDOWS,
-            device=devices.device,
-        )
+        with with_weights_to_use(state):
+            probe, error = fit_probe(
+                state.learner,
+                windows[0],
+                val_windows=windows[1],
+                num_windows=_PROBE_WINDOWS,
+                device=devices.device,
+            )
         save_state(state, experiment, store=store, out=out, probe=probe)
     parts = devices.parts(torch.arange(min(experiment.optim.batch_size, len(windows[0]))))
     batch = windows[0].batch(parts[0]).to(devices.device)

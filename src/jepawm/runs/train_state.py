@@ -34,10 +34,17 @@ from jepawm.models.world_model import JEPAWorldModel
 from jepawm.processes import gather_shards, is_first, together
 from jepawm.records import ModelRecord, TrainedOn, require_model
 from jepawm.runs.run_folder import KEPT, differing_fields, provenance
+from jepawm.training.average import WeightAverage
 from jepawm.training.devices import Devices
 from jepawm.training.losses import Learner
 from jepawm.training.optim import build_optimizer
-from jepawm.training.state import TrainState, restore_heads, restore_training, training_tensors
+from jepawm.training.state import (
+    TrainState,
+    restore_heads,
+    restore_training,
+    training_tensors,
+    weights_to_use,
+)
 from jepawm.training.train import LoopConfig
 
 _LOG = logging.getLogger(__name__)
@@ -97,12 +104,19 @@ def build_state(
             if part is not None:
                 part.requires_grad_(requires_grad=False)
     module = devices.wrap(learner)
-    optimizer = build_optimizer(learner, experiment.optim)
-    state = TrainState(learner=learner, module=module, optimizer=optimizer)
+    optimizer, decay = build_optimizer(learner, experiment.optim), experiment.optim.ema_decay
+    average = None if decay is None else WeightAverage(learner)
+    state = TrainState(learner=learner, module=module, optimizer=optimizer, average=average)
     if saved is not None and saved.training is not None:
         with together():
             restore_training(state, saved.training)
         _LOG.info("resumed %s at step %d", out, state.step)
+    if decay is not None:
+        _LOG.info(
+            "validation, checkpoints and what is loaded from them have the average of the weights "
+            "(optim.ema_decay = %g)",
+            decay,
+        )
     return state
 
 
@@ -131,7 +145,7 @@ def prepare_save(
 ) -> Callable[[], None] | None:
     """Copy the state of this moment; returns what writes it, in the first process alone."""
     model = state.learner.model
-    tensors = gather_shards((MODEL + k, v) for k, v in stored_weights(model).items())
+    tensors = gather_shards((MODEL + k, v) for k, v in weights_to_use(state).items())
     training = gather_shards(training_tensors(state).items())
     if probe is not None:
         tensors |= {PROBE + k: v for k, v in probe.state_dict().items()}

@@ -50,6 +50,9 @@ class OptimConfig:
     """Second moment decay of AdamW."""
     clip_norm: float = 1.0
     """Largest gradient norm; 0 turns clipping off."""
+    ema_decay: float | None = None
+    """Decay of an exponential moving average of the weights, which validation, checkpoints and `load`
+    have in place of the last weights; 0.999 averages over about a thousand steps. None: no average."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -67,6 +70,8 @@ class OptimConfig:
         require_range(self, (*steps, *rates, "clip_norm"), where="optim", least=0)
         if not 0.0 <= self.beta2 < 1.0:
             raise UserError(f"optim.beta2 = {self.beta2}; give 0 to below 1")
+        if self.ema_decay is not None and not 0.0 <= self.ema_decay < 1.0:
+            raise UserError(f"optim.ema_decay = {self.ema_decay}; give 0 to below 1, or none")
 
     def learning_rate_at(self, step: int) -> float:
         """Return the learning rate of step `step`, counted from 0."""
@@ -93,6 +98,15 @@ class OptimConfig:
         if self.encoder_steps is None or step >= self.encoder_steps:
             return self.num_steps
         return min(self.encoder_steps, self.num_steps)
+
+    def ema_decay_at(self, step: int) -> float:
+        """Return the decay of the average after step `step`, counted from 0.
+
+        An average that has just begun, also where the encoder stops, forgets faster.
+        """
+        if not self.encoder_learns(step) and self.encoder_steps is not None:
+            step -= self.encoder_steps
+        return min(self.ema_decay or 0.0, (1 + step) / (10 + step))
 
     def for_windows(self, num_windows: int) -> "OptimConfig":
         """Return the configuration with `num_steps` set, where `num_epochs` decides it."""

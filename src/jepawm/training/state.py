@@ -1,18 +1,22 @@
 """What changes during training, and its way to tensors and back."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from jepawm.errors import UserError
+from jepawm.models.weight_files import stored_weights
 from jepawm.processes import is_sharded
+from jepawm.training.average import WeightAverage
 from jepawm.training.losses import Learner
 
 _MOMENT = "optimizer."
 _HEADS = "heads."
 _LEFT_OUT = "left_out"
+_LEARNING = "learning."
 
 
 @dataclass(kw_only=True)
@@ -25,6 +29,8 @@ class TrainState:
     """What a step calls: the learner, or the wrapper that a strategy puts around it."""
     optimizer: torch.optim.AdamW
     """Optimiser over all parameters of the learner."""
+    average: WeightAverage | None = None
+    """Average of the model's weights; None where none is kept."""
     step: int = 0
     """Optimiser steps done."""
     seconds: float = 0.0
@@ -37,15 +43,33 @@ class TrainState:
     """Steps, counted from 0, that pass without learning: their batch gave no finite gradient."""
 
 
+def weights_to_use(state: TrainState) -> dict[str, Tensor]:
+    """Return by name the weights of the model that planning should have: the average, if one is kept.
+
+    Shards stay shards.
+    """
+    if state.average is not None:
+        return state.average.tensors()
+    return stored_weights(state.learner.model)
+
+
+def with_weights_to_use(state: TrainState) -> AbstractContextManager[None]:
+    """Return a context in which the learner has these weights."""
+    return nullcontext() if state.average is None else state.average.in_use()
+
+
 def training_tensors(state: TrainState) -> dict[str, Tensor]:
     """Return by name all that a resumption needs besides the model: moments, heads, counters.
 
-    Shards stay shards.
+    Where the model's weights are stored as an average, those that learn are among them. Shards stay
+    shards.
     """
     tensors = moments_of(state.learner, state.optimizer)
     heads = state.learner.inverse_dynamics
     if heads is not None:
         tensors |= {_HEADS + name: value for name, value in heads.state_dict().items()}
+    if state.average is not None:
+        tensors |= {_LEARNING + name: value for name, value in state.average.learning.items()}
     tensors["step"] = torch.tensor(state.step)
     tensors["seconds"] = torch.tensor(state.seconds, dtype=torch.float64)
     if state.left_out:
@@ -62,12 +86,16 @@ def restore_heads(learner: Learner, tensors: Mapping[str, Tensor]) -> None:
 
 
 def restore_training(state: TrainState, tensors: Mapping[str, Tensor]) -> None:
-    """Put optimiser moments and counters back; all weights are loaded before."""
+    """Put optimiser moments and counters back; all weights are loaded before, averages as such."""
     state.step = int(_take(tensors, "step"))
     state.seconds = state.seconds_before = float(_take(tensors, "seconds"))
     state.left_out = frozenset(map(int, tensors.get(_LEFT_OUT, torch.empty(0))))
     if state.step > 0:
         restore_moments(state.learner, state.optimizer, tensors=tensors)
+    if state.average is not None:
+        with torch.no_grad():
+            for name, value in state.average.learning.items():
+                value.copy_(_placed_like(value, _take(tensors, _LEARNING + name, like=value)))
 
 
 def moments_of(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -30,7 +30,7 @@ from jepawm.training.devices import Devices, hold_gradients
 from jepawm.training.finite import FiniteCheck
 from jepawm.training.losses import Learner
 from jepawm.training.optim import OptimConfig, batch_indices, set_schedule, step_generator
-from jepawm.training.state import TrainState
+from jepawm.training.state import TrainState, with_weights_to_use
 from jepawm.training.validation import validate, warn_of_gaps
 from jepawm.types import Observation
 
@@ -132,6 +132,8 @@ def train(
     ask_every = 1 if count_processes() == 1 else _ASK_EVERY
     while state.step < optim.num_steps:
         if train_windows.features is None and not optim.encoder_learns(state.step):
+            if state.average is not None and state.step == optim.encoder_steps:
+                state.average.start_anew()  # the predictor learns on from tokens of these weights
             tokens = stop_encoder(learner, train_windows.store, device=devices.device)
             train_windows = train_windows.with_tokens(tokens)
             val_windows = None if val_windows is None else val_windows.with_tokens(tokens)
@@ -152,13 +154,9 @@ def train(
                 stopped = state.step % ask_every == 0 and hooks.stop()
                 if state.step % loop.log_every == 0 or last:
                     check.settle()
-                    metrics = _metrics(terms, optim.learning_rate_at(state.step - 1))
-                    if loop.recoveries:
-                        metrics["train/recoveries"] = sum(
-                            one < state.step for one in state.left_out
-                        )
+                    metrics = _metrics(state, terms, optim, loop)
                     if val_windows is not None and (state.step % loop.validate_every == 0 or last):
-                        metrics |= _validated(learner, val_windows, loop, devices)
+                        metrics |= _validated(state, val_windows, loop, devices)
                     hooks.log(state.step, metrics)
                 if state.step % loop.save_every == 0 or last or stopped:
                     check.settle()
@@ -218,6 +216,8 @@ def take_step(
         grad_norm = grad_norm.full_tensor()
     check.note(state.step + 1, terms, grad_norm=grad_norm)
     state.optimizer.step()
+    if state.average is not None:
+        state.average.update(optim.ema_decay_at(state.step))
     return {**terms, "grad_norm": grad_norm}
 
 
@@ -237,12 +237,16 @@ def _backward(
     return {name: total / num_parts for name, total in sums.items()}
 
 
-def _metrics(terms: Mapping[str, Tensor], learning_rate: float) -> dict[str, float]:
+def _metrics(
+    state: TrainState, terms: Mapping[str, Tensor], optim: OptimConfig, loop: LoopConfig
+) -> dict[str, float]:
     """Return what is logged, means over all processes; the device is waited for once.
 
     A step whose batch is left out has no terms.
     """
-    metrics = {"train/learning_rate": learning_rate}
+    metrics = {"train/learning_rate": optim.learning_rate_at(state.step - 1)}
+    if loop.recoveries:
+        metrics["train/recoveries"] = float(sum(one < state.step for one in state.left_out))
     if not terms:
         return metrics
     means = mean_over_processes(terms)
@@ -251,14 +255,14 @@ def _metrics(terms: Mapping[str, Tensor], learning_rate: float) -> dict[str, flo
 
 
 def _validated(
-    learner: Learner, windows: Windows, loop: LoopConfig, devices: Devices
+    state: TrainState, windows: Windows, loop: LoopConfig, devices: Devices
 ) -> dict[str, float]:
-    """Validate between two steps, and warn of what looks wrong."""
-    metrics = validate(
-        learner, windows, num_windows=loop.num_validation_windows, device=devices.device
-    )
+    """Validate between two steps what a checkpoint would hold, and warn of what looks wrong."""
+    count = loop.num_validation_windows
+    with with_weights_to_use(state):
+        metrics = validate(state.learner, windows, num_windows=count, device=devices.device)
     warn_of_gaps(metrics)
-    learner.train()
+    state.learner.train()
     return metrics
 
 

@@ -128,11 +128,10 @@ def _require_between(config: object, **most: float) -> None:
 
 
 def _require_steps(optim: OptimConfig) -> None:
-    for name in ("num_epochs", "encoder_steps"):
+    for name in ("num_epochs", "encoder_steps", "ema_decay"):
         if getattr(optim, name) is not None:
             raise UserError(
-                f"optim.{name} = {getattr(optim, name)} has no meaning in a pretraining; give "
-                "optim.num_steps"
+                f"optim.{name} = {getattr(optim, name)} has no meaning in a pretraining; leave it out"
             )
 
 
