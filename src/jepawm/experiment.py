@@ -180,6 +180,7 @@ class Experiment:
             )
         self._require_weights()
         self._require_forms()
+        self._require_best()
         step_weight = max(getattr(part, "step_weight", 0.0) for part in parts_of(self.objective))
         if step_weight > 0 and not loss.step_distance_weight > 0:
             raise UserError(
@@ -219,6 +220,19 @@ class Experiment:
                 f"data.actions = {', '.join(self.data.actions)}; the environment {self.env} takes "
                 "actions as they are recorded: set it to absolute"
             )
+
+    def _require_best(self) -> None:
+        """Refuse to keep the best of a metric that no validation of this experiment has."""
+        name = self.loop.keep_best
+        if name is None:
+            return
+        known = {f"val/prediction_k{k}" for k in range(1, self.data.num_steps + 1)}
+        known |= {"val/prediction", *(["val/rollout"] if self.loss.rollout_steps > 1 else [])}
+        if name not in known or self.data.train_fraction == 1:
+            what = "there is no validation (data.train_fraction = 1)"
+            if self.data.train_fraction != 1:
+                what = f"it measures {', '.join(sorted(known))}"
+            raise UserError(f"loop.keep_best = {name} needs a validation that measures it; {what}")
 
     def protocol(self, name: str) -> Protocol:
         """Return the evaluation protocol called `name`."""

@@ -61,12 +61,12 @@ def stopped_run(train_tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
     original = LoopHooks.__init__
 
-    def init(self, *, log, save, stop):
+    def init(self, *, log, **others):
         def dying_log(step, metrics):
             dying(log, step)
             log(step, metrics)
 
-        original(self, log=dying_log, save=save, stop=stop)
+        original(self, log=dying_log, **others)
 
     monkeypatch.setattr(LoopHooks, "__init__", init)
     with pytest.raises(Killed):

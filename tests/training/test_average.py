@@ -38,6 +38,7 @@ def steps(state, windows, experiment: Experiment, *, until: int) -> dict[int, di
         hooks=LoopHooks(
             log=lambda step, metrics: rows.update({step: dict(metrics)}),
             save=lambda: None,
+            save_best=lambda: None,
             stop=lambda: state.step == until,
         ),
         seed=0,

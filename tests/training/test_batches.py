@@ -83,7 +83,12 @@ def test_a_run_that_reads_ahead_ends_with_the_same_weights(make_state, tiny_expe
             val_windows=windows[1],
             optim=replace(tiny_experiment.optim, encoder_steps=7),
             loop=replace(tiny_experiment.loop, num_workers=num_workers),
-            hooks=LoopHooks(log=lambda *_: None, save=lambda: None, stop=lambda: False),
+            hooks=LoopHooks(
+                log=lambda *_: None,
+                save=lambda: None,
+                save_best=lambda: None,
+                stop=lambda: False,
+            ),
             seed=0,
             devices=Devices(ComputeConfig(), device="cpu"),
             augmentation=AugmentationConfig(),

@@ -22,11 +22,13 @@ class Recorder:
         self.state, self.stop_at = state, stop_at
         self.rows: dict[int, dict[str, float]] = {}
         self.saved: list[int] = []
+        self.best: list[int] = []
 
     def hooks(self) -> LoopHooks:
         return LoopHooks(
             log=lambda step, metrics: self.rows.update({step: dict(metrics)}),
             save=lambda: self.saved.append(self.state.step),
+            save_best=lambda: self.best.append(self.state.step),
             stop=lambda: self.state.step == self.stop_at,
         )
 

@@ -1,5 +1,6 @@
 """Load a trained model from a run or a checkpoint folder, or by bundled or released name."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -42,6 +43,9 @@ from jepawm.records import ModelRecord, TrainedOn, require_model
 
 MODEL, PROBE = "model.", "probe."
 """Prefixes of the world model's and the probe's tensors in a checkpoint."""
+BEST = "best"
+"""Folder of a run for the best checkpoint in validation (`loop.keep_best`)."""
+_LOG = logging.getLogger(__name__)
 _MOST_BLOCKS = 1000
 """Action blocks of an episode of a robot, where nobody says how many."""
 
@@ -62,6 +66,8 @@ class LoadedModel:
     """Folder that holds `experiment.json` and `metrics.jsonl` of its training, where they exist."""
     probe: LinearProbe | None
     """Linear map from latents to simulator states; None if the data had none."""
+    step: int | None = None
+    """Optimiser steps of its training at this checkpoint; None for an imported model."""
     data: TrainedOn | None = None
     """Which data it learned from, their camera, rate and fit; None for an imported model."""
 
@@ -219,6 +225,7 @@ def load(
 ) -> LoadedModel:
     """Load a model by run folder, checkpoint folder, bundled name or released name.
 
+    A run folder stands for its last checkpoint; `RUN/best` is another one, where the run keeps it.
     Released models (`jepa_wm_pusht`, ...) are fetched from the Hugging Face hub once.
 
     Args:
@@ -235,6 +242,7 @@ def load(
         checkpoint = import_jepa_wms(path, str(source)).checkpoint()
     else:
         checkpoint, where = load_checkpoint(folder), str(folder / "config.json")
+        _tell_of_best(folder)
     record = require_model(checkpoint.record, source=source)
     experiment = experiment_from_json(record.experiment, source=where, trust=trust)
     if encoder_weights is not None:
@@ -256,6 +264,7 @@ def load(
         experiment=experiment,
         run=_run_of(folder),
         probe=None if probe is None else probe.to(device),
+        step=record.step,
         data=record.data,
     )
 
@@ -329,6 +338,19 @@ def _resolve(source: str | Path) -> Path | None:
         f"(bundled: {known}), nor a released model ({', '.join(RELEASED)}), "
         "nor hf://user/repo; train one with `jepawm train RECIPE --out RUN`"
     )
+
+
+def _tell_of_best(folder: Path) -> None:
+    """Say which of two checkpoints of a run this is, where it keeps its best one too."""
+    best = folder.parent / BEST
+    if folder.name == "checkpoint" and find_checkpoint(best) is not None:
+        _LOG.info(
+            "%s: the last checkpoint, of step %s; the best in validation, of step %s, is %s",
+            folder.parent,
+            read_record(folder).step,
+            read_record(best).step,
+            best,
+        )
 
 
 def _run_of(folder: Path) -> Path:

@@ -157,7 +157,7 @@ def train_reward_run(
 
 _MOST_BYTES = 2**30
 """Tokens of all frames up to which they are computed once and kept."""
-_TAKEN = ("checkpoint", "checkpoints", "proposer", "decoder", "probe", "", ".", "..")
+_TAKEN = ("checkpoint", "checkpoints", "best", "proposer", "decoder", "probe", "", ".", "..")
 """Names of folders of a run that are something else."""
 
 

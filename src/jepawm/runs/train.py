@@ -16,13 +16,14 @@ from typing import Any
 import torch
 
 from jepawm.build import build_windows
-from jepawm.checkpoint import find_checkpoint
+from jepawm.checkpoint import find_checkpoint, read_record
 from jepawm.compute import matmul_peak
 from jepawm.data.episodes import EpisodeStore
 from jepawm.data.windows import Windows
 from jepawm.engine.process import tune_process
 from jepawm.errors import UserError
 from jepawm.experiment import Experiment, experiment_to_json
+from jepawm.hub.load import BEST
 from jepawm.launch import heeded_signals
 from jepawm.metrics_log import MetricsLog
 from jepawm.processes import any_process, count_processes, from_first, is_first, together
@@ -39,6 +40,7 @@ from jepawm.runs.run_folder import (
 from jepawm.runs.trackers import Logged, TrackerName, Trackers, open_trackers, saved_step
 from jepawm.runs.train_state import (
     build_state,
+    prepare_best,
     prepare_save,
     require_same_data,
     require_same_experiment,
@@ -78,6 +80,8 @@ class TrainedRun:
     """Operations a second while training as a fraction of that peak."""
     training_seconds: float
     """Seconds of the training loop, those before a resume included."""
+    best_step: int | None = None
+    """Step of the checkpoint in `best/`; None where `loop.keep_best` keeps none."""
     waiting_fraction: float = 0.0
     """Part of the loop's time in this call in which a step waited for its batch; without workers
     that is the time of reading it."""
@@ -204,7 +208,10 @@ def _hooks(
     def save() -> None:
         writer.write(prepare_save(state, experiment, store=store, out=out))
 
-    return LoopHooks(log=log, save=save, stop=stop)
+    def save_best() -> None:
+        writer.write(prepare_best(state, experiment, store=store, out=out))
+
+    return LoopHooks(log=log, save=save, save_best=save_best, stop=stop)
 
 
 def _train_from(
@@ -301,9 +308,13 @@ def _finish(
     )
     rate = gflop / state.seconds
     peak = matmul_peak(devices.device) * count_processes()
+    best = None
+    if experiment.loop.keep_best is not None and find_checkpoint(out / BEST) is not None:
+        best = read_record(out / BEST).step
     return TrainedRun(
         run=out,
         steps=state.step,
+        best_step=best,
         probe_error=error,
         processes=count_processes(),
         gflop_per_step=gflop / state.step,

@@ -23,7 +23,7 @@ from jepawm.commands import Commands, Form
 from jepawm.data.episodes import EpisodeStore
 from jepawm.errors import UserError
 from jepawm.experiment import Experiment, experiment_from_json, experiment_to_json
-from jepawm.hub.load import MODEL, PROBE, load
+from jepawm.hub.load import BEST, MODEL, PROBE, load
 from jepawm.models.encoders import ImageEncoder
 from jepawm.models.frozen.encoder import FrozenEncoder
 from jepawm.models.frozen.small_vit import start_encoder_from
@@ -144,16 +144,33 @@ def prepare_save(
     probe: LinearProbe | None = None,
 ) -> Callable[[], None] | None:
     """Copy the state of this moment; returns what writes it, in the first process alone."""
-    model = state.learner.model
     tensors = gather_shards((MODEL + k, v) for k, v in weights_to_use(state).items())
     training = gather_shards(training_tensors(state).items())
     if probe is not None:
         tensors |= {PROBE + k: v for k, v in probe.state_dict().items()}
     if not is_first():
         return None
+    record = _record(state, experiment, store)
+    checkpoint = Checkpoint(record=record, tensors=_copied(tensors), training=_copied(training))
+    return partial(_write, checkpoint, out, loop=experiment.loop)
+
+
+def prepare_best(
+    state: TrainState, experiment: Experiment, *, store: EpisodeStore, out: Path
+) -> Callable[[], None] | None:
+    """Copy the weights of this moment; returns what writes them as the run's best, as above."""
+    tensors = gather_shards((MODEL + k, v) for k, v in weights_to_use(state).items())
+    if not is_first():
+        return None
+    checkpoint = Checkpoint(record=_record(state, experiment, store), tensors=_copied(tensors))
+    return partial(save_checkpoint, out / BEST, checkpoint)
+
+
+def _record(state: TrainState, experiment: Experiment, store: EpisodeStore) -> ModelRecord:
+    """Return what a checkpoint says of the model of this moment."""
     proprio_dim = 0 if store.proprio is None else store.proprio.shape[1]
-    encoder = model.encoder
-    record = ModelRecord(
+    encoder = state.learner.model.encoder
+    return ModelRecord(
         experiment=experiment_to_json(experiment),
         action_dim=store.actions.shape[1],
         proprio_dim=proprio_dim,
@@ -163,8 +180,6 @@ def prepare_save(
         data=_trained_on(store),
         encoder=asdict(encoder.identity) if isinstance(encoder, FrozenEncoder) else None,
     )
-    checkpoint = Checkpoint(record=record, tensors=_copied(tensors), training=_copied(training))
-    return partial(_write, checkpoint, out, loop=experiment.loop)
 
 
 def _write(checkpoint: Checkpoint, out: Path, *, loop: LoopConfig) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from math import inf, isfinite
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ _MOMENT = "optimizer."
 _HEADS = "heads."
 _LEFT_OUT = "left_out"
 _LEARNING = "learning."
+_BEST = "best"
 
 
 @dataclass(kw_only=True)
@@ -39,6 +41,8 @@ class TrainState:
     """Those of earlier calls."""
     seconds_waited: float = 0.0
     """Those of this call in which the step waited for its batch, reading without workers included."""
+    best: float = inf
+    """Lowest value so far of the metric that `loop.keep_best` names."""
     left_out: frozenset[int] = frozenset()
     """Steps, counted from 0, that pass without learning: their batch gave no finite gradient."""
 
@@ -72,6 +76,8 @@ def training_tensors(state: TrainState) -> dict[str, Tensor]:
         tensors |= {_LEARNING + name: value for name, value in state.average.learning.items()}
     tensors["step"] = torch.tensor(state.step)
     tensors["seconds"] = torch.tensor(state.seconds, dtype=torch.float64)
+    if isfinite(state.best):
+        tensors[_BEST] = torch.tensor(state.best, dtype=torch.float64)
     if state.left_out:
         tensors[_LEFT_OUT] = torch.tensor(sorted(state.left_out))
     return tensors
@@ -89,6 +95,7 @@ def restore_training(state: TrainState, tensors: Mapping[str, Tensor]) -> None:
     """Put optimiser moments and counters back; all weights are loaded before, averages as such."""
     state.step = int(_take(tensors, "step"))
     state.seconds = state.seconds_before = float(_take(tensors, "seconds"))
+    state.best = float(tensors.get(_BEST, inf))
     state.left_out = frozenset(map(int, tensors.get(_LEFT_OUT, torch.empty(0))))
     if state.step > 0:
         restore_moments(state.learner, state.optimizer, tensors=tensors)

@@ -1,6 +1,7 @@
 """The training loop: batch, loss, step, log, checkpoint."""
 
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from time import perf_counter
@@ -15,10 +16,11 @@ from jepawm.data.augmentation import AugmentationConfig
 from jepawm.data.episodes import EpisodeStore
 from jepawm.data.features import KeptTokens
 from jepawm.data.windows import Windows
-from jepawm.errors import UserError, require_range
+from jepawm.errors import UserError, require_range, show
 from jepawm.models.world_model import JEPAWorldModel
 from jepawm.processes import (
     count_processes,
+    from_first,
     is_first,
     is_sharded,
     mean_over_processes,
@@ -39,6 +41,7 @@ _FRAMES_AT_A_TIME = 256
 _ASK_EVERY = 5
 """Steps between two questions to all processes whether one of them was asked to stop."""
 _MOST_WORKERS, _MOST_RECOVERIES = 128, 1000
+_BEST = re.compile(r"val/(prediction|rollout|prediction_k[1-9][0-9]*)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +69,9 @@ class LoopConfig:
     the last checkpoint stays."""
     keep_last: int | None = None
     """How many of them stay, the newest ones; None: all."""
+    keep_best: str | None = None
+    """Metric of validation, such as `val/prediction_k3`, of whose lowest value a checkpoint stays in
+    `best/`; None: none."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -81,6 +87,11 @@ class LoopConfig:
         if self.num_workers is not None and not 0 <= self.num_workers <= _MOST_WORKERS:
             raise UserError(f"loop.num_workers = {self.num_workers}; give 0 to {_MOST_WORKERS}")
         require_range(self, ("recoveries",), where="loop", least=0, most=_MOST_RECOVERIES)
+        if self.keep_best is not None and not _BEST.fullmatch(self.keep_best):
+            raise UserError(
+                f"loop.keep_best = {show(self.keep_best)} is no error of validation; give "
+                "val/prediction, val/rollout, or val/prediction_k1 and on for k steps ahead"
+            )
         if self.keep_every is not None and (
             self.keep_every < 1 or self.keep_every % self.save_every
         ):
@@ -103,6 +114,8 @@ class LoopHooks:
     """Takes the step and its metrics."""
     save: Callable[[], None]
     """Writes a checkpoint of the current state; all processes take part."""
+    save_best: Callable[[], None]
+    """Writes the weights of a validation better than all before; all processes take part."""
     stop: Callable[[], bool]
     """Returns whether to save and stop after this step; the same in all processes."""
 
@@ -157,6 +170,8 @@ def train(
                     metrics = _metrics(state, terms, optim, loop)
                     if val_windows is not None and (state.step % loop.validate_every == 0 or last):
                         metrics |= _validated(state, val_windows, loop, devices)
+                        if _is_best(state, metrics, loop.keep_best):
+                            hooks.save_best()
                     hooks.log(state.step, metrics)
                 if state.step % loop.save_every == 0 or last or stopped:
                     check.settle()
@@ -264,6 +279,19 @@ def _validated(
     warn_of_gaps(metrics)
     state.learner.train()
     return metrics
+
+
+def _is_best(state: TrainState, metrics: Mapping[str, float], name: str | None) -> bool:
+    """Return whether a validation is better than all before, and note its value.
+
+    The first process decides: what others compute may differ by rounding.
+    """
+    if name is None:
+        return False
+    found = metrics[name]
+    better = from_first(lambda: found < state.best)
+    state.best = found if better else state.best
+    return better
 
 
 def _open_batches(
