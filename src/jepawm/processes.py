@@ -53,6 +53,15 @@ def mean_over_processes(values: Mapping[str, Float[Tensor, ""]]) -> dict[str, Fl
     return dict(zip(values, stacked / count, strict=True))
 
 
+def average_gradients(parameters: Iterable[Tensor]) -> None:
+    """Average gradients over all processes, after backward passes that no wrapper of theirs saw."""
+    count = count_processes()
+    for parameter in parameters if count > 1 else ():
+        if parameter.grad is not None:
+            torch.distributed.all_reduce(parameter.grad)
+            parameter.grad.div_(count)
+
+
 def any_process(flag: bool) -> bool:
     """Return whether the flag is set in some process; all must ask."""
     if count_processes() == 1:

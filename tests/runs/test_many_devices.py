@@ -120,6 +120,9 @@ def curves(
         )
         for name, strategy in KINDS
     ]
+    parts = ComputeConfig(accumulate=2, accumulate_statistics="batch")
+    cut = replace(regularized(experiment, "vicreg"), compute=parts)
+    runs.append(spec(cut, folder / "vicreg-parts", data_root=wall_data_root))
     stopped = regularized(experiment, "sigreg")
     runs.append(
         spec(recovering(experiment), folder / "spoiled", data_root=wall_data_root, spoiled=6)
@@ -144,10 +147,16 @@ def test_two_processes_have_the_curve_of_one(curves: Path, name: str, strategy: 
     )
 
 
+def test_parts_in_two_processes_have_the_curve_of_a_whole_batch_in_one(curves: Path):
+    """Batch norm and VICReg see the 16 windows together, of which each pass has 4."""
+    assert_same_curve(curves / "vicreg-parts", curves / "vicreg-one", tolerance=TOLERANCE["vicreg"])
+
+
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
 def test_averages_of_two_processes_are_those_of_one(curves: Path, strategy: str):
     found, wanted = (
-        read_metrics(curves / f"encoder_steps-{name}" / "metrics.jsonl") for name in (strategy, "one")
+        read_metrics(curves / f"encoder_steps-{name}" / "metrics.jsonl")
+        for name in (strategy, "one")
     )
     for row, other in zip(found, wanted, strict=True):
         for key in (key for key in other if key.startswith("val/prediction")):

@@ -98,9 +98,13 @@ def test_the_model_gets_its_weights_back_bit_for_bit(make_state, tiny_experiment
     state = with_average(make_state(experiment))
     steps(state, windows, experiment, until=4)
     before, average = weights(state), {k: v.clone() for k, v in state.average.tensors().items()}
-    with pytest.raises(RuntimeError, match="meanwhile"), state.average.in_use():
+
+    def fail() -> None:
         assert all(torch.equal(value, average[name]) for name, value in weights(state).items())
         raise RuntimeError("meanwhile")
+
+    with pytest.raises(RuntimeError, match="meanwhile"), state.average.in_use():
+        fail()
     assert all(torch.equal(value, before[name]) for name, value in weights(state).items())
     assert all(torch.equal(v, average[name]) for name, v in state.average.tensors().items())
 
@@ -164,7 +168,9 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
         with pytest.raises(KeyboardInterrupt):
             train_averaged(tmp_path / "parts", encoder_steps=encoder_steps)
     parts = train_averaged(tmp_path / "parts", encoder_steps=encoder_steps, resume=True)
-    first, second = (load_checkpoint(run / "checkpoint", with_training=True) for run in (whole, parts))
+    first, second = (
+        load_checkpoint(run / "checkpoint", with_training=True) for run in (whole, parts)
+    )
     for one, other in ((first.tensors, second.tensors), (first.training, second.training)):
         assert one is not None
         assert other is not None

@@ -106,6 +106,10 @@ class ImageEncoder(nn.Module):
 
     def forward(self, pixels: UInt8[Tensor, "*b 3 height width"]) -> Float[Tensor, "*b N D"]:
         """Encode images `[*b, 3, Hpx, Wpx]`, uint8, into tokens `[*b, N, D]`."""
+        return self.normalize(self.project(pixels))
+
+    def project(self, pixels: UInt8[Tensor, "*b 3 height width"]) -> Float[Tensor, "*b N D"]:
+        """Return tokens `[*b, N, D]` that are not yet normalised over the batch."""
         flat = pixels.reshape(-1, *pixels.shape[-3:]).contiguous(memory_format=torch.channels_last)
         images = flat.to(self.head.weight.dtype)  # a copy, since pixels are uint8
         images = images.sub_(255 * _PIXEL_MEAN).mul_(1 / (255 * _PIXEL_STD))
@@ -116,10 +120,14 @@ class ImageEncoder(nn.Module):
         cells = maps.unflatten(3, (-1, self.cell)).unflatten(2, (-1, self.cell))
         cells = cells.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)  # [B, N, features cell^2]
         tokens = self.head(cells)  # [B, N, D]
-        if self.norm is not None:
-            rows = tokens.flatten(0, 1) if isinstance(self.norm, BatchNorm) else tokens
-            tokens = self.norm(rows).view_as(tokens)
         return tokens.reshape(*pixels.shape[:-3], self.num_tokens, self.dim)
+
+    def normalize(self, tokens: Float[Tensor, "*b N D"]) -> Float[Tensor, "*b N D"]:
+        """Normalise tokens `[*b, N, D]` over the batch, if the configuration says so."""
+        if self.norm is None:
+            return tokens
+        width = tokens.shape[-1:] if isinstance(self.norm, BatchNorm) else tokens.shape[-2:]
+        return self.norm(tokens.reshape(-1, *width)).view_as(tokens)
 
 
 class ConvBackbone(nn.Sequential):

@@ -149,7 +149,9 @@ def differing_fields(before: Experiment, after: Experiment) -> list[str]:
 def _decisive(experiment: Experiment) -> object:
     """Return what two configurations must share for one to continue a run of the other."""
     compute = ComputeConfig(
-        precision=experiment.compute.precision, accumulate=experiment.compute.accumulate
+        precision=experiment.compute.precision,
+        accumulate=experiment.compute.accumulate,
+        accumulate_statistics=experiment.compute.accumulate_statistics,
     )
     loop = replace(experiment.loop, recoveries=0)
     return experiment_to_json(replace(experiment, compute=compute, loop=loop))

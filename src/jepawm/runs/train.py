@@ -244,7 +244,9 @@ def _leave_out(error: NotFiniteError, left_out: frozenset[int], most: int) -> fr
     if len(left_out) >= most:
         if not most:
             raise error
-        raise UserError(f"{error}; loop.recoveries = {most} batches are left out already") from error
+        raise UserError(
+            f"{error}; loop.recoveries = {most} batches are left out already"
+        ) from error
     _LOG.warning(
         "%s: back to the last checkpoint, and on without the batch of this step (%d of "
         "loop.recoveries = %d)",

@@ -34,6 +34,7 @@ from jepawm.models.world_model import JEPAWorldModel
 from jepawm.processes import gather_shards, is_first, together
 from jepawm.records import ModelRecord, TrainedOn, require_model
 from jepawm.runs.run_folder import KEPT, differing_fields, provenance
+from jepawm.training.accumulation import require_batch_free
 from jepawm.training.average import WeightAverage
 from jepawm.training.devices import Devices
 from jepawm.training.losses import Learner
@@ -103,6 +104,9 @@ def build_state(
         for part in (cast(nn.Module, learner.model.encoder), learner.inverse_dynamics):
             if part is not None:
                 part.requires_grad_(requires_grad=False)
+    compute = experiment.compute
+    if compute.accumulate > 1 and compute.accumulate_statistics == "batch":
+        require_batch_free(learner)
     module = devices.wrap(learner)
     optimizer, decay = build_optimizer(learner, experiment.optim), experiment.optim.ema_decay
     average = None if decay is None else WeightAverage(learner)

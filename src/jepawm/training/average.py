@@ -31,7 +31,7 @@ class WeightAverage:
     @torch.no_grad()
     def update(self, decay: float) -> None:
         """Move the average towards the weights: a part `decay` of it stays."""
-        torch._foreach_lerp_(  # noqa: SLF001
+        torch._foreach_lerp_(
             [_local(value) for value in self._averages.values()],
             [_local(value) for value in self.learning.values()],
             1.0 - decay,

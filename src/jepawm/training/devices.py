@@ -50,8 +50,10 @@ class ComputeConfig:
     """bfloat16: matrix products in bfloat16, weights and statistics in float32 (autocast)."""
     accumulate: int = 1
     """Parts that a batch is cut into, one after the other, to save memory. Gradients are those of
-    the mean, but what is computed over a batch (SIGReg, VICReg, batch norm) is computed over each
-    part: results differ from those of the whole batch, whatever the number of processes."""
+    the mean; `accumulate_statistics` says what SIGReg, VICReg and batch norm see."""
+    accumulate_statistics: Literal["parts", "batch"] = "parts"
+    """parts: what is computed over a batch is computed over each part, so results differ from those of
+    the whole batch; batch: they are those of the whole but for rounding, the encoder runs twice."""
     activation_checkpointing: bool = False
     """Compute each layer a second time in the backward pass instead of keeping its activations."""
     compile: bool = False
@@ -61,6 +63,11 @@ class ComputeConfig:
         """Check ranges."""
         if self.accumulate < 1:
             raise UserError(f"compute.accumulate = {self.accumulate} must be at least 1")
+        if self.accumulate_statistics == "batch" and self.strategy == "fsdp2":
+            raise UserError(
+                "compute.accumulate_statistics = batch is not there for compute.strategy = fsdp2; "
+                "choose ddp, or parts"
+            )
 
 
 class Devices:

@@ -106,15 +106,22 @@ class Learner(nn.Module):
         """
         latents = self.model.encode(batch.obs)  # [B, T+1]
         prefixes = draw_prefixes(self.loss, batch.actions.shape[1], generator=generator)
+        terms = self.predictions(latents, batch.actions, prefixes=prefixes)
+        for name, weight, term in self.regularizers(latents, batch.actions, generator=generator):
+            terms[name] = term
+            terms["loss"] = terms["loss"] + weight * term
+        return terms
+
+    def predictions(
+        self, latents: Latent, actions: Float[Tensor, "B T A"], *, prefixes: Sequence[int]
+    ) -> dict[str, Float[Tensor, ""]]:
+        """Return the terms of predicting latents `[B, T+1]`, means over windows; `loss` is their sum."""
         prediction = prediction_loss(
-            self.model, latents, actions=batch.actions, config=self.loss, prefixes=prefixes
+            self.model, latents, actions=actions, config=self.loss, prefixes=prefixes
         )
         terms = {"loss": prediction.total, "prediction": prediction.teacher_forcing}
         if len(prediction.steps):
             terms["rollout"] = prediction.steps.mean()
-        for name, weight, term in self._regularizers(latents, batch.actions, generator):
-            terms[name] = term
-            terms["loss"] = terms["loss"] + weight * term
         return terms
 
     def held_out(
@@ -141,9 +148,10 @@ class Learner(nn.Module):
         """Roll a context forward, as the model does."""
         return self.model.rollout(context, actions)
 
-    def _regularizers(
-        self, latents: Latent, actions: Tensor, generator: torch.Generator
-    ) -> list[tuple[str, float, Tensor]]:
+    def regularizers(
+        self, latents: Latent, actions: Float[Tensor, "B T A"], *, generator: torch.Generator
+    ) -> list[tuple[str, float, Float[Tensor, ""]]]:
+        """Return name, weight and value of the terms beside the prediction, for latents `[B, T+1]`."""
         loss = self.loss
         terms: list[tuple[str, float, Tensor]] = []
         if self.model.step_distance is not None:

@@ -27,6 +27,7 @@ from jepawm.processes import (
     process_rank,
 )
 from jepawm.progress import lines
+from jepawm.training.accumulation import backward_of_whole
 from jepawm.training.batches import Batches, Part, worker_count
 from jepawm.training.devices import Devices, hold_gradients
 from jepawm.training.finite import FiniteCheck
@@ -242,6 +243,12 @@ def _backward(
     """Add up the gradients of the parts of a batch; returns the terms of this process's share."""
     sums: dict[str, Tensor] = {}
     num_parts = devices.config.accumulate
+    if num_parts > 1 and devices.config.accumulate_statistics == "batch":
+        batch = [next(batches) for _ in range(num_parts)]
+        with hold_gradients(state.module, held=True):
+            return backward_of_whole(
+                state.learner, batch, generator=generator, autocast=devices.autocast
+            )
     for number in range(1, num_parts + 1):
         batch = next(batches)
         with hold_gradients(state.module, held=number < num_parts):
