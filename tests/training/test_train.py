@@ -8,6 +8,7 @@ import torch
 
 from jepawm.data.augmentation import AugmentationConfig
 from jepawm.errors import UserError
+from jepawm.training.batches import Batches, Part
 from jepawm.training.cost import gflop_per_step, training_gflop
 from jepawm.training.devices import ComputeConfig, Devices
 from jepawm.training.finite import FiniteCheck
@@ -208,8 +209,11 @@ def test_a_batch_that_is_left_out_changes_nothing(make_state, tiny_experiment, w
     for step in (one for one in range(12) if one not in (3, 8)):
         beside.step = step
         index = batch_indices(num_windows=len(windows[0]), batch_size=16, seed=0, step=step)
-        batches = iter([windows[0].batch(index)])
-        take_step(beside, batches, optim=optim, devices=devices, check=check, seed=0)
+        parts = [Part(seed=step, indices=index)]
+        with Batches(
+            windows[0], parts, augmentation=AugmentationConfig(), device=devices.device
+        ) as batches:
+            take_step(beside, batches, optim=optim, devices=devices, check=check, seed=0)
     for name, value in beside.learner.state_dict().items():
         assert torch.equal(value, state.learner.state_dict()[name]), name
 

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import cast
 
 import torch
 from torch import Tensor
-from torch.distributed.fsdp import FSDPModule
-from torch.distributed.tensor import DTensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from jepawm.models.weight_files import stored_weights
+from jepawm.processes import is_sharded
 from jepawm.training.losses import Learner
 
 
@@ -31,10 +30,10 @@ class WeightAverage:
     @torch.no_grad()
     def update(self, decay: float) -> None:
         """Move the average towards the weights: a part `decay` of it stays."""
-        torch._foreach_lerp_(
+        get_ema_multi_avg_fn(decay)(
             [_local(value) for value in self._averages.values()],
             [_local(value) for value in self.learning.values()],
-            1.0 - decay,
+            0,
         )
 
     @torch.no_grad()
@@ -58,6 +57,8 @@ class WeightAverage:
 
     @torch.no_grad()
     def _exchange(self) -> None:
+        from torch.distributed.fsdp import FSDPModule
+
         for part in self._learner.modules():
             if isinstance(part, FSDPModule):  # no whole tensors of before may stay
                 part.reshard()
@@ -70,4 +71,4 @@ class WeightAverage:
 
 def _local(value: Tensor) -> Tensor:
     """Return what this process holds of a tensor."""
-    return cast(Tensor, value.to_local()) if isinstance(value, DTensor) else value.detach()
+    return value.to_local() if is_sharded(value) else value.detach()
