@@ -12,7 +12,8 @@ from jepawm.cli import main
 from jepawm.errors import UserError
 from jepawm.experiment import Experiment
 from jepawm.models.frozen.encoder import FrozenEncoderConfig
-from jepawm.runs.cost import dry_run, render_dry_run, synthetic_batch
+from jepawm.runs.cost import dry_run, synthetic_batch
+from jepawm.runs.cost_figures import render_dry_run
 from jepawm.training.cost import time_step
 from jepawm.training.losses import Learner, LossConfig
 from jepawm.training.optim import build_optimizer

@@ -1,7 +1,8 @@
 """What each verb of the command line does, as functions."""
 
 from jepawm.hub.load import preset_planner
-from jepawm.runs.cost import dry_run, render_dry_run
+from jepawm.runs.cost import dry_run
+from jepawm.runs.cost_figures import render_dry_run
 from jepawm.runs.data import check_data, export_data, import_data, inspect_data, join_data
 from jepawm.runs.datasets import collect_run, features_run, use_recordings
 from jepawm.runs.decoder import DecoderRules, train_decoder_run
