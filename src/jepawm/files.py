@@ -297,12 +297,17 @@ def private_cache(name: str) -> Path:
     folder = cache / "jepawm" / name
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        mine = all(is_only_mine(place) for place in (cache, folder.parent, folder))
+        places = (cache, folder.parent, folder)
+        open_to_others = [str(place) for place in places if not is_only_mine(place)]
     except OSError as error:
-        _LOG.debug("no cache in %s: %s", folder, error)
-        mine = False
-    if mine:
+        open_to_others = [f"{folder} ({error})"]
+    if not open_to_others:
         return folder
+    _LOG.warning(
+        "compiled code is not kept, as %s is not yours alone: it is made anew by each process; own it, "
+        "and let nobody else write there (chmod o-w)",
+        open_to_others[0],
+    )
     fresh = Path(tempfile.mkdtemp(prefix="jepawm-"))
     atexit.register(shutil.rmtree, fresh, ignore_errors=True)
     return fresh
