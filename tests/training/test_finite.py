@@ -44,6 +44,16 @@ def test_an_accelerator_tells_the_first_step_when_it_is_asked():
     check.settle()  # said once
 
 
+def test_numbers_of_a_row_come_with_what_was_noted():
+    check = FiniteCheck(late=True)
+    note(check, 1)
+    assert check.read(torch.tensor([3.0, 4.5])) == [3.0, 4.5]
+    assert check.read(torch.tensor([5.0])) == [5.0]  # nothing was noted since
+    note(check, 2, loss=NAN, grad_norm=NAN)
+    with pytest.raises(NotFiniteError, match="nan at step 2"):
+        check.read(torch.tensor([6.0]))
+
+
 def test_other_terms_from_some_step_on_are_no_trouble():
     """An encoder that stops takes terms along, between two rows of the log."""
     check, one = FiniteCheck(late=True), torch.tensor(1.0)

@@ -27,8 +27,8 @@ class FiniteCheck:
     """Refuse losses and gradients that are not finite.
 
     On a CPU at once, before they reach the weights. An accelerator notes the first such step in its
-    own memory and goes on; `settle` asks for it, once in many steps and before each checkpoint, so
-    that the last checkpoint is always of finite numbers.
+    own memory and goes on; `read` asks for it with the numbers of a row, `settle` before each checkpoint,
+    so that the last checkpoint is always of finite numbers.
     """
 
     def __init__(self, *, late: bool) -> None:
@@ -61,12 +61,20 @@ class FiniteCheck:
 
     def settle(self) -> None:
         """Refuse what was noted since the last time."""
+        if self._step is not None:
+            self.read(torch.empty(0, device=self._step.device))
+
+    def read(self, numbers: Float[Tensor, " n"]) -> list[float]:
+        """Return numbers of the device, unless what was noted is refused: the device is waited for once."""
         if self._step is None or self._values is None:
-            return
-        step, *values = torch.cat([self._step[None], self._values]).tolist()  # the one wait
+            return numbers.tolist()
+        step, *values = torch.cat([self._step[None], self._values, numbers.float()]).tolist()
+        noted = len(self._values)
         self._step = self._values = None
         if step >= 0:
-            raise _refusal(int(step), dict(zip(self._names, values[:-1], strict=True)), values[-1])
+            terms = dict(zip(self._names, values[: noted - 1], strict=True))
+            raise _refusal(int(step), terms, values[noted - 1])
+        return values[noted:]
 
 
 def _refusal(step: int, terms: Mapping[str, float], grad_norm: float) -> NotFiniteError:

@@ -167,8 +167,7 @@ def train(
                 last = state.step == optim.num_steps
                 stopped = state.step % ask_every == 0 and hooks.stop()
                 if state.step % loop.log_every == 0 or last:
-                    check.settle()
-                    metrics = _metrics(state, terms, optim, loop)
+                    metrics = _metrics(state, terms, optim, loop, check)
                     if val_windows is not None and (state.step % loop.validate_every == 0 or last):
                         metrics |= _validated(state, val_windows, loop, devices)
                         if _is_best(state, metrics, loop.keep_best):
@@ -260,7 +259,11 @@ def _backward(
 
 
 def _metrics(
-    state: TrainState, terms: Mapping[str, Tensor], optim: OptimConfig, loop: LoopConfig
+    state: TrainState,
+    terms: Mapping[str, Tensor],
+    optim: OptimConfig,
+    loop: LoopConfig,
+    check: FiniteCheck,
 ) -> dict[str, float]:
     """Return what is logged, means over all processes; the device is waited for once.
 
@@ -270,9 +273,10 @@ def _metrics(
     if loop.recoveries:
         metrics["train/recoveries"] = float(sum(one < state.step for one in state.left_out))
     if not terms:
+        check.settle()
         return metrics
     means = mean_over_processes(terms)
-    values = torch.stack(list(means.values())).tolist()
+    values = check.read(torch.stack(list(means.values())))
     return {f"train/{k}": value for k, value in zip(means, values, strict=True)} | metrics
 
 
