@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+import jepawm.processes
 from jepawm.errors import UserError
 from jepawm.models.encoders import BatchNorm, PositionNorm
 from jepawm.processes import any_process, from_first, gather, mean_over_processes, together
@@ -51,6 +52,25 @@ def message(rank: int) -> str:
     return ""
 
 
+def words_beside_an_accelerator(rank: int) -> list[object]:
+    """Speak as where tensors have a group of accelerators: in another group."""
+    tensors = torch.distributed.group.WORLD
+    real, made = torch.distributed.get_backend, []
+    new_group = torch.distributed.new_group
+
+    def note(**options):
+        made.append(options["backend"])
+        return new_group(**options)
+
+    torch.distributed.get_backend, torch.distributed.new_group = lambda: "nccl", note
+    jepawm.processes._new_host_group.cache_clear()
+    said = [message(rank), gather(rank), from_first(lambda: rank), made]
+    jepawm.processes._new_host_group.cache_clear()
+    torch.distributed.get_backend, torch.distributed.new_group = real, new_group
+    assert torch.distributed.group.WORLD is tensors
+    return said
+
+
 def main() -> None:
     torch.distributed.init_process_group("gloo")
     rank, count = torch.distributed.get_rank(), torch.distributed.get_world_size()
@@ -59,6 +79,7 @@ def main() -> None:
         "any": [any_process(rank == 1), any_process(rank == 2)],
         "first": from_first(lambda: f"rank {rank}"),
         "gathered": gather(rank),
+        "beside": words_beside_an_accelerator(rank),
     }
     Path(sys.argv[1], f"{rank}.json").write_text(json.dumps(found))
     torch.distributed.destroy_process_group()

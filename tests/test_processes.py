@@ -74,6 +74,11 @@ def test_all_learn_what_one_knows(found):
         assert process["gathered"] == [0, 1]
 
 
+def test_words_do_not_go_through_an_accelerator(found):
+    for process in found:
+        assert process["beside"] == ["disk full in the second", [0, 1], 0, ["gloo"]]
+
+
 def test_one_process_does_nothing():
     value = torch.ones(3)
     assert is_first()

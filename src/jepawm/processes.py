@@ -6,6 +6,7 @@
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, TypeGuard, TypeVar
 
 import torch
@@ -67,7 +68,7 @@ def any_process(flag: bool) -> bool:
     if count_processes() == 1:
         return flag
     flags: list[bool] = [False] * count_processes()
-    torch.distributed.all_gather_object(flags, flag)
+    torch.distributed.all_gather_object(flags, flag, group=_host_group())
     return any(flags)
 
 
@@ -87,7 +88,8 @@ def together() -> Iterator[None]:
     if count_processes() == 1:
         return
     problems: list[str | None] = [None] * count_processes()
-    torch.distributed.all_gather_object(problems, None if problem is None else str(problem))
+    message = None if problem is None else str(problem)
+    torch.distributed.all_gather_object(problems, message, group=_host_group())
     for message in problems:
         if message is not None:
             raise UserError(message) from problem
@@ -100,7 +102,7 @@ def from_first(function: Callable[[], Value]) -> Value:
         if is_first():
             found = [function()]
     if count_processes() > 1:
-        torch.distributed.broadcast_object_list(found, src=0)
+        torch.distributed.broadcast_object_list(found, src=0, group=_host_group())
     return found[0]  # pyright: ignore[reportReturnType]
 
 
@@ -108,7 +110,7 @@ def gather(value: Value) -> list[Value]:
     """Return the values of all processes, in order; all must ask."""
     values = [value] * count_processes()
     if len(values) > 1:
-        torch.distributed.all_gather_object(values, value)
+        torch.distributed.all_gather_object(values, value, group=_host_group())
     return values
 
 
@@ -132,6 +134,27 @@ def gather_shards(named: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
         if is_first():
             whole[name] = full.detach().cpu()
     return whole
+
+
+def _host_group() -> "torch.distributed.ProcessGroup | None":
+    """Return the group in which processes speak of errors, stops and files; None: the one of tensors.
+
+    Beside a group of accelerators it is one of CPUs: words through an accelerator would wait for it in
+    every step.
+    """
+    return _new_host_group(torch.distributed.group.WORLD)
+
+
+def forget_groups() -> None:
+    """Let go of groups of processes, which are about to be destroyed."""
+    _new_host_group.cache_clear()
+
+
+@cache
+def _new_host_group(_world: object) -> "torch.distributed.ProcessGroup | None":
+    if torch.distributed.get_backend() == "gloo":
+        return None
+    return torch.distributed.new_group(backend="gloo")
 
 
 class _Sum(torch.autograd.Function):

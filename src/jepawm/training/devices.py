@@ -24,7 +24,7 @@ from torch.utils.checkpoint import checkpoint
 from jepawm.engine.process import keep_compiled_code_private
 from jepawm.errors import UserError
 from jepawm.launch import Launch, read_launch
-from jepawm.processes import count_processes, process_rank
+from jepawm.processes import count_processes, forget_groups, process_rank
 from jepawm.training.losses import Learner
 
 if TYPE_CHECKING:
@@ -186,6 +186,7 @@ def _warnings_alone(name: str) -> Iterator[None]:
 def _leave() -> None:
     if not torch.distributed.is_initialized():
         return
+    forget_groups()
     torch.distributed.destroy_process_group()
     # Caches of fsdp2 keep the group, and so its threads, alive. One that lets go of the tensors of
     # the last exchange while Python shuts down aborts the process (pytorch/pytorch#179291).
