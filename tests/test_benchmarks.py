@@ -34,6 +34,40 @@ def test_benchmark_imports(path: Path, monkeypatch: pytest.MonkeyPatch):
             del sys.modules[name]
 
 
+def test_a_step_on_many_gpus_by_hand(monkeypatch: pytest.MonkeyPatch):
+    """Gradients of 4 GB, 2 machines of 4 GPUs: 6 GB inside at 3 GB/s, 1 GB between at 0.5 GB/s."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    module = importlib.import_module("scaling")
+    network = module.Network(name="", gpus_per_node=4, inside=3e9, between=0.5e9)
+    assert network.seconds(4_000_000_000, 8) == pytest.approx(2.0 + 2.0)
+    assert network.seconds(4_000_000_000, 2) == pytest.approx(4.0 / 3)
+    single = module.Single(
+        recipe="",
+        precision="",
+        seconds_per_window=0.25,
+        batch_size=64,
+        gflop=800.0,
+        fixed=20_000,
+        sharded=16_000,
+        per_window=10.0,
+        parameters=1_000_000_000,
+        frames=4,
+        frame_bytes={"pixels": 100},
+        validation_windows=12,
+        validate_every=10,
+    )
+    step = module.step_on(single, 8, network=network)
+    assert (step.windows, step.gflop, step.compute_seconds) == (8, 100, 2)
+    assert (step.memory_ddp, step.memory_fsdp2) == (20_080, 4_000 + 2_000 + 80)
+    assert step.network_bytes == 7e9
+    assert step.seconds == pytest.approx(2 + (4 - 1))  # half of the compute hides 1 s
+    assert step.validation_seconds == pytest.approx(0.1)
+    assert step.efficiency == pytest.approx(2 / 5.1)
+    assert step.read_per_second == {"pixels": pytest.approx(100 * 4 * 8 / 5)}
+    alone = module.step_on(single, 1, network=network)
+    assert (alone.seconds, alone.network_bytes, alone.memory_fsdp2) == (16, 0, 20_640)
+
+
 def test_excluded_scripts_exist():
     assert {path.name for path in BENCHMARKS.rglob("*.py")} >= FOREIGN
 
