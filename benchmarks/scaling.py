@@ -3,10 +3,9 @@
     python benchmarks/scaling.py table                       # docs/scale.md, results/scaling.jsonl
     python benchmarks/scaling.py check                       # 1, 2 and 4 processes of this machine
 
-`table` takes the seconds of a step on one GPU from results/gpu.jsonl, operations and memory from the dry run
-of the recipe (a real step on one window, here), and the rest from the model below. `check` trains a small
-model in 1, 2 and 4 processes, counts the bytes that they exchange and the bytes that they hold, which must
-be those of the model, and prints measured beside computed seconds.
+`table` takes seconds, operations and memory of a step on one GPU from results/gpu.jsonl, and the rest from the
+model below. `check` trains a small model in 1, 2 and 4 processes, counts the bytes that they exchange and hold,
+which must be those of the model, and prints measured beside computed seconds.
 
 The model, for `n` GPUs, `B` windows in a batch, `P` parameters that learn:
 
@@ -35,11 +34,13 @@ import torch
 from tasks import command
 from torch import nn
 
+from jepawm.build import build_model, with_encoder_weights
 from jepawm.data.windows import Windows
 from jepawm.experiment import Experiment
 from jepawm.recipes import RECIPES
-from jepawm.runs.cost import TrainingCost, dry_run
+from jepawm.runs.cost import known_dims
 from jepawm.training.devices import Devices
+from jepawm.training.losses import Learner
 
 ROOT = Path(__file__).parents[1]
 MEASURED, RESULTS = ROOT / "results" / "gpu.jsonl", ROOT / "results" / "scaling.jsonl"
@@ -165,7 +166,7 @@ def step_on(single: Single, num_gpus: int, *, network: Network) -> Step:
 
 
 def single_devices(recipes: list[str]) -> Iterator[Single]:
-    """Yield what was measured on one GPU, with the dry run of its recipe."""
+    """Yield what was measured on one GPU, with the parameters of its recipe."""
     rows = [json.loads(line) for line in MEASURED.read_text(encoding="utf-8").splitlines()]
     for name in recipes:
         found = [row for row in rows if row.get("recipe") == name and "ms_per_step" in row]
@@ -173,27 +174,32 @@ def single_devices(recipes: list[str]) -> Iterator[Single]:
             raise SystemExit(f"{MEASURED} has no measured step of {name}; run benchmarks/gpu.sh")
         recipe = RECIPES.get(name)
         assert isinstance(recipe, Experiment)
-        with tempfile.TemporaryDirectory() as empty:
-            cost = dry_run(recipe, data_root=Path(empty), device="cpu", num_windows=1, tflops=100.0)
-        for row in found:
-            yield _single(recipe, cost, row)
+        yield from (_single(recipe, row) for row in found)
 
 
-def _single(recipe: Experiment, cost: TrainingCost, row: dict[str, float | str]) -> Single:
-    size, memory = cost.batch_size, cost.memory
-    sharded = memory["weights"] + memory["gradients"] + memory["moments"]
+def _single(recipe: Experiment, row: dict[str, float | str]) -> Single:
+    size, batch = recipe.optim.batch_size, float(row["batch"])
+    action_dim, proprio_dim = known_dims(recipe)
+    with torch.device("meta"):
+        experiment = with_encoder_weights(recipe, "random")
+        model = build_model(experiment, action_dim=action_dim, proprio_dim=proprio_dim)
+        learner = Learner(model, recipe.loss)
+    learned = sum(p.numel() for p in learner.parameters() if p.requires_grad)
+    frozen = sum(p.numel() for p in learner.parameters() if not p.requires_grad)
+    fixed = 4 * (frozen + 4 * learned)  # weights, gradients and two moments
+    side, encoder = recipe.data.image_size, learner.model.encoder
     return Single(
-        recipe=cost.recipe,
+        recipe=recipe.name,
         precision=str(row["precision"]),
-        seconds_per_window=float(row["ms_per_step"]) / 1e3 / float(row["batch"]),
+        seconds_per_window=float(row["ms_per_step"]) / 1e3 / batch,
         batch_size=size,
-        gflop=cost.gflop_per_step,
-        fixed=memory["frozen"] + sharded,
-        sharded=sharded,
-        per_window=(memory["activations"] + memory["pixels"]) / size,
-        parameters=memory["weights"] // 4,
+        gflop=float(row["gflop"]) * size / batch,
+        fixed=fixed,
+        sharded=16 * learned,
+        per_window=(float(row["peak_memory_mib"]) * MIB - fixed) / batch,
+        parameters=learned,
         frames=recipe.data.num_steps + 1,
-        frame_bytes={"pixels": 3 * recipe.data.image_size**2},
+        frame_bytes={"pixels": 3 * side**2, "cache": 2 * encoder.num_tokens * encoder.dim},
         validation_windows=recipe.loop.num_validation_windows,
         validate_every=recipe.loop.validate_every,
     )
@@ -201,7 +207,7 @@ def _single(recipe: Experiment, cost: TrainingCost, row: dict[str, float | str])
 
 def table(options: argparse.Namespace) -> None:
     """Print the tables of docs/scale.md and write their rows."""
-    lines = []
+    lines: list[str] = []
     for single in single_devices(options.recipes):
         print(
             f"\n**`{single.recipe}`, {single.precision}**, batch of {single.batch_size} windows, ",
@@ -212,7 +218,9 @@ def table(options: argparse.Namespace) -> None:
             "| GPUs | windows | GFLOP | memory ddp, fsdp2 (GiB) | network (MB) | compute (ms) |",
             end="",
         )
-        print(" fast network: ms, learning | slow network: ms, learning | pixels read (MB/s) |")
+        print(
+            " fast network: ms, learning | slow network: ms, learning | read: pixels, cache (MB/s) |"
+        )
         print("|---|---|---|---|---|---|---|---|---|")
         for gpus in GPUS:
             if single.batch_size % gpus:
@@ -221,8 +229,8 @@ def table(options: argparse.Namespace) -> None:
             print(_row(fast, slow))
             both = {"fast": asdict(fast), "slow": asdict(slow)}
             about = {"recipe": single.recipe, "precision": single.precision, "command": command()}
-            date = datetime.now(tz=UTC).date().isoformat()
-            lines.append(json.dumps({**about, "date": date, **both}) + "\n")
+            about["date"] = datetime.now(tz=UTC).date().isoformat()
+            lines.append(json.dumps({**about, **both}) + "\n")
     options.results.write_text("".join(lines), encoding="utf-8")
 
 
@@ -235,7 +243,7 @@ def _row(fast: Step, slow: Step) -> str:
         f"{fast.network_bytes / 1e6:.0f}",
         f"{1e3 * fast.compute_seconds:.1f}",
         *(f"{1e3 * one.seconds:.1f}, {one.efficiency:.0%}" for one in (fast, slow)),
-        f"{fast.read_per_second['pixels'] / 1e6:.0f}",
+        ", ".join(f"{size / 1e6:.0f}" for size in fast.read_per_second.values()),
     ]
     return f"| {' | '.join(cells)} |"
 
@@ -243,10 +251,9 @@ def _row(fast: Step, slow: Step) -> str:
 def check(options: argparse.Namespace) -> None:
     """Print what 1, 2 and 4 processes exchange, hold and take, beside what the model says."""
     found = [_run_processes(count, options) for count in (1, 2, 4)]
-    first = found[0]
-    cores = os.cpu_count() or 1
+    first, cores = found[0], os.cpu_count() or 1
     print("| processes | MB exchanged, model | MB held, model | ms a step | ms, model |")
-    print("|---|---|---|---|---|")
+    print(f"|{5 * '---|'}")
     for row in found:
         count = row["processes"]
         shared = first["seconds"] / count * max(1.0, count / cores)  # processes that share a core
@@ -284,8 +291,7 @@ def worker(options: argparse.Namespace) -> None:
     data = replace(WALL.data, num_episodes=24)
     optim = replace(WALL.optim, batch_size=64, encoder_steps=None)
     experiment = replace(WALL, data=data, optim=optim)
-    used = experiment.loss.proprio
-    devices = Devices(experiment.compute, device="cpu", every_weight_used=used)
+    devices = Devices(experiment.compute, device="cpu", every_weight_used=experiment.loss.proprio)
     root = Path(options.out) / str(torch.distributed.get_rank() if count_processes() > 1 else 0)
     store = find_or_collect(experiment.env, experiment.data, data_root=root, processes=1)
     windows, _ = build_windows(experiment, store)
@@ -298,11 +304,9 @@ def _measure(
     experiment: Experiment, windows: Windows, devices: Devices, *, num_steps: int
 ) -> dict[str, float]:
     """Take steps; returns processes, bytes and seconds of this one."""
-    from jepawm.build import build_model
     from jepawm.processes import count_processes
     from jepawm.training.batches import Batches, Part
     from jepawm.training.finite import FiniteCheck
-    from jepawm.training.losses import Learner
     from jepawm.training.optim import batch_indices, build_optimizer
     from jepawm.training.state import TrainState
     from jepawm.training.train import take_step
