@@ -40,9 +40,13 @@ def heed_signals() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_cpu() -> None:
-    """Flush subnormal numbers, which slow far-away Gaussians down; one thread unless asked."""
+    """Flush subnormal numbers, which slow far-away Gaussians down; one thread unless asked.
+
+    Processes that tests start have one as well: there are as many workers as cores already.
+    """
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)
+        os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_flush_denormal(True)
 
 

@@ -66,6 +66,8 @@ def test_a_step_on_many_gpus_by_hand(monkeypatch: pytest.MonkeyPatch):
     assert step.read_per_second == {"pixels": pytest.approx(100 * 4 * 8 / 5)}
     alone = module.step_on(single, 1, network=network)
     assert (alone.seconds, alone.network_bytes, alone.memory_fsdp2) == (16, 0, 20_640)
+    for name in ("scaling", "tasks"):  # not for the tests that follow
+        del sys.modules[name]
 
 
 def test_excluded_scripts_exist():

@@ -1,5 +1,6 @@
 """A fresh environment without extras does what the README shows, and missing extras are named."""
 
+import json
 import os
 import subprocess
 import sys
@@ -11,16 +12,7 @@ import pytest
 import jepawm
 
 ROOT = Path(__file__).parents[1]
-ABSENT = """import sys
-
-class Absent:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == {package!r}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
-
-sys.meta_path.insert(0, Absent())
-"""
-"""A sitecustomize.py: in this process and its children a package is not there."""
+WORKER = Path(__file__).with_name("first_minutes_worker.py")
 EXTRAS = [
     ("cma", "cma", "eval wall --planner cma --episodes 1"),
     ("data", "av", "data import videos"),
@@ -41,31 +33,43 @@ EXTRAS = [
 """Extra, a package of it, and what needs it."""
 
 
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str]]:
+    """Return exit code and words of each command, run where its package is absent."""
+    root = tmp_path_factory.mktemp("first_minutes")
+    cases = []
+    for extra, package, words in EXTRAS:
+        folder = root / f"{extra}-{package}"
+        (folder / "videos").mkdir(parents=True)
+        (folder / "recording.hdf5").touch()
+        (folder / "videos" / "0.mp4").touch()
+        (folder / "videos" / "0.csv").write_text("action_0\n0.5\n0.5\n")
+        command = [*words.split(), "--out", "out"]
+        cases.append({"package": package, "words": command, "folder": str(folder)})
+    (root / "cases.json").write_text(json.dumps(cases))
+    subprocess.run(
+        [sys.executable, str(WORKER), str(root / "cases.json"), str(root / "codes.json")],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        check=True,
+    )
+    codes = json.loads((root / "codes.json").read_text())
+    return {
+        f"{extra}-{package}": (code, (root / f"{extra}-{package}" / "err").read_text())
+        for (extra, package, _), code in zip(EXTRAS, codes, strict=True)
+    }
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot be forked here")
 @pytest.mark.parametrize(("extra", "package", "words"), EXTRAS)
 def test_a_missing_extra_is_named_with_its_install_command(
-    extra: str, package: str, words: str, tmp_path: Path
+    extra: str, package: str, words: str, told: dict[str, tuple[int, str]]
 ):
     if extra == "metaworld" and package == "metaworld":
         pytest.importorskip("mujoco")  # which is asked for first
-    (tmp_path / "sitecustomize.py").write_text(ABSENT.format(package=package))
-    (tmp_path / "recording.hdf5").touch()
-    videos = tmp_path / "videos"
-    videos.mkdir()
-    (videos / "0.mp4").touch()
-    (videos / "0.csv").write_text("action_0\n0.5\n0.5\n")
-    done = subprocess.run(
-        [sys.executable, "-m", "jepawm", *words.split(), "--out", "out"],
-        cwd=tmp_path,
-        env=os.environ
-        | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])}
-        | {"HF_HOME": str(tmp_path / "hub"), "JEPAWM_DATA": str(tmp_path / "data")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert f"pip install 'jepawm[{extra}]'" in done.stderr, done.stderr
-    assert f"needs {package}, which is not installed" in done.stderr
-    assert done.returncode == 2
+    code, said = told[f"{extra}-{package}"]
+    assert f"pip install 'jepawm[{extra}]'" in said, said
+    assert f"needs {package}, which is not installed" in said
+    assert code == 2
 
 
 ELSEWHERE = {

@@ -59,7 +59,7 @@ def test_bad_input_ends_with_code_2(
     capsys: pytest.CaptureFixture[str],
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(pytest.importorskip("huggingface_hub.constants"), "HF_HUB_OFFLINE", True)
     (tmp_path / "file").write_text("mine\n")
     assert main(["diagnose", *options, "--parts", "landscape", "--data-root", "data"]) == 2
     captured = capsys.readouterr()
