@@ -105,11 +105,13 @@ def own_compiler(monkeypatch, tmp_path: Path):
 def opened(monkeypatch) -> list[str]:
     """Return a list of the libraries that are opened; they are read, not loaded."""
     found: list[str] = []
+    load = ctypes.CDLL
 
-    def read(path: str) -> None:
+    def read(path: str) -> ctypes.CDLL:
         if Path(path).read_text() == "damaged":
             raise OSError("file too short")
         found.append(path)
+        return load(None)
 
     monkeypatch.setattr(ctypes, "CDLL", read)
     return found
