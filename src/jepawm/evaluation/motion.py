@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from jepawm.contracts import Env, place_columns
+from jepawm.records import JsonValue
 from jepawm.types import Observation
 
 
@@ -34,6 +35,15 @@ class RowMotion:
     """Length of the way over that of the oracle on the same task, over tasks that both solve."""
     action_change: float | None
     """Root mean square of the change from one environment action to the next, over all episodes."""
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return the means by name."""
+        return {
+            "steps_to_success": self.steps_to_success,
+            "path_length": self.path_length,
+            "path_over_oracle": self.path_over_oracle,
+            "action_change": self.action_change,
+        }
 
 
 class MotionWatch:

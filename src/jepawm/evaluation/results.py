@@ -185,7 +185,7 @@ class Results:
                 for name, row in self.rows.items()
                 if row.at_any_time is not None
             },
-            "motion": {name: asdict(row.motion) for name, row in self.rows.items() if row.motion},
+            "motion": {name: row.motion.to_json() for name, row in self.rows.items() if row.motion},
             "seconds_per_plan": self.seconds_per_plan,
             "oracle_seconds_per_plan": self.oracle_seconds_per_plan,
             "dropped_candidates": self.dropped_candidates,

@@ -13,8 +13,7 @@ from time import perf_counter
 from typing import cast
 
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from jepawm.build import build_model, build_windows, with_encoder_weights
 from jepawm.compute import free_memory
@@ -29,7 +28,7 @@ from jepawm.models.frozen.encoder import AnyFrozenConfig
 from jepawm.models.world_model import JEPAWorldModel
 from jepawm.runs.cost_figures import MeasuredStep, TimedSteps, TrainingCost
 from jepawm.runs.datasets import store_path
-from jepawm.training.cost import StepCost, measure_step, time_step
+from jepawm.training.cost import StepCost, measure_step, time_encoding, time_step
 from jepawm.training.losses import Learner
 from jepawm.training.optim import build_optimizer
 from jepawm.types import EncodedObservation, Observation, Trajectory
@@ -201,7 +200,7 @@ def _time_steps(
         seconds = timer(learner, optimizer, batch=batch)
         timed.append(TimedSteps(kind="all weights", steps=learning, seconds=seconds))
     if learning < num_steps:
-        per_frame, tokens = _time_encoding(learner, batch.obs)
+        per_frame, tokens = time_encoding(learner, batch.obs)
         cast(nn.Module, learner.model.encoder).requires_grad_(requires_grad=False)
         batch = replace(batch, obs=EncodedObservation(tokens=tokens, proprio=batch.obs.proprio))
         seconds = timer(learner, build_optimizer(learner, experiment.optim), batch=batch)
@@ -210,21 +209,6 @@ def _time_steps(
         once = per_frame * num_frames
         timed.append(TimedSteps(kind="encoding all frames", steps=1, seconds=once))
     return timed
-
-
-def _time_encoding(
-    learner: Learner, obs: Observation | EncodedObservation
-) -> tuple[float, Float[Tensor, "*b T1 N D"]]:
-    """Return the seconds that a frame takes once the encoder is kept, and the tokens; warmed up."""
-    learner.eval()
-    with torch.no_grad():
-        learner.encode(obs)
-        start = perf_counter()
-        tokens = learner.encode(obs).tokens
-        tokens.sum().item()  # waits for an asynchronous device
-        seconds = perf_counter() - start
-    learner.train()
-    return seconds / obs.batch_shape.numel(), tokens
 
 
 def _learner_and_batch(

@@ -8,6 +8,7 @@ from time import perf_counter
 from typing import cast
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.utils import clip_grad_norm_
@@ -16,7 +17,7 @@ from jepawm.compute import count_gflop
 from jepawm.training.devices import Precision
 from jepawm.training.losses import Learner
 from jepawm.training.optim import OptimConfig
-from jepawm.types import EncodedObservation, Trajectory
+from jepawm.types import EncodedObservation, Observation, Trajectory
 
 _TIMED = (3, 12)
 """Fewest and most steps that are timed."""
@@ -91,6 +92,21 @@ def time_step(
         loss.item()  # waits for an asynchronous device
         seconds.append(perf_counter() - start)
     return median(seconds[1:])
+
+
+def time_encoding(
+    learner: Learner, obs: Observation | EncodedObservation
+) -> tuple[float, Float[Tensor, "*b T1 N D"]]:
+    """Return the seconds that a frame takes once the encoder is kept, and the tokens; warmed up."""
+    learner.eval()
+    with torch.no_grad():
+        learner.encode(obs)
+        start = perf_counter()
+        tokens = learner.encode(obs).tokens
+        tokens.sum().item()  # waits for an asynchronous device
+        seconds = perf_counter() - start
+    learner.train()
+    return seconds / obs.batch_shape.numel(), tokens
 
 
 def gflop_per_step(learner: Learner, batch: Trajectory) -> float:
