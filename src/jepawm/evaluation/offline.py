@@ -291,7 +291,7 @@ def _finite_or_null(value: object) -> object:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _rows_to_json(rows: Mapping[str, ActionDistances]) -> dict[str, dict[str, JsonValue]]:
+def _rows_to_json(rows: Mapping[str, ActionDistances]) -> dict[str, JsonValue]:
     return {name: _without_none(row) for name, row in rows.items()}
 
 
