@@ -68,8 +68,7 @@ STUDY_GRID_POINTMAZE = replace(
     STUDY_GRID,
     name="study_grid_pointmaze",
     env="pointmaze",
-    loss=STUDY_TOKEN_POINTMAZE.loss,
-    optim=STUDY_TOKEN_POINTMAZE.optim,
+    optim=replace(STUDY_TOKEN_POINTMAZE.optim, num_steps=1700, learning_rate=2.5e-3),
     data=_POINTMAZE,
 )
 """PointMaze, 4 x 4 tokens."""
