@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, TypeGuard, TypeVar, cast
 
 import torch
 from jaxtyping import Float
@@ -154,7 +154,8 @@ def forget_groups() -> None:
 def _new_host_group(_world: object) -> "torch.distributed.ProcessGroup | None":
     if torch.distributed.get_backend() == "gloo":
         return None
-    return torch.distributed.new_group(backend="gloo")
+    group = torch.distributed.new_group(backend="gloo")
+    return cast("torch.distributed.ProcessGroup | None", group)  # all processes are members
 
 
 class _Sum(torch.autograd.Function):
