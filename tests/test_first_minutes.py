@@ -81,6 +81,7 @@ ELSEWHERE = {
     "rerun": "tests/runs/test_imagine.py",  # needs a run with a decoder
     "serve": "tests/runs/serve/test_server.py",  # it takes no --out
     "sweep": "tests/study/test_executors.py",
+    "text": "tests/models/test_text.py",  # its weights are 90 MB, few have them
     "zarr": "tests/data/formats/test_replay_buffer.py",
 }
 """Extras whose messages are tested elsewhere: what needs them needs more before."""

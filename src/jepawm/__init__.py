@@ -38,6 +38,7 @@ if TYPE_CHECKING:  # for type checkers; at run time `__getattr__` imports on fir
     from jepawm.planning.terms.sequence import InSequence
     from jepawm.planning.terms.states import KeepOut, StateGoal
     from jepawm.planning.terms.steps import Discounted, Terminal
+    from jepawm.planning.terms.text import TextDistance
     from jepawm.protocol import Protocol
     from jepawm.real_time import ControllerConfig
     from jepawm.recipes.metaworld_reach import METAWORLD_REACH
@@ -60,6 +61,7 @@ if TYPE_CHECKING:  # for type checkers; at run time `__getattr__` imports on fir
     from jepawm.recipes.robot import ROBOT
     from jepawm.recipes.wall import WALL
     from jepawm.runs.serve.client import RemotePlans
+    from jepawm.texts import Text
     from jepawm.types import Context, Latent, Observation, Plan, Task, Trajectory
 
 __version__ = "0.2.0"
@@ -124,6 +126,8 @@ _HOMES = {
     "StateGoal": "jepawm.planning.terms.states",
     "Task": "jepawm.types",
     "Terminal": "jepawm.planning.terms.steps",
+    "Text": "jepawm.texts",
+    "TextDistance": "jepawm.planning.terms.text",
     "TimmEncoderConfig": "jepawm.models.frozen.encoder",
     "Trajectory": "jepawm.types",
     "UserError": "jepawm.errors",
@@ -199,6 +203,8 @@ __all__ = [
     "StateGoal",
     "Task",
     "Terminal",
+    "Text",
+    "TextDistance",
     "TimmEncoderConfig",
     "Trajectory",
     "UserError",

@@ -21,10 +21,11 @@ from jepawm.engine.config import EngineConfig
 from jepawm.engine.rollout_engine import RolloutEngine
 from jepawm.errors import UserError
 from jepawm.normalizer import Normalizer
-from jepawm.planning.binding import bind_to, no_goal
+from jepawm.planning.binding import OtherGoals, bind_to
 from jepawm.planning.proposing import Propose, ask, takes_proposals
 from jepawm.planning.terms.heads import NO_HEADS, Heads
 from jepawm.protocol import Protocol
+from jepawm.texts import Text
 from jepawm.types import Context, Latent, Observation, Plan, concatenate
 
 
@@ -102,6 +103,7 @@ class PlanningAgent:
         self._model = model
         self._proposer = proposer
         self._bound = bind_to(objective, heads, model=model, normalizer=normalizer)
+        self._others = OtherGoals(objective, planner, bound=self._bound)
         self._replanning = RecedingHorizon(
             planner, protocol=protocol, config=config, normalizer=normalizer, seed=seed
         )
@@ -135,14 +137,15 @@ class PlanningAgent:
         self._replanning.reseed(seed)
 
     @torch.no_grad()
-    def reset(self, goal: Observation | None, num_steps: int | None = None) -> None:
-        """Forget the past and take goals `[B]`; None where the objective needs none.
+    def reset(self, goal: Observation | Text | None, num_steps: int | None = None) -> None:
+        """Forget the past and take goals `[B]`, pictures or texts; None where none is needed.
 
         `num_steps` is the length of the episode in action blocks: plans shorten to what is left.
         None means that there is no end.
         """
-        seen = self._seen_goal = None if goal is None else self._admit(goal, "goal")
-        self._goal = self._encode(seen) if seen else no_goal(self.objective, self.planner)
+        is_other = isinstance(goal, self._others.kinds)
+        seen = self._seen_goal = None if is_other else self._admit(goal, "goal")
+        self._goal = self._encode(seen) if seen else self._others.place(goal)
         self._replanning.reset(num_steps)
         self._history.clear()
         self._planned_from = None

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from jepawm.captions import Captions
 from jepawm.types import Context, Latent, Observation, Plan, Task
 
 CostFn = Callable[[Float[Tensor, "B K H A"]], Float[Tensor, "B K"]]
@@ -318,6 +319,16 @@ class KnowsRewards(Protocol):
 
     def reward(self, name: str, states: Float[np.ndarray, "*b S"]) -> Float[np.ndarray, "*b"]:
         """Return the reward called `name` of arriving at states `[*b, S]`."""
+        ...
+
+
+@runtime_checkable
+class KnowsCaptions(Protocol):
+    """An environment that grounds sentences: it knows of which states they are true (optional)."""
+
+    @property
+    def captions(self) -> Captions:
+        """Return its places and all that can be said of them."""
         ...
 
 

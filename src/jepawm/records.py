@@ -1,4 +1,4 @@
-"""What checkpoints say of themselves: of a world model, a decoder, a proposer, a reward, a head; as JSON and back."""
+"""What checkpoints say of themselves: of a world model and of all that is trained beside it; as JSON and back."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -111,6 +111,24 @@ class RewardRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TextRecord:
+    """What a checkpoint says of a map from latents to texts besides the weights."""
+
+    config: dict[str, JsonValue]
+    """How it was trained, with its sizes and its text encoder, as plain JSON."""
+    shape: dict[str, JsonValue]
+    """What it fits: latents and texts."""
+    source: dict[str, JsonValue]
+    """What it learned from: `kind` (`captions` or `tasks`) and the hash of the sentences."""
+    model: str
+    """Hash of the weights of the world model that it was trained on."""
+    step: int
+    """Optimiser steps done."""
+    provenance: Provenance | None = None
+    """What it was trained with."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class HeadRecord:
     """What a checkpoint says of a decoder or a probe trained for a world model besides the weights."""
 
@@ -148,7 +166,15 @@ class EncoderRecord:
     """What it was trained with."""
 
 
-Record = ModelRecord | DecoderRecord | ProposerRecord | RewardRecord | HeadRecord | EncoderRecord
+Record = (
+    ModelRecord
+    | DecoderRecord
+    | ProposerRecord
+    | RewardRecord
+    | TextRecord
+    | HeadRecord
+    | EncoderRecord
+)
 """What a checkpoint is of."""
 
 
@@ -162,6 +188,8 @@ def require_model(record: Record, *, source: Path | str) -> ModelRecord:
         raise UserError(f"{source} is a proposer, no world model; give the folder around it")
     if isinstance(record, RewardRecord):
         raise UserError(f"{source} is a reward, no world model; give the folder around it")
+    if isinstance(record, TextRecord):
+        raise UserError(f"{source} is a map to texts, no world model; give the folder around it")
     if isinstance(record, HeadRecord):
         raise UserError(f"{source} reads latents, it is no world model; give the folder around it")
     if isinstance(record, EncoderRecord):
@@ -182,9 +210,9 @@ def record_to_json(record: Record) -> dict[str, JsonValue]:
             "step": record.step,
             **({} if record.provenance is None else asdict(record.provenance)),
         }
-    if isinstance(record, RewardRecord):
+    if isinstance(record, RewardRecord | TextRecord):
         return {
-            "reward": record.config,
+            _LEARNED[type(record)]: record.config,
             "shape": record.shape,
             "source": record.source,
             "model": record.model,
@@ -234,9 +262,11 @@ def record_from_json(config: Mapping[str, JsonValue], *, source: Path) -> Record
             step=_count(config, "step", source),
             provenance=_provenance(config, source) if "versions" in config else None,
         )
-    if "reward" in config:
-        return RewardRecord(
-            config=_section(config, "reward", source),
+    for kind, key in _LEARNED.items():
+        if key not in config:
+            continue
+        return kind(
+            config=_section(config, key, source),
             shape=_section(config, "shape", source),
             source=_section(config, "source", source),
             model=str(config.get("model")),
@@ -268,6 +298,11 @@ _BESIDE: Mapping[type[ProposerRecord] | type[HeadRecord], str] = {
     HeadRecord: "head",
 }
 """What is trained for a world model and kept beside it, and the entry that tells which it is."""
+_LEARNED: Mapping[type[RewardRecord] | type[TextRecord], str] = {
+    RewardRecord: "reward",
+    TextRecord: "text",
+}
+"""The same of what also tells what it learned from."""
 _ENCODER_SHAPE = ("method", "size", "patch_size", "image_size")
 
 

@@ -25,6 +25,7 @@ from jepawm.cli.pretrain import prepare_pretrain
 from jepawm.cli.reward import prepare_train_reward
 from jepawm.cli.serve import prepare_serve
 from jepawm.cli.study import prepare_study
+from jepawm.cli.text import prepare_train_text
 from jepawm.cli.train import (
     prepare_collect,
     prepare_train,
@@ -74,6 +75,7 @@ VERBS: Mapping[str, Verb] = {
     "train-reward": Verb(
         summary="train a reward to plan on in place of a goal", prepare=prepare_train_reward
     ),
+    "train-text": Verb(summary="train what understands goals in words", prepare=prepare_train_text),
     "eval": Verb(summary="measure success, and that of the baselines", prepare=prepare_eval),
     "plan": Verb(summary="plan one task and show it", prepare=prepare_plan),
     "imagine": Verb(summary="film what a model imagines and plans", prepare=prepare_imagine),

@@ -1,6 +1,7 @@
 """`jepawm eval`, `plan` and `collect-plans`: act with a trained model."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -49,6 +50,9 @@ class EvalOptions:
     reward: str | None = None
     """True reward that is measured where the objective needs no goal; the one that its reward learned
     if not given."""
+    instructions: str | None = None
+    """Goals in words in place of pictures: sentences of the training (`seen`), the same places in other
+    words (`paraphrases`), or words that were never together (`compositions`)."""
     env: str | None = None
     """Environment to act in, as noisy:wall@0.5; the one that the model was trained for if not given."""
     offline: bool = False
@@ -120,6 +124,8 @@ def prepare_eval(argv: list[str]) -> Command:
             data_root=options.data_root,
             env=options.env,
         )
+        if options.instructions is not None:
+            return _run_language(options, rules, planner, objective)
         if objective is not None and is_goal_free(objective):
             return _run_returns(options, rules, planner, objective)
         if options.reward is not None:
@@ -143,6 +149,35 @@ def prepare_eval(argv: list[str]) -> Command:
         )
 
     return Command(run=run, as_json=options.json, processes=options.processes)
+
+
+def _run_language(
+    options: EvalOptions, rules: "TaskRules", planner: object | None, objective: "Objective | None"
+) -> Outcome:
+    from jepawm.launch import read_launch
+    from jepawm.runs import evaluate_language
+
+    if read_launch().count > 1:
+        raise UserError("instructions are measured in one process; leave out --processes")
+    done = evaluate_language(
+        options.source,
+        rules,
+        instructions=cast(str, options.instructions),
+        objective=objective,
+        planner=cast("Planner | None", planner),
+        precision=options.precision,
+        out=options.out,
+        overwrite=options.overwrite,
+        device=own_device(choose_device(options.device)),
+        encoder_weights=options.encoder_weights,
+    )
+    result = {
+        **done.results.to_json(),
+        "instructions": done.instructions,
+        "texts": list(done.texts),
+        "written": done.written,
+    }
+    return Outcome(result=result, text=render_evaluation(done.results, done.written))
 
 
 def _run_returns(
@@ -238,6 +273,8 @@ class PlanOptions:
     """Run or checkpoint folder, or the name of a bundled or released checkpoint."""
     protocol: str = "paper"
     """Evaluation protocol: `paper` (one open-loop plan) or `mpc` (replan)."""
+    goal: str | None = None
+    """Goal in words, as "the lower left corner", in place of the picture of a task's goal."""
     seed: int = 0
     """Seed of the task and of the planner."""
     data_root: Path | None = None
@@ -265,10 +302,11 @@ def prepare_plan(argv: list[str]) -> Command:
     options, _ = parse(PlanOptions, rest, verb="plan", description=text, parts={})
 
     def run() -> Outcome:
-        from jepawm.runs import plan_run
+        from jepawm.runs import plan_run, plan_text_run
 
         trust_source(options.source, trust=options.trust)
-        done = plan_run(
+        plan = plan_run if options.goal is None else partial(plan_text_run, text=options.goal)
+        done = plan(
             options.source,
             seed=options.seed,
             out=options.out,

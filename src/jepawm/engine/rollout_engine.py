@@ -18,6 +18,7 @@ from jepawm.engine.process import keep_compiled_code_private
 from jepawm.engine.shared_context import share_context
 from jepawm.errors import UserError
 from jepawm.models.world_model import JEPAWorldModel
+from jepawm.planning.binding import ANY_NUMBER
 from jepawm.planning.gradients import differentiate
 from jepawm.types import Context, Latent, concatenate
 
@@ -113,7 +114,12 @@ class RolloutEngine:
         return torch.cat(costs).view(actions.shape[:2]), torch.cat(gradients).view_as(actions)
 
     def cost_to(self, goal: Latent, *, objective: Objective) -> "GoalCost":
-        """Return the cost function for goals `[B]`."""
+        """Return the cost function for goals `[B]`, or for one that stands for any number."""
+        count, problems = goal.batch_shape[0], len(self._context.actions)
+        if count not in (problems, ANY_NUMBER):
+            raise UserError(
+                f"{count} goals for {problems} observations; give one for each, or one for all"
+            )
         return GoalCost(engine=self, goal=goal, objective=objective)
 
     def of(self, problems: Int[Tensor, " b"]) -> "RolloutEngine":

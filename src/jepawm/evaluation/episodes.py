@@ -9,6 +9,7 @@ from jaxtyping import Bool
 
 from jepawm.agent import PlanningAgent
 from jepawm.contracts import Agent, Env
+from jepawm.evaluation.instructions import InstructedEnv
 from jepawm.evaluation.motion import Motion, MotionWatch, join_motions
 from jepawm.evaluation.rollouts import Recorder
 from jepawm.protocol import Protocol
@@ -68,7 +69,10 @@ def run_episodes(
     """
     obs = env.reset(tasks)
     goal = env.goal_observation()
-    agent.reset(goal, protocol.num_steps)
+    if isinstance(env, InstructedEnv) and isinstance(agent, PlanningAgent):
+        agent.reset(env.goal_text(), protocol.num_steps)
+    else:
+        agent.reset(goal, protocol.num_steps)
     watch = MotionWatch(env, obs)
     if recorder is not None:
         recorder.start(tasks, goal, frameskip=protocol.frameskip)

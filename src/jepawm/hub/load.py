@@ -25,12 +25,14 @@ from jepawm.hub.imports import import_jepa_wms
 from jepawm.hub.proposers import PROPOSER, load_proposer, own_verify
 from jepawm.hub.released import RELEASED, fetch_released, released_experiment
 from jepawm.hub.rewards import REWARD, load_reward
+from jepawm.hub.texts import TEXT, load_text
 from jepawm.models.frozen.encoder import FrozenEncoder
 from jepawm.models.frozen.weights import require_same_encoder
 from jepawm.models.heads import LinearProbe
 from jepawm.models.latent_heads import Kind, LatentHead
 from jepawm.models.proposer import Proposer
 from jepawm.models.rewards import RewardEnsemble
+from jepawm.models.text_head import TextReader
 from jepawm.models.weight_files import load_weights
 from jepawm.models.world_model import JEPAWorldModel
 from jepawm.normalizer import Normalizer
@@ -115,7 +117,7 @@ class LoadedModel:
             protocol=rules,
             config=config or self.experiment.agent,
             proposer=self._proposer_for(rules) if takes_proposals(planner) else None,
-            heads=Heads(probe=self.state_probe, reward=self.reward),
+            heads=Heads(probe=self.state_probe, reward=self.reward, text=self.text),
             seed=seed,
         )
 
@@ -191,6 +193,17 @@ class LoadedModel:
         """Return the learned reward in a folder beside the checkpoint."""
         device = self.normalizer.action_mean.device
         return load_reward(self.run / folder, model=self.model, device=device)[0]
+
+    def text(self, folder: str = TEXT) -> TextReader:
+        """Return the map from latents to texts in a folder beside the checkpoint."""
+        device = self.normalizer.action_mean.device
+        if folder not in self._texts:
+            self._texts[folder] = load_text(self.run / folder, model=self.model, device=device)
+        return self._texts[folder]
+
+    @cached_property
+    def _texts(self) -> dict[str, TextReader]:
+        return {}
 
     def _proposer_for(self, protocol: Protocol) -> Proposer:
         """Return the proposer, if it plans as far as a protocol does."""

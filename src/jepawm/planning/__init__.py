@@ -36,6 +36,7 @@ OBJECTIVES = Registry(
         "smoothness": "jepawm.planning.terms.actions:Smoothness",
         "state_goal": "jepawm.planning.terms.states:StateGoal",
         "terminal": "jepawm.planning.terms.steps:Terminal",
+        "text": "jepawm.planning.terms.text:TextDistance",
         "weighted_sum": "jepawm.planning.terms.composition:WeightedSum",
     },
     rule=configuration("__call__"),

@@ -16,6 +16,7 @@ from jepawm.runs.evaluate import (
     plan_run,
 )
 from jepawm.runs.imports import import_checkpoint
+from jepawm.runs.language import evaluate_language, plan_text_run
 from jepawm.runs.offline import OfflineRules, evaluate_offline
 from jepawm.runs.plans import PlanRules, collect_plans
 from jepawm.runs.pretrain import pretrain_run
@@ -29,6 +30,7 @@ from jepawm.runs.push import push_run
 from jepawm.runs.returns import evaluate_reward, is_goal_free
 from jepawm.runs.reward_sources import RewardSource
 from jepawm.runs.rewards import RewardRules, train_reward_run
+from jepawm.runs.texts import TextRules, train_text_run
 from jepawm.runs.trackers import require_trackers
 from jepawm.runs.train import train_run
 from jepawm.runs.weights import check_weights
@@ -42,6 +44,7 @@ __all__ = [
     "RewardRules",
     "RewardSource",
     "TaskRules",
+    "TextRules",
     "append_row",
     "check_data",
     "check_rows",
@@ -51,6 +54,7 @@ __all__ = [
     "default_planner",
     "diagnose_run",
     "dry_run",
+    "evaluate_language",
     "evaluate_offline",
     "evaluate_reward",
     "evaluate_run",
@@ -64,6 +68,7 @@ __all__ = [
     "join_data",
     "own_proposals",
     "plan_run",
+    "plan_text_run",
     "preset_planner",
     "pretrain_run",
     "push_run",
@@ -74,5 +79,6 @@ __all__ = [
     "train_proposer_run",
     "train_reward_run",
     "train_run",
+    "train_text_run",
     "use_recordings",
 ]

@@ -10,13 +10,19 @@ from jaxtyping import Int64
 
 from jepawm.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
 from jepawm.data.episodes import EpisodeStore
-from jepawm.data.windows import hold_out, split_episodes
+from jepawm.data.windows import Windows, hold_out, split_episodes
 from jepawm.errors import UserError
 from jepawm.files import taken, write_together
 from jepawm.hub.load import LoadedModel, load
 from jepawm.hub.proposers import fingerprint
 from jepawm.runs.datasets import find_or_collect
 from jepawm.runs.run_folder import TRAINING, training_files
+from jepawm.training.train import encode_frames
+
+_MOST_BYTES = 2**30
+"""Tokens of all frames up to which they are computed once and kept."""
+_TAKEN = ("checkpoint", "checkpoints", "best", "proposer", "decoder", "probe", "", ".", "..")
+"""Names of folders of a run that are something else."""
 
 
 @contextmanager
@@ -35,6 +41,22 @@ def require_model_in(run: Path, loaded: LoadedModel, *, copied: bool) -> None:
         _copy_model(loaded, run)
     if fingerprint(load(run).model) != fingerprint(loaded.model):
         raise UserError(f"{run} holds another model; choose another --out")
+
+
+def require_own_folder(name: str) -> None:
+    """Refuse names of folders of a run that are something else."""
+    if Path(name).name != name or name in _TAKEN:
+        raise UserError(f"--folder {name}; give a name of its own, without a path")
+
+
+def encoded_once(loaded: LoadedModel, windows: Windows) -> Windows:
+    """Return windows whose frames are encoded once, where the tokens fit into memory."""
+    encoder = loaded.model.encoder
+    size = 4 * encoder.num_tokens * encoder.dim * windows.store.manifest.num_frames
+    if size > _MOST_BYTES:
+        return windows
+    device = loaded.normalizer.action_mean.device
+    return windows.with_tokens(encode_frames(loaded.model, windows.store, device=device))
 
 
 def find_saved(place: Path, *, what: str, resume: bool, overwrite: bool) -> Checkpoint | None:

@@ -11,7 +11,6 @@ import numpy as np
 from jepawm.checkpoint import Checkpoint, save_checkpoint
 from jepawm.data.windows import Windows
 from jepawm.engine.process import tune_process
-from jepawm.errors import UserError
 from jepawm.evaluation.calibration import Calibration, calibrate
 from jepawm.hub.load import LoadedModel, load
 from jepawm.hub.proposers import fingerprint
@@ -22,8 +21,10 @@ from jepawm.progress import TrainingProgress
 from jepawm.records import RewardRecord
 from jepawm.rewards import RewardConfig
 from jepawm.runs.beside import (
+    encoded_once,
     find_saved,
     require_model_in,
+    require_own_folder,
     require_same_training,
     run_beside,
     split_store,
@@ -40,7 +41,6 @@ from jepawm.training.rewards import (
     reward_tensors,
     train_reward,
 )
-from jepawm.training.train import encode_frames
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,15 +110,14 @@ def train_reward_run(
     tune_process()
     kind = learns_from.kind
     loaded = load(source, device=device, encoder_weights=encoder_weights)
-    if Path(rules.folder).name != rules.folder or rules.folder in _TAKEN:
-        raise UserError(f"--folder {rules.folder}; give a name of its own, without a path")
+    require_own_folder(rules.folder)
     with run_beside(source, loaded, out=rules.out) as run:
         place = run / rules.folder
         saved = find_saved(place, what="reward", resume=resume, overwrite=overwrite)
         require_model_in(run, loaded, copied=rules.out is not None)
         train, val = _windows(loaded, rules, learns_from, data_root=data_root, processes=processes)
         data = find_targets(train, learns_from, env=loaded.experiment.env)
-        data = replace(data, windows=_encoded(loaded, train))
+        data = replace(data, windows=encoded_once(loaded, train))
         state = new_reward(loaded.model, data, config=config, kind=kind, seed=rules.seed)
         record = RewardRecord(
             config={
@@ -155,12 +154,6 @@ def train_reward_run(
     )
 
 
-_MOST_BYTES = 2**30
-"""Tokens of all frames up to which they are computed once and kept."""
-_TAKEN = ("checkpoint", "checkpoints", "best", "proposer", "decoder", "probe", "", ".", "..")
-"""Names of folders of a run that are something else."""
-
-
 def _windows(
     loaded: LoadedModel,
     rules: RewardRules,
@@ -181,16 +174,6 @@ def _windows(
     frameskip = loaded.experiment.data.frameskip
     cut = {"num_steps": horizon, "frameskip": frameskip, "normalizer": loaded.normalizer}
     return Windows(store, episodes=train, **cut), Windows(store, episodes=val, **cut)
-
-
-def _encoded(loaded: LoadedModel, windows: Windows) -> Windows:
-    """Return windows whose frames are encoded once, where the tokens fit into memory."""
-    encoder = loaded.model.encoder
-    size = 4 * encoder.num_tokens * encoder.dim * windows.store.manifest.num_frames
-    if size > _MOST_BYTES:
-        return windows
-    device = loaded.normalizer.action_mean.device
-    return windows.with_tokens(encode_frames(loaded.model, windows.store, device=device))
 
 
 def _restore(state: RewardState, saved: Checkpoint, *, like: RewardRecord, place: Path) -> None:

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
+from jepawm.captions import Captions
+from jepawm.envs.pointmaze.captions import pointmaze_captions
 from jepawm.envs.pointmaze.dynamics import (
     PAPER_PHYSICS,
     PointMazePhysics,
@@ -122,6 +124,13 @@ class PointMazeBatch:
         away = states[..., :2] + np.array(self.physics.particle_base[:2]) - middle
         cross = away[..., 0] * velocities[..., 1] - away[..., 1] * velocities[..., 0]
         return cross / np.linalg.norm(away, axis=-1).clip(1e-9)
+
+    @property
+    def captions(self) -> Captions:
+        """Return what can be said of places in the paper's maze."""
+        if self.physics.maze != PAPER_PHYSICS.maze:
+            raise UserError("captions are known for the paper's maze alone; give your own")
+        return pointmaze_captions()
 
     def beside(self, states: Float[np.ndarray, "B 4"]) -> dict[str, Bool[np.ndarray, " B"]]:
         """Return which balls `[B]` are beside the wall inside the U, and which at the outer walls."""

@@ -7,8 +7,10 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
+from jepawm.captions import Captions
 from jepawm.envs.gymnasium.adapter import GymEnv, GymVectorEnv
 from jepawm.envs.rewards import require_reward
+from jepawm.envs.wall.captions import wall_captions
 from jepawm.envs.wall.dynamics import (
     DEFAULT_GEOMETRY,
     WallGeometry,
@@ -129,6 +131,11 @@ class WallBatch:
         low, high = self.geometry.low, self.geometry.high
         away = np.linalg.norm(states - high, axis=-1)
         return 1.0 - away / (np.sqrt(2.0) * (high - low))
+
+    @property
+    def captions(self) -> Captions:
+        """Return what can be said of positions in the layout of sampled tasks."""
+        return wall_captions(wall_x=self.wall_x, door_y=self.door_y, geometry=self.geometry)
 
     def beside(self, states: Float[np.ndarray, "B 2"]) -> dict[str, Bool[np.ndarray, " B"]]:
         """Return which dots `[B]` are in the door, beside the wall, at the border."""

@@ -122,6 +122,21 @@ def needs_goal(objective: Objective) -> bool:
     return bool(getattr(objective, "needs_goal", True))
 
 
+def goal_kinds(objective: Objective) -> frozenset[str]:
+    """Return what kinds of goals an objective compares with: `picture`, `text`, both or none."""
+    if not needs_goal(objective):
+        return frozenset()
+    if isinstance(objective, WeightedSum):
+        terms = [
+            term for weight, term in zip(objective.weights, objective.terms, strict=True) if weight
+        ]
+        return frozenset[str]().union(*map(goal_kinds, terms))
+    inner = getattr(objective, "of", None)
+    if isinstance(inner, Objective):
+        return goal_kinds(inner)
+    return frozenset({str(getattr(objective, "goal_kind", "picture"))})
+
+
 def parts_of(objective: object) -> Iterator[object]:
     """Yield an objective and all objectives inside it."""
     yield objective

@@ -1,6 +1,6 @@
 """What terms read of a model: its learned heads, handed to them once, before anything is planned."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -19,10 +19,30 @@ RewardHead = Callable[
 """Predicted reward `[B, K, H]` of latents and the actions that lead to them, and its uncertainty."""
 
 
+@runtime_checkable
+class TextReader(Protocol):
+    """Map latents and texts into one space, where a latent lies beside what is true of it."""
+
+    def __call__(self, latents: Latent) -> Float[Tensor, "*b E"]:
+        """Return where latents `[*b]` lie, `[*b, E]`, of length 1."""
+        ...
+
+    def embed(self, texts: Sequence[str]) -> Float[Tensor, "n E"]:
+        """Return where texts lie, `[n, E]`, of length 1."""
+        ...
+
+
 def _no_reward(name: str) -> RewardHead:
     raise UserError(
         f"the objective asks for the reward {name!r}, and nobody gave one; load the model that it "
         "was trained for by jepawm.load, or give Reward(head)"
+    )
+
+
+def _no_text(name: str) -> TextReader:
+    raise UserError(
+        f"the objective asks for the map to texts {name!r}, and nobody gave one; load the model that it "
+        "was trained for by jepawm.load, or give TextDistance(head)"
     )
 
 
@@ -42,6 +62,8 @@ class Heads:
     """Rows and columns of tokens."""
     reward: Callable[[str], RewardHead] = _no_reward
     """Learned rewards by name."""
+    text: Callable[[str], TextReader] = _no_text
+    """Maps to texts by name."""
     encode: Callable[[Observation], Latent] | None = None
     """Turns observations `[*b]` in environment units into latents `[*b]`."""
     action_dim: int | None = None
