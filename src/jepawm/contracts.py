@@ -100,12 +100,7 @@ class CandidateRollout(Protocol):
 class SharesContext(Protocol):
     """A world model that prepares contexts once for all candidates (optional; for speed)."""
 
-    def share_context(
-        self,
-        context: Context,
-        *,
-        window: int | None = None,
-    ) -> CandidateRollout:
+    def share_context(self, context: Context, *, window: int | None = None) -> CandidateRollout:
         """Prepare contexts `[B]`; what comes out of it equals `WorldModel.rollout`."""
         ...
 
