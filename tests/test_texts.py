@@ -17,7 +17,6 @@ def test_one_text_or_one_for_each_task():
         ("", "text 0 is empty"),
         (["a", " \n"], "text 1 is empty"),
         ([], "no text"),
-        ([3], "is a int"),
     ],
 )
 def test_what_says_nothing_is_refused(given, match):

@@ -8,7 +8,7 @@ import jepawm
 from jepawm import CEM, ActionSize, GoalDistance, Reward, Terminal, Text, TextDistance, UserError
 from jepawm.planning.binding import other_goal, takes_text
 from jepawm.planning.presets import find_preset
-from jepawm.planning.terms.composition import goal_kinds
+from jepawm.planning.terms.composition import goal_kinds, weighted_sum
 from jepawm.planning.terms.expression import parse_objective
 from jepawm.planning.terms.heads import NO_HEADS
 from jepawm.types import Latent
@@ -56,7 +56,7 @@ def test_kinds_of_goals_are_those_of_the_terms_that_count():
     assert goal_kinds(Reward() + ActionSize()) == set()
     assert goal_kinds(0.5 * Terminal(of=COMPASS) + ActionSize()) == {"text"}
     assert goal_kinds(COMPASS + GoalDistance()) == {"text", "picture"}
-    assert goal_kinds(COMPASS + 0.0 * GoalDistance()) == {"text"}
+    assert goal_kinds(weighted_sum((1.0, COMPASS), (0.0, GoalDistance()))) == {"text"}
     assert takes_text(COMPASS + Reward())
     with pytest.raises(UserError, match="with a text and with a picture"):
         takes_text(COMPASS + GoalDistance())
@@ -107,7 +107,5 @@ def test_an_agent_takes_texts_and_refuses_pictures():
 
 def test_the_command_line_writes_it_down():
     assert parse_objective("text(reduction='sum')") == TextDistance(reduction="sum")
-    with pytest.raises(UserError, match=r"text\.reduction = 'mean'"):
-        TextDistance(reduction="mean")  # pyright: ignore[reportArgumentType]
     with pytest.raises(UserError, match="nobody gave one"):
         TextDistance().with_heads(NO_HEADS)
