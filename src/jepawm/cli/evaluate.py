@@ -107,8 +107,7 @@ def prepare_eval(argv: list[str]) -> Command:
         from jepawm.runs import TaskRules, evaluate_run, has_simulator, is_goal_free
 
         trust_source(options.source, trust=options.trust)
-        planner = parsed.get("planner")
-        offline = options.offline or options.data is not None
+        planner, offline = parsed.get("planner"), options.offline or options.data is not None
         if offline and options.env is not None:
             raise UserError(
                 "--env acts in an environment, recordings are measured without; drop one"

@@ -6,11 +6,11 @@ All return unit vectors. None of them is trained here.
 import logging
 import re
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -125,8 +125,8 @@ class TransformerText:
         return normalize(self._pool(self.model, tensors).float(), dim=-1)
 
     def _ids(self, texts: Sequence[str], **settings: object) -> dict[str, list[list[int]]]:
-        found = dict(self._tokenizer(list(texts), **settings))  # pyright: ignore[reportCallIssue, reportArgumentType]
-        return {key: found[key] for key in ("input_ids", "attention_mask") if key in found}
+        given = cast(Mapping[str, list[list[int]]], self._tokenizer(list(texts), **settings))
+        return {key: given[key] for key in ("input_ids", "attention_mask") if key in given}
 
 
 def _minilm(name: str) -> TransformerText:

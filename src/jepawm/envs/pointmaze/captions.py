@@ -6,7 +6,9 @@ Two pairs of words are never heard together in training: lower with right, middl
 from jepawm.captions import Captions, Place
 
 _THIRDS = ((0.2, 1.3), (1.3, 2.3), (2.3, 3.4))  # metres; x = y = 0 is below the lower left cell
-_ROWS = dict(zip(("lower", "middle", "upper"), _THIRDS, strict=True))
+_ROWS: dict[str, tuple[float, float]] = dict(
+    zip(("lower", "middle", "upper"), _THIRDS, strict=True)
+)
 _ARMS = {"left": _THIRDS[0], "right": _THIRDS[2]}
 _OTHER = {"upper": "top", "middle": "centre", "lower": "bottom"}
 _HELD_OUT = {("lower", "right"), ("middle", "left")}
