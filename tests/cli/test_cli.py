@@ -64,7 +64,7 @@ def test_help_does_not_wait_for_torch(argv: list[str]):
     [
         (
             ["trian"],
-            "unknown verb 'trian' (known: train, train-proposer, train-decoder, train-reward, eval",
+            "unknown verb 'trian' (known: train, train-proposer, train-decoder, train-reward, train-text, eval",
         ),
         (["train"], "name a recipe"),
         (["train", "wal"], "unknown recipe 'wal'; did you mean 'wall'? (known: "),

@@ -45,12 +45,14 @@ def test_bases_see_three_frames_and_no_proprioception(name):
 
 
 @pytest.mark.parametrize("name", BASES)
-def test_two_bases_of_a_kind_differ_in_their_environment_alone(name):
+def test_two_bases_of_a_kind_differ_in_their_environment_and_in_how_they_are_trained(name):
     other = base(name.removesuffix("_pointmaze"))
-    changes = {"name", "env", "data"}
+    changes = {"name", "env", "data", "loss", "optim"}
     experiment = base(name)
     same = {key for key, value in vars(other).items() if getattr(experiment, key) == value}
     assert vars(other).keys() - same <= changes
+    weight = other.loss.temporal_weight
+    assert replace(experiment.loss, temporal_weight=weight) == other.loss
 
 
 @pytest.mark.parametrize("name", BASES)
