@@ -12,6 +12,7 @@ from jepawm.cli import main
 from jepawm.errors import UserError
 from jepawm.experiment import Experiment
 from jepawm.models.frozen.encoder import FrozenEncoderConfig
+from jepawm.proposals import ProposalConfig, ProposerConfig
 from jepawm.runs.cost import dry_run, synthetic_batch
 from jepawm.runs.cost_figures import render_dry_run
 from jepawm.training.cost import time_step
@@ -100,6 +101,19 @@ def test_a_training_of_two_parts_times_both(run, tiny_experiment: Experiment):
     first, second, between = run(optim=optim).timed_steps
     assert [first.steps, second.steps, between.steps] == [10, 20, 1]
     assert [one.kind for one in (second, between)] == ["predictor alone", "encoding all frames"]
+
+
+def test_the_proposer_at_the_end_of_a_training_counts(run, tiny_experiment: Experiment):
+    proposals = ProposalConfig(
+        proposer=ProposerConfig(num_plans=2, width=8), num_steps=7, batch_size=4
+    )
+    result = run(proposals=proposals)
+    model, proposer = result.timed_steps
+    assert (model.kind, proposer.kind, proposer.steps) == ("all weights", "proposer", 7)
+    assert proposer.seconds > 0
+    seconds = result.steps * model.seconds + 7 * proposer.seconds
+    assert result.hours == pytest.approx(seconds / 3600)
+    assert "7 x " in render_dry_run(result)
 
 
 @pytest.mark.parametrize("limit", ["_LONGEST_STEP", "_SPARE"])

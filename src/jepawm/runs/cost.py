@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from torch import nn
+from jaxtyping import Int64
+from torch import Tensor, nn
 
 from jepawm.build import build_model, build_windows, with_encoder_weights
 from jepawm.compute import free_memory
 from jepawm.contracts import Encoder
 from jepawm.data.episodes import open_store
+from jepawm.data.windows import Windows
 from jepawm.engine.process import tune_process
 from jepawm.envs import RECORDINGS, build_env
 from jepawm.errors import UserError
@@ -27,7 +29,13 @@ from jepawm.models.frozen.encoder import AnyFrozenConfig
 from jepawm.models.world_model import JEPAWorldModel
 from jepawm.runs.cost_figures import MeasuredStep, TimedSteps, TrainingCost
 from jepawm.runs.datasets import store_path
-from jepawm.training.cost import StepCost, measure_step, time_encoding, time_step
+from jepawm.training.cost import (
+    StepCost,
+    measure_step,
+    time_encoding,
+    time_proposer_step,
+    time_step,
+)
 from jepawm.training.losses import Learner
 from jepawm.training.optim import build_optimizer
 from jepawm.types import EncodedObservation, Observation, Trajectory
@@ -207,7 +215,42 @@ def _time_steps(
         timed.append(TimedSteps(kind="predictor alone", steps=rest, seconds=seconds))
         once = per_frame * num_frames
         timed.append(TimedSteps(kind="encoding all frames", steps=1, seconds=once))
-    return timed
+    return [*timed, *_time_proposer(experiment, device, dims=dims)]
+
+
+def _time_proposer(
+    experiment: Experiment, device: str, *, dims: tuple[int, int]
+) -> Sequence[TimedSteps]:
+    """Time the steps that train a proposer at the end; empty where the recipe wants none."""
+    config = experiment.proposals
+    horizons = [one.horizon for one in experiment.protocols]
+    if config.num_steps == 0 or not horizons:
+        return ()
+    model = build_model(experiment, action_dim=dims[0], proprio_dim=dims[1])
+    model.eval().requires_grad_(requires_grad=False).to(device)
+    length = config.proposer.window - 1 + max(horizons)
+    longer = replace(experiment, data=replace(experiment.data, num_steps=length))
+    seconds = time_proposer_step(
+        model,
+        _RandomWindows(longer, dims),
+        objective=experiment.objective,
+        config=config,
+        horizon=max(horizons),
+    )
+    return (TimedSteps(kind="proposer", steps=config.num_steps, seconds=seconds),)
+
+
+class _RandomWindows(Windows):
+    """Windows of random numbers in the shapes of an experiment's."""
+
+    def __init__(self, experiment: Experiment, dims: tuple[int, int]) -> None:
+        self._experiment, self._dims = experiment, dims
+
+    def __len__(self) -> int:
+        return 4 * self._experiment.proposals.batch_size
+
+    def batch(self, indices: Int64[Tensor, " B"]) -> Trajectory:
+        return synthetic_batch(self._experiment, len(indices), dims=self._dims)
 
 
 def _learner_and_batch(

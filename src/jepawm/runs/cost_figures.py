@@ -25,8 +25,9 @@ class MeasuredStep:
 class TimedSteps:
     """Steps of one kind, timed on what one device takes of the batch."""
 
-    kind: Literal["all weights", "predictor alone", "encoding all frames"]
-    """What they train; a training may first learn its encoder and then keep it."""
+    kind: Literal["all weights", "predictor alone", "encoding all frames", "proposer"]
+    """What they train; a training may first learn its encoder and then keep it, and end with
+    its proposer."""
     steps: int
     """How many of them there are."""
     seconds: float

@@ -14,9 +14,14 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.utils import clip_grad_norm_
 
 from jepawm.compute import count_gflop
+from jepawm.contracts import Objective
+from jepawm.data.windows import Windows
+from jepawm.models.world_model import JEPAWorldModel
+from jepawm.proposals import ProposalConfig
 from jepawm.training.devices import Precision
 from jepawm.training.losses import Learner
 from jepawm.training.optim import OptimConfig
+from jepawm.training.proposals import ProposerHooks, new_state, train_proposer
 from jepawm.types import EncodedObservation, Observation, Trajectory
 
 _TIMED = (3, 12)
@@ -107,6 +112,34 @@ def time_encoding(
         seconds = perf_counter() - start
     learner.train()
     return seconds / obs.batch_shape.numel(), tokens
+
+
+def time_proposer_step(
+    model: JEPAWorldModel,
+    windows: Windows,
+    *,
+    objective: Objective,
+    config: ProposalConfig,
+    horizon: int,
+) -> float:
+    """Return the seconds of a step that trains a proposer of `horizon` blocks, the mean of warmed-up ones.
+
+    Steps differ: some problems are shorter than others. The model is frozen as it is.
+    """
+    state = new_state(model, windows, objective=objective, config=config, horizon=horizon, seed=0)
+    moments: list[float] = []
+
+    def stop() -> bool:
+        moments.append(perf_counter())
+        done = len(moments) - 1
+        return done > _TIMED[1] or (done > _TIMED[0] and moments[-1] - moments[1] > _ENOUGH)
+
+    hooks = ProposerHooks(log=lambda _step, _metrics: None, save=lambda: None, stop=stop)
+    many = replace(config, num_steps=_TIMED[1] + 2)
+    train_proposer(
+        state, model, windows=windows, objective=objective, config=many, seed=0, hooks=hooks
+    )
+    return (moments[-1] - moments[1]) / (len(moments) - 2)
 
 
 def gflop_per_step(learner: Learner, batch: Trajectory) -> float:
