@@ -15,7 +15,7 @@ from jepawm.errors import UserError
 from jepawm.hub.load import load
 from jepawm.models.heads import LinearProbe
 from jepawm.models.latent_heads import LatentHead
-from jepawm.runs import DecoderRules, decoder, train_decoder_run
+from jepawm.runs import DecoderRules, beside, train_decoder_run
 
 CONFIG = DecodingConfig(num_steps=6, probe_steps=4, batch_size=8, width=16, depth=1, channels=4)
 RULES = DecoderRules()
@@ -79,7 +79,7 @@ def test_stopped_and_resumed_is_the_same(run: Path, wall_data_root: Path, tmp_pa
     other = Path(shutil.copytree(run, tmp_path / "other"))
     train(run, wall_data_root)
     asked = iter([False, False, True])
-    monkeypatch.setattr(decoder.StopRequest, "__call__", lambda _: next(asked, True))
+    monkeypatch.setattr(beside.StopRequest, "__call__", lambda _: next(asked, True))
     with pytest.raises(UserError, match="stopped; a checkpoint is written, continue with"):
         train(other, wall_data_root)
     monkeypatch.undo()

@@ -19,9 +19,9 @@ from jepawm.planning.presets import find_preset
 from jepawm.proposals import ProposalConfig, ProposerConfig, VerifyConfig
 from jepawm.runs import (
     ProposerRules,
+    beside,
     own_proposals,
     preset_planner,
-    proposer,
     train_own_proposer,
     train_proposer_run,
 )
@@ -89,7 +89,7 @@ def test_stopped_and_resumed_is_the_same(run: Path, wall_data_root: Path, tmp_pa
     other = Path(shutil.copytree(run, tmp_path / "other"))
     train(run, wall_data_root)
     asked = iter([False, False, True])
-    monkeypatch.setattr(proposer.StopRequest, "__call__", lambda _: next(asked, True))
+    monkeypatch.setattr(beside.StopRequest, "__call__", lambda _: next(asked, True))
     with pytest.raises(UserError, match="stopped; a checkpoint is written, continue with"):
         train(other, wall_data_root)
     monkeypatch.undo()

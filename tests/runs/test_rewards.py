@@ -16,7 +16,7 @@ from jepawm.hub.load import load
 from jepawm.planning.cem import CEM
 from jepawm.planning.terms.reward import Reward
 from jepawm.rewards import RewardConfig, RewardHeadConfig
-from jepawm.runs import RewardRules, RewardSource, rewards, train_reward_run
+from jepawm.runs import RewardRules, RewardSource, beside, train_reward_run
 
 CONFIG = RewardConfig(
     head=RewardHeadConfig(num_members=3, width=16, depth=1), num_steps=6, batch_size=8
@@ -95,7 +95,7 @@ def test_stopped_and_resumed_is_the_same(run: Path, wall_data_root: Path, tmp_pa
     other = Path(shutil.copytree(run, tmp_path / "other"))
     train(run, wall_data_root)
     asked = iter([False, False, True])
-    monkeypatch.setattr(rewards.StopRequest, "__call__", lambda _: next(asked, True))
+    monkeypatch.setattr(beside.StopRequest, "__call__", lambda _: next(asked, True))
     with pytest.raises(UserError, match="stopped; a checkpoint is written, continue with"):
         train(other, wall_data_root)
     monkeypatch.undo()

@@ -13,7 +13,7 @@ from jepawm.cli import main
 from jepawm.errors import UserError
 from jepawm.hub.load import load
 from jepawm.planning.terms.text import TextDistance
-from jepawm.runs import TextRules, texts, train_text_run
+from jepawm.runs import TextRules, beside, train_text_run
 from jepawm.texts import Text, TextConfig, TextHeadConfig
 
 CONFIG = TextConfig(text="words", head=TextHeadConfig(width=16, depth=1), num_steps=4, batch_size=8)
@@ -47,7 +47,7 @@ def test_stopped_and_resumed_is_the_same(run: Path, wall_data_root: Path, tmp_pa
     assert list(done.retrieval) == ["seen", "paraphrases", "compositions"]
     assert done.retrieval["seen"].num_frames > 0
     asked = iter([False, False, True])
-    monkeypatch.setattr(texts.StopRequest, "__call__", lambda _: next(asked, True))
+    monkeypatch.setattr(beside.StopRequest, "__call__", lambda _: next(asked, True))
     with pytest.raises(UserError, match="stopped; a checkpoint is written, continue with"):
         train(other, wall_data_root)
     monkeypatch.undo()

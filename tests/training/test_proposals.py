@@ -25,9 +25,7 @@ from jepawm.training.proposals import (
     longest_plan,
     optim_of,
     proposal_loss,
-    proposer_tensors,
     replanning_cost,
-    restore_proposer,
 )
 from jepawm.types import Context, Latent, Observation, Trajectory
 
@@ -152,7 +150,7 @@ def test_stopped_and_resumed_is_the_same():
     train(first, until=5)
     second = new_state()
     second.proposer.load_state_dict(first.proposer.state_dict())
-    restore_proposer(second, {k: v.clone() for k, v in proposer_tensors(first).items()})
+    second.restore({k: v.clone() for k, v in first.tensors().items()})
     assert second.step == 5
     train(second, until=12)
     for one, other in zip(whole.proposer.parameters(), second.proposer.parameters(), strict=True):

@@ -13,7 +13,8 @@ from jepawm.data.windows import Windows
 from jepawm.evaluation.calibration import calibrate
 from jepawm.rewards import RewardConfig, RewardHeadConfig
 from jepawm.runs.reward_sources import RewardSource, find_targets
-from jepawm.training.rewards import RewardHooks, block_rewards, new_reward, train_reward
+from jepawm.training.parts import PartHooks
+from jepawm.training.rewards import block_rewards, new_reward, train_reward
 
 CONFIG = RewardConfig(
     head=RewardHeadConfig(num_members=2, width=16, depth=1),
@@ -21,7 +22,7 @@ CONFIG = RewardConfig(
     batch_size=16,
     learning_rate=5e-3,
 )
-QUIET = RewardHooks(log=lambda *_: None, save=lambda: None, stop=lambda: False)
+QUIET = PartHooks(log=lambda *_: None, save=lambda: None, stop=lambda: False)
 
 
 @pytest.fixture(scope="module")

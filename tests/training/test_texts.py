@@ -17,8 +17,8 @@ from jepawm.errors import UserError
 from jepawm.models.text import HashedWords
 from jepawm.runs.caption_sources import find_captions
 from jepawm.texts import TextConfig, TextHeadConfig
+from jepawm.training.parts import PartHooks
 from jepawm.training.texts import (
-    TextHooks,
     _ranked,
     contrastive_loss,
     new_text_head,
@@ -26,7 +26,7 @@ from jepawm.training.texts import (
     train_text_head,
 )
 
-QUIET = TextHooks(log=lambda *_: None, save=lambda: None, stop=lambda: False)
+QUIET = PartHooks(log=lambda *_: None, save=lambda: None, stop=lambda: False)
 
 
 def test_the_loss_is_that_of_a_coin_where_nothing_is_known():

@@ -1,9 +1,10 @@
 """What is trained for a finished world model and kept beside its checkpoint: proposers, decoders, probes."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from time import perf_counter
 
 import numpy as np
 from jaxtyping import Int64
@@ -15,14 +16,27 @@ from jepawm.errors import UserError
 from jepawm.files import taken, write_together
 from jepawm.hub.load import LoadedModel, load
 from jepawm.hub.proposers import fingerprint
+from jepawm.metrics_log import MetricsLog
+from jepawm.models.weight_files import load_weights
+from jepawm.progress import TrainingProgress
+from jepawm.records import HeadRecord, ProposerRecord, RewardRecord, TextRecord
 from jepawm.runs.datasets import find_or_collect
-from jepawm.runs.run_folder import TRAINING, training_files
+from jepawm.runs.run_folder import TRAINING, provenance, training_files
+from jepawm.runs.trackers import Trackers
+from jepawm.runs.train import StopRequest
+from jepawm.training.parts import PartHooks, PartState
 from jepawm.training.train import encode_frames
 
 _MOST_BYTES = 2**30
 """Tokens of all frames up to which they are computed once and kept."""
 _TAKEN = ("checkpoint", "checkpoints", "best", "proposer", "decoder", "probe", "", ".", "..")
 """Names of folders of a run that are something else."""
+
+
+PartRecord = HeadRecord | ProposerRecord | RewardRecord | TextRecord
+"""What checkpoints say of parts beside a model."""
+_COMPARED = ("model", "shape", "source", "config")
+"""Fields of such a record that a resumed training may not change."""
 
 
 @contextmanager
@@ -113,3 +127,66 @@ def require_same_training(
                 f"{place} was trained with another {name} ({getattr(before, name)} instead of "
                 f"{getattr(like, name)}); give the same options, or --overwrite"
             )
+
+
+def train_beside(
+    state: PartState,
+    record: PartRecord,
+    *,
+    place: Path,
+    title: str,
+    num_steps: int,
+    train: Callable[[PartHooks], None],
+    curves: Trackers | None = None,
+) -> dict[str, float]:
+    """Train a part to the end, or to a signal that asks to stop, and save it; returns the last metrics.
+
+    Args:
+        state: the part, where its training goes on.
+        record: what its checkpoint says of it.
+        place: its folder; metrics go beside it, to a file of the same name.
+        title: how the progress calls it.
+        num_steps: optimiser steps of the whole training.
+        train: trains it, with these hooks.
+        curves: where metrics go beside that file.
+    """
+    last: dict[str, float] = {}
+    began = perf_counter()
+
+    def save() -> None:
+        saved = replace(record, step=state.step, provenance=provenance())
+        weights, training = state.module.state_dict(), state.tensors()
+        save_checkpoint(place, Checkpoint(record=saved, tensors=weights, training=training))
+
+    def log(step: int, metrics: Mapping[str, float]) -> None:
+        last.update(metrics)
+        seconds = perf_counter() - began
+        rows.append(step, metrics, seconds=seconds)
+        if curves is not None:
+            curves.append(step, metrics, seconds=seconds)
+        bar.update(step, metrics)
+
+    with ExitStack() as stack:
+        stop = stack.enter_context(StopRequest("the same command with --resume"))
+        rows = stack.enter_context(MetricsLog(place.with_name(f"{place.name}.jsonl")))
+        rows.truncate_after(state.step)
+        bar = stack.enter_context(TrainingProgress(num_steps, title, start=state.step))
+        train(PartHooks(log=log, save=save, stop=stop))
+        save()
+    return last
+
+
+def restore_beside(
+    state: PartState,
+    saved: Checkpoint,
+    *,
+    before: PartRecord,
+    like: PartRecord,
+    place: Path,
+) -> None:
+    """Put back what was saved, if it was trained in the same way for the same model."""
+    fields = [name for name in _COMPARED if hasattr(like, name)]
+    require_same_training(before, like, fields=fields, place=place)
+    load_weights(state.module, saved.tensors, source=str(place))
+    assert saved.training is not None
+    state.restore(saved.training)

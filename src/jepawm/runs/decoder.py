@@ -1,43 +1,33 @@
 """`jepawm train-decoder`: a decoder and a probe for a trained world model, saved beside its checkpoint."""
 
 import json
-from collections.abc import Mapping
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
 
-from jepawm.checkpoint import Checkpoint, save_checkpoint
 from jepawm.decoding import DecodingConfig
 from jepawm.engine.process import tune_process
 from jepawm.errors import UserError
 from jepawm.hub.heads import FOLDERS, require_head
 from jepawm.hub.load import LoadedModel, load
 from jepawm.hub.proposers import fingerprint
-from jepawm.metrics_log import MetricsLog
 from jepawm.models.latent_heads import Kind
-from jepawm.models.weight_files import load_weights
-from jepawm.progress import TrainingProgress
 from jepawm.records import HeadRecord
 from jepawm.runs.beside import (
     find_saved,
     require_model_in,
-    require_same_training,
+    restore_beside,
     run_beside,
     split_store,
+    train_beside,
 )
-from jepawm.runs.run_folder import provenance
-from jepawm.runs.train import StopRequest
 from jepawm.training.decoding import (
-    DecodingHooks,
     Frames,
     HeadState,
-    head_tensors,
     measure_pictures,
     measure_states,
     new_head,
     optim_of,
-    restore_head,
     train_head,
 )
 
@@ -127,7 +117,8 @@ def train_decoder_run(
             record = _record(state, loaded, config, rules=rules)
             place, before = run / FOLDERS[kind], saved[kind]
             if before is not None:
-                _restore(state, before, like=record, place=place)
+                found = require_head(before, source=place)
+                restore_beside(state, before, before=found, like=record, place=place)
             _train(state, loaded, frames, config, record, place=place, seed=rules.seed)
             heads[kind] = state
         seconds = perf_counter() - trained_from
@@ -159,15 +150,6 @@ def _record(
     )
 
 
-def _restore(state: HeadState, saved: Checkpoint, *, like: HeadRecord, place: Path) -> None:
-    """Put back what was saved, if it was trained in the same way for the same model."""
-    before = require_head(saved, source=place)
-    require_same_training(before, like, fields=("model", "shape", "config"), place=place)
-    load_weights(state.head, saved.tensors, source=str(place))
-    assert saved.training is not None
-    restore_head(state, saved.training)
-
-
 def _train(
     state: HeadState,
     loaded: LoadedModel,
@@ -179,24 +161,14 @@ def _train(
     seed: int,
 ) -> None:
     """Train to the end, or to a signal that asks to stop."""
-    began, kind = perf_counter(), state.head.shape.kind
-    num_steps = optim_of(config, kind=kind).num_steps
-
-    def save() -> None:
-        saved = replace(record, step=state.step, provenance=provenance())
-        weights, training = state.head.state_dict(), head_tensors(state)
-        save_checkpoint(place, Checkpoint(record=saved, tensors=weights, training=training))
-
-    def log(step: int, metrics: Mapping[str, float]) -> None:
-        rows.append(step, metrics, seconds=perf_counter() - began)
-        bar.update(step, metrics)
-
-    with ExitStack() as stack:
-        stop = stack.enter_context(StopRequest("the same command with --resume"))
-        rows = stack.enter_context(MetricsLog(place.with_name(f"{place.name}.jsonl")))
-        rows.truncate_after(state.step)
-        title = f"train-decoder ({FOLDERS[kind]})"
-        bar = stack.enter_context(TrainingProgress(num_steps, title, start=state.step))
-        hooks = DecodingHooks(log=log, save=save, stop=stop)
-        train_head(state, loaded.model, frames=frames, config=config, seed=seed, hooks=hooks)
-        save()
+    kind = state.head.shape.kind
+    train_beside(
+        state,
+        record,
+        place=place,
+        title=f"train-decoder ({FOLDERS[kind]})",
+        num_steps=optim_of(config, kind=kind).num_steps,
+        train=lambda hooks: train_head(
+            state, loaded.model, frames=frames, config=config, seed=seed, hooks=hooks
+        ),
+    )

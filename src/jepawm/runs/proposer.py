@@ -1,13 +1,12 @@
 """`jepawm train-proposer`: a proposer for a trained world model, saved beside its checkpoint."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import cast
 
-from jepawm.checkpoint import Checkpoint, save_checkpoint
 from jepawm.data.windows import Windows
 from jepawm.engine.process import tune_process
 from jepawm.envs import RECORDINGS
@@ -15,31 +14,29 @@ from jepawm.errors import UserError
 from jepawm.evaluation.episodes import join, run_episodes
 from jepawm.hub.load import LoadedModel, load, load_experiment, preset_planner
 from jepawm.hub.proposers import PROPOSER, fingerprint, require_proposer
-from jepawm.metrics_log import MetricsLog
-from jepawm.models.weight_files import load_weights
 from jepawm.planning.proposing import takes_proposals
 from jepawm.processes import is_first
-from jepawm.progress import TrainingProgress
 from jepawm.proposals import ProposalConfig
 from jepawm.protocol import Protocol
 from jepawm.records import JsonValue, ProposerRecord
 from jepawm.runs.beside import (
     find_saved,
     require_model_in,
-    require_same_training,
+    restore_beside,
     run_beside,
     split_store,
+    train_beside,
 )
 from jepawm.runs.evaluate import TaskRules, find_tasks
-from jepawm.runs.run_folder import provenance
-from jepawm.runs.trackers import Logged, TrackerName, Trackers, open_trackers
-from jepawm.runs.train import StopRequest
+from jepawm.runs.trackers import (
+    Logged,
+    TrackerName,
+    Trackers,
+    open_trackers,
+)
 from jepawm.training.proposals import (
-    ProposerHooks,
     ProposerState,
     new_state,
-    proposer_tensors,
-    restore_proposer,
     train_proposer,
 )
 
@@ -131,7 +128,8 @@ def train_proposer_run(
             loaded, config, rules, horizon=horizon, data_root=data_root, processes=processes
         )
         if saved is not None:
-            _restore(state, saved, like=record, place=place)
+            before = require_proposer(saved, source=place)
+            restore_beside(state, saved, before=before, like=record, place=place)
         trained_from = perf_counter()
         last = _train(
             state, loaded, windows, config, record, place=place, seed=rules.seed, curves=curves
@@ -278,68 +276,6 @@ def _windows(
     )
 
 
-def _restore(state: ProposerState, saved: Checkpoint, *, like: ProposerRecord, place: Path) -> None:
-    """Put back what was saved, if it was trained in the same way through the same model."""
-    before = require_proposer(saved, source=place)
-    require_same_training(before, like, fields=("model", "shape", "config"), place=place)
-    load_weights(state.proposer, saved.tensors, source=str(place))
-    assert saved.training is not None
-    restore_proposer(state, saved.training)
-
-
-def _train(
-    state: ProposerState,
-    loaded: LoadedModel,
-    windows: Windows,
-    config: ProposalConfig,
-    record: ProposerRecord,
-    *,
-    place: Path,
-    seed: int,
-    curves: Trackers,
-) -> dict[str, float]:
-    """Train to the end, or to a signal that asks to stop; returns the last metrics."""
-    last: dict[str, float] = {}
-    began = perf_counter()
-
-    def save() -> None:
-        saved = replace(record, step=state.step, provenance=provenance())
-        tensors = state.proposer.state_dict()
-        checkpoint = Checkpoint(record=saved, tensors=tensors, training=proposer_tensors(state))
-        save_checkpoint(place, checkpoint)
-
-    def log(step: int, metrics: Mapping[str, float]) -> None:
-        last.update(metrics)
-        seconds = perf_counter() - began
-        rows.append(step, metrics, seconds=seconds)
-        curves.append(step, metrics, seconds=seconds)
-        bar.update(step, metrics)
-
-    with ExitStack() as stack:
-        stop = stack.enter_context(StopRequest("the same command with --resume"))
-        rows = stack.enter_context(MetricsLog(place.with_name("proposer.jsonl")))
-        rows.truncate_after(state.step)
-        bar = stack.enter_context(
-            TrainingProgress(config.num_steps, "train-proposer", start=state.step)
-        )
-        train_proposer(
-            state,
-            loaded.model,
-            windows=windows,
-            objective=loaded.experiment.objective,
-            config=config,
-            seed=seed,
-            hooks=ProposerHooks(log=log, save=save, stop=stop),
-            bounds=loaded.experiment.agent.bounds(
-                action_dim=loaded.normalizer.action_dim,
-                frameskip=loaded.experiment.data.frameskip,
-                device=loaded.normalizer.action_mean.device,
-            ),
-        )
-        save()
-    return last
-
-
 def _validated_under(loaded: LoadedModel) -> Protocol:
     known = loaded.experiment.protocols
     return next((one for one in known if one.name == _PROTOCOL), known[0])
@@ -366,3 +302,40 @@ def _validate(loaded: LoadedModel, *, num_tasks: int, data_root: Path) -> dict[s
         )
         found[preset] = float(done.success(agent.protocol).mean())
     return found
+
+
+def _train(
+    state: ProposerState,
+    loaded: LoadedModel,
+    windows: Windows,
+    config: ProposalConfig,
+    record: ProposerRecord,
+    *,
+    place: Path,
+    seed: int,
+    curves: Trackers,
+) -> dict[str, float]:
+    """Train to the end, or to a signal that asks to stop; returns the last metrics."""
+    bounds = loaded.experiment.agent.bounds(
+        action_dim=loaded.normalizer.action_dim,
+        frameskip=loaded.experiment.data.frameskip,
+        device=loaded.normalizer.action_mean.device,
+    )
+    return train_beside(
+        state,
+        record,
+        place=place,
+        title="train-proposer",
+        num_steps=config.num_steps,
+        train=lambda hooks: train_proposer(
+            state,
+            loaded.model,
+            windows=windows,
+            objective=loaded.experiment.objective,
+            config=config,
+            seed=seed,
+            hooks=hooks,
+            bounds=bounds,
+        ),
+        curves=curves,
+    )

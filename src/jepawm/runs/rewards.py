@@ -1,23 +1,22 @@
 """`jepawm train-reward`: a reward on the latents of a trained world model, saved beside its checkpoint."""
 
-from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 
-from jepawm.checkpoint import Checkpoint, save_checkpoint
 from jepawm.data.windows import Windows
 from jepawm.engine.process import tune_process
 from jepawm.evaluation.calibration import Calibration, calibrate
 from jepawm.hub.load import LoadedModel, load
 from jepawm.hub.proposers import fingerprint
-from jepawm.hub.rewards import REWARD, kind_of, load_reward, require_reward_record
-from jepawm.metrics_log import MetricsLog
-from jepawm.models.weight_files import load_weights
-from jepawm.progress import TrainingProgress
+from jepawm.hub.rewards import (
+    REWARD,
+    kind_of,
+    load_reward,
+    require_reward_record,
+)
 from jepawm.records import RewardRecord
 from jepawm.rewards import RewardConfig
 from jepawm.runs.beside import (
@@ -25,20 +24,16 @@ from jepawm.runs.beside import (
     find_saved,
     require_model_in,
     require_own_folder,
-    require_same_training,
+    restore_beside,
     run_beside,
     split_store,
+    train_beside,
 )
 from jepawm.runs.reward_sources import RewardSource, find_targets
-from jepawm.runs.run_folder import provenance
-from jepawm.runs.train import StopRequest
 from jepawm.training.rewards import (
     RewardData,
-    RewardHooks,
     RewardState,
     new_reward,
-    restore_reward,
-    reward_tensors,
     train_reward,
 )
 
@@ -132,7 +127,8 @@ def train_reward_run(
             step=0,
         )
         if saved is not None:
-            _restore(state, saved, like=record, place=place)
+            before = require_reward_record(saved, source=place)
+            restore_beside(state, saved, before=before, like=record, place=place)
         began = perf_counter()
         _train(state, loaded, data, config, record, place=place, seed=rules.seed)
         seconds = perf_counter() - began
@@ -176,15 +172,6 @@ def _windows(
     return Windows(store, episodes=train, **cut), Windows(store, episodes=val, **cut)
 
 
-def _restore(state: RewardState, saved: Checkpoint, *, like: RewardRecord, place: Path) -> None:
-    """Put back what was saved, if it was trained in the same way on the same model."""
-    before = require_reward_record(saved, source=place)
-    require_same_training(before, like, fields=("model", "shape", "source", "config"), place=place)
-    load_weights(state.reward, saved.tensors, source=str(place))
-    assert saved.training is not None
-    restore_reward(state, saved.training)
-
-
 def _train(
     state: RewardState,
     loaded: LoadedModel,
@@ -196,32 +183,14 @@ def _train(
     seed: int,
 ) -> None:
     """Train to the end, or to a signal that asks to stop."""
-    began = perf_counter()
-
-    def save() -> None:
-        saved = replace(record, step=state.step, provenance=provenance())
-        tensors = state.reward.state_dict()
-        checkpoint = Checkpoint(record=saved, tensors=tensors, training=reward_tensors(state))
-        save_checkpoint(place, checkpoint)
-
-    def log(step: int, metrics: Mapping[str, float]) -> None:
-        rows.append(step, metrics, seconds=perf_counter() - began)
-        bar.update(step, metrics)
-
-    with ExitStack() as stack:
-        stop = stack.enter_context(StopRequest("the same command with --resume"))
-        rows = stack.enter_context(MetricsLog(place.with_name(f"{place.name}.jsonl")))
-        rows.truncate_after(state.step)
-        bar = stack.enter_context(
-            TrainingProgress(config.num_steps, "train-reward", start=state.step)
-        )
-        train_reward(
-            state,
-            loaded.model,
-            data=data,
-            config=config,
-            kind=kind_of(record, source=place),
-            seed=seed,
-            hooks=RewardHooks(log=log, save=save, stop=stop),
-        )
-        save()
+    kind = kind_of(record, source=place)
+    train_beside(
+        state,
+        record,
+        place=place,
+        title="train-reward",
+        num_steps=config.num_steps,
+        train=lambda hooks: train_reward(
+            state, loaded.model, data=data, config=config, kind=kind, seed=seed, hooks=hooks
+        ),
+    )

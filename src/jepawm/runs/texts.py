@@ -1,46 +1,36 @@
 """`jepawm train-text`: a map from the latents of a trained world model to texts, beside its checkpoint."""
 
-from collections.abc import Mapping
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
 
 from jepawm.captions import SPLITS
-from jepawm.checkpoint import Checkpoint, save_checkpoint
 from jepawm.data.windows import Windows
 from jepawm.engine.process import tune_process
 from jepawm.errors import UserError
 from jepawm.hub.load import LoadedModel, load
 from jepawm.hub.proposers import fingerprint
 from jepawm.hub.texts import TEXT, require_text_record
-from jepawm.metrics_log import MetricsLog
 from jepawm.models.text import build_text_encoder
-from jepawm.models.weight_files import load_weights
-from jepawm.progress import TrainingProgress
 from jepawm.records import TextRecord
 from jepawm.runs.beside import (
     encoded_once,
     find_saved,
     require_model_in,
     require_own_folder,
-    require_same_training,
+    restore_beside,
     run_beside,
     split_store,
+    train_beside,
 )
 from jepawm.runs.caption_sources import CaptionSource, find_captions
-from jepawm.runs.run_folder import provenance
-from jepawm.runs.train import StopRequest
 from jepawm.texts import TextConfig
 from jepawm.training.texts import (
     Captioned,
     Retrieval,
-    TextHooks,
     TextState,
     new_text_head,
-    restore_text,
     retrieve,
-    text_tensors,
     train_text_head,
 )
 
@@ -137,7 +127,8 @@ def train_text_run(
             step=0,
         )
         if saved is not None:
-            _restore(state, saved, like=record, place=place)
+            before = require_text_record(saved, source=place)
+            restore_beside(state, saved, before=before, like=record, place=place)
         began = perf_counter()
         _train(state, loaded, data, config, record, place=place, seed=rules.seed)
         seconds = perf_counter() - began
@@ -184,15 +175,6 @@ def _told(captions: CaptionSource, windows: Windows) -> Captioned:
     return data
 
 
-def _restore(state: TextState, saved: Checkpoint, *, like: TextRecord, place: Path) -> None:
-    """Put back what was saved, if it was trained in the same way on the same model."""
-    before = require_text_record(saved, source=place)
-    require_same_training(before, like, fields=("model", "shape", "source", "config"), place=place)
-    load_weights(state.head, saved.tensors, source=str(place))
-    assert saved.training is not None
-    restore_text(state, saved.training)
-
-
 def _train(
     state: TextState,
     loaded: LoadedModel,
@@ -204,31 +186,13 @@ def _train(
     seed: int,
 ) -> None:
     """Train to the end, or to a signal that asks to stop."""
-    began = perf_counter()
-
-    def save() -> None:
-        saved = replace(record, step=state.step, provenance=provenance())
-        tensors = state.head.state_dict()
-        checkpoint = Checkpoint(record=saved, tensors=tensors, training=text_tensors(state))
-        save_checkpoint(place, checkpoint)
-
-    def log(step: int, metrics: Mapping[str, float]) -> None:
-        rows.append(step, metrics, seconds=perf_counter() - began)
-        bar.update(step, metrics)
-
-    with ExitStack() as stack:
-        stop = stack.enter_context(StopRequest("the same command with --resume"))
-        rows = stack.enter_context(MetricsLog(place.with_name(f"{place.name}.jsonl")))
-        rows.truncate_after(state.step)
-        bar = stack.enter_context(
-            TrainingProgress(config.num_steps, "train-text", start=state.step)
-        )
-        train_text_head(
-            state,
-            loaded.model,
-            data=data,
-            config=config,
-            seed=seed,
-            hooks=TextHooks(log=log, save=save, stop=stop),
-        )
-        save()
+    train_beside(
+        state,
+        record,
+        place=place,
+        title="train-text",
+        num_steps=config.num_steps,
+        train=lambda hooks: train_text_head(
+            state, loaded.model, data=data, config=config, seed=seed, hooks=hooks
+        ),
+    )

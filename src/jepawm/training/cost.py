@@ -21,7 +21,8 @@ from jepawm.proposals import ProposalConfig
 from jepawm.training.devices import Precision
 from jepawm.training.losses import Learner
 from jepawm.training.optim import OptimConfig
-from jepawm.training.proposals import ProposerHooks, new_state, train_proposer
+from jepawm.training.parts import PartHooks
+from jepawm.training.proposals import new_state, train_proposer
 from jepawm.types import EncodedObservation, Observation, Trajectory
 
 _TIMED = (3, 12)
@@ -134,7 +135,7 @@ def time_proposer_step(
         done = len(moments) - 1
         return done > _TIMED[1] or (done > _TIMED[0] and moments[-1] - moments[1] > _ENOUGH)
 
-    hooks = ProposerHooks(log=lambda _step, _metrics: None, save=lambda: None, stop=stop)
+    hooks = PartHooks(log=lambda _step, _metrics: None, save=lambda: None, stop=stop)
     many = replace(config, num_steps=_TIMED[1] + 2)
     train_proposer(
         state, model, windows=windows, objective=objective, config=many, seed=0, hooks=hooks

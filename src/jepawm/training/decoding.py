@@ -5,8 +5,8 @@ was there. Only latents of observed frames are shown to it: what it makes of ima
 world model's doing.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,12 +19,12 @@ from jepawm.errors import UserError
 from jepawm.models.latent_heads import Kind, LatentHead, shape_of
 from jepawm.models.world_model import JEPAWorldModel
 from jepawm.normalizer import Normalizer
-from jepawm.training.optim import OptimConfig, batch_indices, build_optimizer, set_schedule
-from jepawm.training.state import moments_of, restore_moments
+from jepawm.training.optim import OptimConfig, batch_indices, build_optimizer
+from jepawm.training.parts import PartHooks, PartState, train_part
 from jepawm.types import Latent, Observation
 
 _SCALING_FRAMES = 1024
-_WARMUP_STEPS, _LOG_EVERY, _SAVE_EVERY = 50, 10, 200
+_WARMUP_STEPS = 50
 _CHUNK = 64
 
 
@@ -77,29 +77,29 @@ class Frames:
 
 
 @dataclass(kw_only=True)
-class HeadState:
+class HeadState(PartState):
     """What training a head changes."""
 
     head: LatentHead
     """The head."""
-    optimizer: torch.optim.AdamW
-    """Its optimiser."""
     change: float
     """Mean difference between a pixel and its mean over the frames, in pixels."""
-    step: int = 0
-    """Optimiser steps done."""
 
+    @property
+    def module(self) -> LatentHead:
+        """Return the head."""
+        return self.head
 
-@dataclass(frozen=True, kw_only=True)
-class DecodingHooks:
-    """What the loop calls."""
+    def tensors(self) -> dict[str, Tensor]:
+        """Return by name what a resumption needs besides the weights."""
+        return {**super().tensors(), "change": torch.tensor(self.change, dtype=torch.float64)}
 
-    log: Callable[[int, Mapping[str, float]], None]
-    """Take the metrics of a step."""
-    save: Callable[[], None]
-    """Write the state."""
-    stop: Callable[[], bool]
-    """Whether to stop now."""
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Put back what `tensors` returned; the weights are loaded before."""
+        if "change" not in tensors:
+            raise UserError("the training state lacks change; train anew by --overwrite")
+        super().restore(tensors)
+        self.change = float(tensors["change"])
 
 
 @torch.no_grad()
@@ -153,36 +153,36 @@ def train_head(
     frames: Frames,
     config: DecodingConfig,
     seed: int,
-    hooks: DecodingHooks,
+    hooks: PartHooks,
 ) -> None:
     """Train to the end, from wherever the state is, or until a stop is asked for.
 
     Every random choice is a function of the seed and the step.
     """
     kind = state.head.shape.kind
-    optim = optim_of(config, kind=kind)
-    while state.step < optim.num_steps and not hooks.stop():
-        set_schedule(state.optimizer, optim, step=state.step)
+
+    def terms_of(step: int) -> dict[str, Tensor]:
         index = batch_indices(
-            num_windows=len(frames), batch_size=config.batch_size, seed=seed, step=state.step
+            num_windows=len(frames), batch_size=config.batch_size, seed=seed, step=step
         )
         with torch.no_grad():
             latents, targets = frames.read(index, model=model, kind=kind)
-        loss = reading_loss(state, latents, targets=targets, change_weight=config.change_weight)
-        if not bool(loss.isfinite()):
-            raise UserError(
-                f"the loss of the {kind} is {float(loss)} at step {state.step}; take a lower "
-                "--learning-rate, or check the world model by `jepawm eval`"
+        return {
+            "loss": reading_loss(
+                state, latents, targets=targets, change_weight=config.change_weight
             )
-        state.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(state.head.parameters(), optim.clip_norm)
-        state.optimizer.step()
-        state.step += 1
-        if state.step % _LOG_EVERY == 0 or state.step == optim.num_steps:
-            hooks.log(state.step, {"train/loss": loss.item()})
-        if state.step % _SAVE_EVERY == 0:
-            hooks.save()
+        }
+
+    train_part(
+        state,
+        terms_of,
+        optim=optim_of(config, kind=kind),
+        hooks=replace(
+            hooks, log=lambda step, found: hooks.log(step, {"train/loss": found["loss"]})
+        ),
+        name=kind,
+        check=", or check the world model by `jepawm eval`",
+    )
 
 
 @torch.no_grad()
@@ -208,24 +208,6 @@ def measure_states(
         latents, targets = frames.read(part, model=model, kind="states")
         found.append((head(latents) - targets).abs())
     return torch.cat(found).mean(0).tolist()
-
-
-def head_tensors(state: HeadState) -> dict[str, Tensor]:
-    """Return by name what a resumption needs besides the weights."""
-    return {
-        **moments_of(state.head, state.optimizer),
-        "step": torch.tensor(state.step),
-        "change": torch.tensor(state.change, dtype=torch.float64),
-    }
-
-
-def restore_head(state: HeadState, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what `head_tensors` returned; the weights are loaded before."""
-    if not {"step", "change"} <= set(tensors):
-        raise UserError("the training state lacks step or change; train anew by --overwrite")
-    state.step, state.change = int(tensors["step"]), float(tensors["change"])
-    if state.step > 0:
-        restore_moments(state.head, state.optimizer, tensors=tensors)
 
 
 def optim_of(config: DecodingConfig, *, kind: Kind) -> OptimConfig:

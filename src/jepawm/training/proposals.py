@@ -7,7 +7,6 @@ plan learns the logarithm of its cost, so that the best one is known without the
 """
 
 import math
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +16,6 @@ from torch import Tensor
 from jepawm.contracts import Bounds, Objective
 from jepawm.data.windows import Windows
 from jepawm.engine.rollout_engine import RolloutEngine
-from jepawm.errors import UserError
 from jepawm.models.proposer import Proposer, shape_of
 from jepawm.models.world_model import JEPAWorldModel
 from jepawm.planning.sampling import clamp
@@ -26,15 +24,13 @@ from jepawm.training.optim import (
     OptimConfig,
     batch_indices,
     build_optimizer,
-    set_schedule,
     step_generator,
 )
-from jepawm.training.state import moments_of, restore_moments
+from jepawm.training.parts import PartHooks, PartState, part_optim, train_part
 from jepawm.training.validation import encode_windows
 from jepawm.types import Context, Latent, Trajectory, concatenate
 
 _SCALING_WINDOWS = 512
-_WARMUP_STEPS, _LOG_EVERY, _SAVE_EVERY = 20, 10, 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,29 +195,18 @@ def _hindsight(plans: Float[Tensor, "B K H A"], problems: Problems) -> Float[Ten
 
 
 @dataclass(kw_only=True)
-class ProposerState:
+class ProposerState(PartState):
     """What training a proposer changes."""
 
     proposer: Proposer
     """The network."""
-    optimizer: torch.optim.AdamW
-    """Its optimiser."""
     scale: float
     """Mean cost of standing still for as long as the longest plan, on the problems to learn from."""
-    step: int = 0
-    """Steps done."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class ProposerHooks:
-    """What the loop calls."""
-
-    log: Callable[[int, Mapping[str, float]], None]
-    """Take the metrics of a step."""
-    save: Callable[[], None]
-    """Write the state."""
-    stop: Callable[[], bool]
-    """Whether to stop now."""
+    @property
+    def module(self) -> Proposer:
+        """Return the network."""
+        return self.proposer
 
 
 def new_state(
@@ -283,7 +268,7 @@ def train_proposer(
     objective: Objective,
     config: ProposalConfig,
     seed: int,
-    hooks: ProposerHooks,
+    hooks: PartHooks,
     bounds: Bounds | None = None,
 ) -> None:
     """Train until `config.num_steps`, from wherever the state is, or until a stop is asked for.
@@ -291,13 +276,12 @@ def train_proposer(
     Every random choice is a function of the seed and the step.
     """
     device = next(state.proposer.parameters()).device
-    optim = optim_of(config)
-    while state.step < config.num_steps and not hooks.stop():
-        set_schedule(state.optimizer, optim, step=state.step)
+
+    def terms_of(step: int) -> dict[str, Tensor]:
         index = batch_indices(
-            num_windows=len(windows), batch_size=config.batch_size, seed=seed, step=state.step
+            num_windows=len(windows), batch_size=config.batch_size, seed=seed, step=step
         )
-        generator = step_generator(seed, state.step)
+        generator = step_generator(seed, step)
         with torch.no_grad():
             batch = windows.batch(index).to(device)
             problems = draw_problems(
@@ -311,7 +295,7 @@ def train_proposer(
             num_done = draw_blocks_done(problems.horizon, config, generator=generator)
             if num_done:
                 problems = carry_on(problems, model, proposer=state.proposer, num_blocks=num_done)
-        terms = proposal_loss(
+        return proposal_loss(
             state.proposer,
             model,
             problems=problems,
@@ -320,21 +304,15 @@ def train_proposer(
             scale=state.scale,
             bounds=bounds,
         )
-        loss = terms["loss"]
-        if not bool(loss.isfinite()):
-            raise UserError(
-                f"the loss of the proposer is {float(loss)} at step {state.step}; take a lower "
-                "--learning-rate, or check the world model by `jepawm eval`"
-            )
-        state.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(state.proposer.parameters(), optim.clip_norm)
-        state.optimizer.step()
-        state.step += 1
-        if state.step % _LOG_EVERY == 0 or state.step == config.num_steps:
-            hooks.log(state.step, {name: float(term.detach()) for name, term in terms.items()})
-        if state.step % _SAVE_EVERY == 0:
-            hooks.save()
+
+    train_part(
+        state,
+        terms_of,
+        optim=optim_of(config),
+        hooks=hooks,
+        name="proposer",
+        check=", or check the world model by `jepawm eval`",
+    )
 
 
 def draw_blocks_done(horizon: int, config: ProposalConfig, *, generator: torch.Generator) -> int:
@@ -351,25 +329,10 @@ def longest_plan(state: ProposerState, config: ProposalConfig) -> int:
     return max(1, math.ceil(part * state.proposer.horizon))
 
 
-def proposer_tensors(state: ProposerState) -> dict[str, Tensor]:
-    """Return by name what a resumption needs besides the weights."""
-    return {**moments_of(state.proposer, state.optimizer), "step": torch.tensor(state.step)}
-
-
-def restore_proposer(state: ProposerState, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what `proposer_tensors` returned; the weights are loaded before."""
-    if "step" not in tensors:
-        raise UserError("the training state lacks step; train anew by --overwrite")
-    state.step = int(tensors["step"])
-    if state.step > 0:
-        restore_moments(state.proposer, state.optimizer, tensors=tensors)
-
-
 def optim_of(config: ProposalConfig) -> OptimConfig:
     """Return the optimiser's settings."""
-    return OptimConfig(
+    return part_optim(
         num_steps=config.num_steps,
         batch_size=config.batch_size,
         learning_rate=config.learning_rate,
-        warmup_steps=min(_WARMUP_STEPS, config.num_steps),
     )

@@ -1,6 +1,6 @@
 """Train a reward on the latents of a frozen world model: from numbers, labels, or preferences."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,15 +18,13 @@ from jepawm.training.optim import (
     OptimConfig,
     batch_indices,
     build_optimizer,
-    set_schedule,
     step_generator,
 )
-from jepawm.training.state import moments_of, restore_moments
+from jepawm.training.parts import PartHooks, PartState, part_optim, train_part
 from jepawm.training.validation import encode_windows
 from jepawm.types import Context, Latent
 
 _SCALING_WINDOWS = 512
-_WARMUP_STEPS, _LOG_EVERY, _SAVE_EVERY = 20, 10, 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,27 +73,16 @@ def block_rewards(windows: Windows, arrival: Float[np.ndarray, " F"]) -> Float[T
 
 
 @dataclass(kw_only=True)
-class RewardState:
+class RewardState(PartState):
     """What training a reward changes."""
 
     reward: RewardEnsemble
     """The networks."""
-    optimizer: torch.optim.AdamW
-    """Their optimiser."""
-    step: int = 0
-    """Steps done."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class RewardHooks:
-    """What the loop calls."""
-
-    log: Callable[[int, Mapping[str, float]], None]
-    """Take the metrics of a step."""
-    save: Callable[[], None]
-    """Write the state."""
-    stop: Callable[[], bool]
-    """Whether to stop now."""
+    @property
+    def module(self) -> RewardEnsemble:
+        """Return the networks."""
+        return self.reward
 
 
 def new_reward(
@@ -125,39 +112,33 @@ def train_reward(
     config: RewardConfig,
     kind: RewardKind,
     seed: int,
-    hooks: RewardHooks,
+    hooks: PartHooks,
 ) -> None:
     """Train until `config.num_steps`, from wherever the state is, or until a stop is asked for.
 
     Every random choice is a function of the seed and the step.
     """
-    optim = optim_of(config)
     members = members_of(data, config, seed=seed)
-    while state.step < config.num_steps and not hooks.stop():
-        set_schedule(state.optimizer, optim, step=state.step)
+    weight = config.predicted_weight
+
+    def terms_of(step: int) -> dict[str, Tensor]:
         index = batch_indices(
-            num_windows=data.size, batch_size=config.batch_size, seed=seed, step=state.step
+            num_windows=data.size, batch_size=config.batch_size, seed=seed, step=step
         )
         terms = reward_loss(
             state.reward, model, data=data, index=index, members=members[index], kind=kind
         )
-        weight = config.predicted_weight
         loss = (1 - weight) * terms["seen"] + weight * terms["predicted"]
-        if not bool(loss.isfinite()):
-            raise UserError(
-                f"the loss of the reward is {float(loss)} at step {state.step}; take a lower "
-                "--learning-rate, or check the rewards"
-            )
-        state.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(state.reward.parameters(), optim.clip_norm)
-        state.optimizer.step()
-        state.step += 1
-        if state.step % _LOG_EVERY == 0 or state.step == config.num_steps:
-            found = {name: float(term.detach()) for name, term in terms.items()}
-            hooks.log(state.step, {"loss": float(loss.detach()), **found})
-        if state.step % _SAVE_EVERY == 0:
-            hooks.save()
+        return {"loss": loss, **terms}
+
+    train_part(
+        state,
+        terms_of,
+        optim=optim_of(config),
+        hooks=hooks,
+        name="reward",
+        check=", or check the rewards",
+    )
 
 
 def reward_loss(
@@ -233,27 +214,12 @@ def members_of(data: RewardData, config: RewardConfig, *, seed: int) -> Bool[Ten
     return kept[torch.from_numpy(data.windows.table[:, 0])]
 
 
-def reward_tensors(state: RewardState) -> dict[str, Tensor]:
-    """Return by name what a resumption needs besides the weights."""
-    return {**moments_of(state.reward, state.optimizer), "step": torch.tensor(state.step)}
-
-
-def restore_reward(state: RewardState, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what `reward_tensors` returned; the weights are loaded before."""
-    if "step" not in tensors:
-        raise UserError("the training state lacks step; train anew by --overwrite")
-    state.step = int(tensors["step"])
-    if state.step > 0:
-        restore_moments(state.reward, state.optimizer, tensors=tensors)
-
-
 def optim_of(config: RewardConfig) -> OptimConfig:
     """Return the optimiser's settings."""
-    return OptimConfig(
+    return part_optim(
         num_steps=config.num_steps,
         batch_size=config.batch_size,
         learning_rate=config.learning_rate,
-        warmup_steps=min(_WARMUP_STEPS, config.num_steps),
     )
 
 

@@ -1,6 +1,5 @@
 """Train a map from latents to texts: a latent shall lie nearer to what is true of it than to the rest."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +8,6 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from jepawm.data.windows import Windows
-from jepawm.errors import UserError
 from jepawm.models.text import TextEncoder
 from jepawm.models.text_head import PROBE_TEXT, TextHead, text_shape
 from jepawm.models.world_model import JEPAWorldModel
@@ -18,15 +16,13 @@ from jepawm.training.optim import (
     OptimConfig,
     batch_indices,
     build_optimizer,
-    set_schedule,
     step_generator,
 )
+from jepawm.training.parts import PartHooks, PartState, part_optim, train_part
 from jepawm.training.rewards import encode_and_predict
-from jepawm.training.state import moments_of, restore_moments
 from jepawm.training.validation import encode_windows
 
 _SCALING_WINDOWS = 512
-_WARMUP_STEPS, _LOG_EVERY, _SAVE_EVERY = 20, 10, 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,29 +49,18 @@ class Captioned:
 
 
 @dataclass(kw_only=True)
-class TextState:
+class TextState(PartState):
     """What training a map changes."""
 
     head: TextHead
     """The network."""
-    optimizer: torch.optim.AdamW
-    """Its optimiser."""
     vectors: Float[Tensor, "C E"]
     """Where the sentences lie; fixed."""
-    step: int = 0
-    """Steps done."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class TextHooks:
-    """What the loop calls."""
-
-    log: Callable[[int, Mapping[str, float]], None]
-    """Take the metrics of a step."""
-    save: Callable[[], None]
-    """Write the state."""
-    stop: Callable[[], bool]
-    """Whether to stop now."""
+    @property
+    def module(self) -> TextHead:
+        """Return the network."""
+        return self.head
 
 
 def new_text_head(
@@ -103,20 +88,17 @@ def train_text_head(
     data: Captioned,
     config: TextConfig,
     seed: int,
-    hooks: TextHooks,
+    hooks: PartHooks,
 ) -> None:
     """Train until `config.num_steps`, from wherever the state is, or until a stop is asked for.
 
     Every random choice is a function of the seed and the step.
     """
-    optim = _optim(config)
-    while state.step < config.num_steps and not hooks.stop():
-        set_schedule(state.optimizer, optim, step=state.step)
+    weight = config.predicted_weight
+
+    def terms_of(step: int) -> dict[str, Tensor]:
         index = batch_indices(
-            num_windows=len(data.windows),
-            batch_size=config.batch_size,
-            seed=seed,
-            step=state.step,
+            num_windows=len(data.windows), batch_size=config.batch_size, seed=seed, step=step
         )
         latents, _, predicted = encode_and_predict(model, data.windows, index=index)
         true = data.true(index).flatten(0, 1).to(state.vectors.device)
@@ -126,23 +108,10 @@ def train_text_head(
             )
             for name, view in (("seen", latents), ("predicted", predicted))
         }
-        weight = config.predicted_weight
         loss = (1 - weight) * terms["seen"] + weight * terms["predicted"]
-        if not bool(loss.isfinite()):
-            raise UserError(
-                f"the loss of the map to texts is {float(loss)} at step {state.step}; take a lower "
-                "--learning-rate"
-            )
-        state.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(state.head.parameters(), optim.clip_norm)
-        state.optimizer.step()
-        state.step += 1
-        if state.step % _LOG_EVERY == 0 or state.step == config.num_steps:
-            found = {name: float(term.detach()) for name, term in terms.items()}
-            hooks.log(state.step, {"loss": float(loss.detach()), **found})
-        if state.step % _SAVE_EVERY == 0:
-            hooks.save()
+        return {"loss": loss, **terms}
+
+    train_part(state, terms_of, optim=_optim(config), hooks=hooks, name="map to texts", check="")
 
 
 def contrastive_loss(scores: Float[Tensor, "n C"], true: Bool[Tensor, "n C"]) -> Float[Tensor, ""]:
@@ -213,24 +182,9 @@ def _ranked(scores: Float[Tensor, " n"], true: Bool[Tensor, " n"]) -> float | No
     return float((ranks[true].sum() - positive * (positive + 1) / 2) / (positive * negative))
 
 
-def text_tensors(state: TextState) -> dict[str, Tensor]:
-    """Return by name what a resumption needs besides the weights."""
-    return {**moments_of(state.head, state.optimizer), "step": torch.tensor(state.step)}
-
-
-def restore_text(state: TextState, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what `text_tensors` returned; the weights are loaded before."""
-    if "step" not in tensors:
-        raise UserError("the training state lacks step; train anew by --overwrite")
-    state.step = int(tensors["step"])
-    if state.step > 0:
-        restore_moments(state.head, state.optimizer, tensors=tensors)
-
-
 def _optim(config: TextConfig) -> OptimConfig:
-    return OptimConfig(
+    return part_optim(
         num_steps=config.num_steps,
         batch_size=config.batch_size,
         learning_rate=config.learning_rate,
-        warmup_steps=min(_WARMUP_STEPS, config.num_steps),
     )
