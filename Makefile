@@ -7,8 +7,11 @@ STAMP := .venv/.installed
 DEMO := runs/demo
 WORKERS := -n logical --maxprocesses 4
 
+# Processes that tests start read bytecode, where an image has switched it off.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint clean
+.PHONY: help install demo test test-all lint style types floors site clean
 
 help: ## List the targets.
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/'
@@ -27,10 +30,19 @@ test-all: lint ## Run the slow tests too, and the others as on other processors.
 	PYTHON=$(BIN)/python tests/every_cpu.sh $(WORKERS)
 
 lint: $(STAMP) ## Check style, types, the floors and the documentation site.
+	@$(MAKE) --no-print-directory --jobs=2 types style floors site
+
+style: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: $(STAMP)
 	$(BIN)/pyright
+
+floors: $(STAMP)
 	$(BIN)/lint-imports --no-cache
+
+site: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean: ## Remove .venv and caches.
