@@ -10,6 +10,7 @@ from jepawm.cli.choices import DeviceName, choose_device, trust_source
 from jepawm.cli.evaluate import take_planner
 from jepawm.cli.output import render_fields, to_json
 from jepawm.cli.parsing import Command, Outcome, first_name, parse, wants_help
+from jepawm.cli.parts import PartOptions
 from jepawm.decoding import DecodingConfig
 
 if TYPE_CHECKING:  # at run time it is imported when needed: help does not wait for torch
@@ -17,35 +18,8 @@ if TYPE_CHECKING:  # at run time it is imported when needed: help does not wait 
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecoderOptions:
+class DecoderOptions(PartOptions):
     """Options of `train-decoder` besides the networks and how they are trained."""
-
-    source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """Run folder, or the name of a bundled checkpoint with --out."""
-    out: Path | None = None
-    """Folder that gets a copy of the checkpoint, the decoder and the probe; the run itself if not
-    given."""
-    num_episodes: int | None = None
-    """Episodes to learn from, collected where they are missing; those of the run if not given."""
-    seed: int = 0
-    """Seed of the weights and of the order of the data."""
-    data_root: Path | None = None
-    """Folder for data sets; `$JEPAWM_DATA` or the user's cache folder if not given."""
-    device: DeviceName = "auto"
-    """Device to compute on."""
-    resume: bool = False
-    """Go on with the decoder and the probe that are there."""
-    overwrite: bool = False
-    """Replace the decoder and the probe that are there."""
-    processes: int | None = None
-    """Processes that collect a missing data set; one for each thread if not given."""
-    encoder_weights: str | None = None
-    """Where the weights of a frozen encoder are here: `hub`, a path, or random:SEED; where its
-    training found them if not given."""
-    trust: bool = False
-    """Run code of other people that only the run names: parts given as my_module:MyThing."""
-    json: bool = False
-    """Print the result as one JSON object."""
 
 
 def prepare_train_decoder(argv: list[str]) -> Command:

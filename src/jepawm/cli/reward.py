@@ -2,22 +2,19 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, cast
+from typing import cast
 
-import tyro
-
-from jepawm.cli.choices import DeviceName, choose_device, trust_source
+from jepawm.cli.choices import choose_device, trust_source
 from jepawm.cli.output import render_fields, to_json
 from jepawm.cli.parsing import Command, Outcome, first_name, parse
+from jepawm.cli.parts import PartOptions
 from jepawm.rewards import RewardConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class RewardOptions:
+class RewardOptions(PartOptions):
     """Options of `train-reward` besides how it is trained."""
 
-    source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """Run folder, or the name of a bundled checkpoint with --out."""
     rewards: str | None = None
     """Name of the reward to learn: one that the environment knows of its states."""
     success: str | None = None
@@ -26,31 +23,8 @@ class RewardOptions:
     """File of preferences between pieces of episodes to learn from in its place, a JSON object a line."""
     folder: str = "reward"
     """Name of the reward's folder in the run, as in reward(folder='speed')."""
-    out: Path | None = None
-    """Folder that gets a copy of the checkpoint and the reward; the run itself if not given."""
-    num_episodes: int | None = None
-    """Episodes to learn from, collected where they are missing; those of the run if not given."""
     horizon: int | None = None
     """Action blocks of a piece of experience; the longest of the run's protocols if not given."""
-    seed: int = 0
-    """Seed of the weights and of the order of the data."""
-    data_root: Path | None = None
-    """Folder for data sets; `$JEPAWM_DATA` or the user's cache folder if not given."""
-    device: DeviceName = "auto"
-    """Device to compute on."""
-    resume: bool = False
-    """Go on with the reward that is there."""
-    overwrite: bool = False
-    """Replace the reward that is there."""
-    processes: int | None = None
-    """Processes that collect a missing data set; one for each thread if not given."""
-    encoder_weights: str | None = None
-    """Where the weights of a frozen encoder are here: `hub`, a path, or random:SEED; where its
-    training found them if not given."""
-    trust: bool = False
-    """Run code of other people that only the run names: parts given as my_module:MyThing."""
-    json: bool = False
-    """Print the result as one JSON object."""
 
 
 def prepare_train_reward(argv: list[str]) -> Command:

@@ -26,6 +26,7 @@ from jepawm.cli.parsing import (
     take_option,
     wants_help,
 )
+from jepawm.cli.parts import PartOptions
 from jepawm.envs import POLICIES
 from jepawm.errors import UserError
 from jepawm.launch import restarted
@@ -197,41 +198,16 @@ def _read_options(options: TrainOptions) -> "ReadOptions":
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProposerOptions:
+class ProposerOptions(PartOptions):
     """Options of `train-proposer` besides how it is trained."""
 
-    source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """Run folder, or the name of a bundled checkpoint with --out."""
-    out: Path | None = None
-    """Folder that gets a copy of the checkpoint and the proposer; the run itself if not given."""
-    num_episodes: int | None = None
-    """Episodes to learn from, collected where they are missing; those of the run if not given."""
     horizon: int | None = None
     """Action blocks of the longest plan; the longest of the run's protocols if not given."""
-    seed: int = 0
-    """Seed of the weights and of the order of the data."""
     num_tasks: Annotated[int, tyro.conf.arg(name="episodes")] = 96
     """Validation tasks to solve at the end; 0: none."""
-    data_root: Path | None = None
-    """Folder for data sets; `$JEPAWM_DATA` or the user's cache folder if not given."""
-    device: DeviceName = "auto"
-    """Device to compute on."""
-    resume: bool = False
-    """Go on with the proposer that is there."""
-    overwrite: bool = False
-    """Replace the proposer that is there."""
-    processes: int | None = None
-    """Processes that collect a missing data set; one for each thread if not given."""
-    encoder_weights: str | None = None
-    """Where the weights of a frozen encoder are here: `hub`, a path, or random:SEED; where its
-    training found them if not given."""
     log: tyro.conf.UseAppendAction[tuple[TrackerChoice, ...]] = ()
     """Where metrics go beside proposer.jsonl: wandb, trackio or tensorboard (event files in the
     run), more than one by more than one --log; extra `loggers`."""
-    trust: bool = False
-    """Run code of other people that only the run names: parts given as my_module:MyThing."""
-    json: bool = False
-    """Print the result as one JSON object."""
 
 
 def prepare_train_proposer(argv: list[str]) -> Command:
