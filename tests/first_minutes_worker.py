@@ -9,9 +9,10 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+import jepawm.runs
 from jepawm.cli import main
 
-SHARED = ("jepawm.build", "jepawm.experiment", "jepawm.recipes", "jepawm.runs", "jepawm.hub.load")
+SHARED = ("jepawm.build", "jepawm.experiment", "jepawm.recipes", "jepawm.hub.load")
 
 
 class Absent:
@@ -44,6 +45,8 @@ def run(package: str, words: list[str], *, folder: Path) -> None:
 def start() -> None:
     for name in SHARED:
         import_module(name)
+    for name in jepawm.runs.__all__:
+        getattr(jepawm.runs, name)
     codes = []
     for case in json.loads(Path(sys.argv[1]).read_text()):
         child = os.fork()

@@ -29,6 +29,17 @@ def test_names_are_keys():
     assert all(protocol.name == name for name, protocol in PROTOCOLS.items())
 
 
+def test_a_strict_reading_says_so_in_its_name():
+    paper = PROTOCOLS["paper"]
+    assert paper.read_strictly() == paper
+    assert paper.read_strictly(hold_steps=1) == paper
+    strict = paper.read_strictly(hold_steps=5, swept=True, object_only=True)
+    assert strict.name == "paper-held5-swept-object"
+    assert (strict.hold_steps, strict.swept, strict.object_only) == (5, True, True)
+    assert strict.read_strictly(swept=True) == strict
+    assert strict.read_strictly(hold_steps=1).name.endswith("-held1")
+
+
 @pytest.mark.parametrize(
     "fields",
     [

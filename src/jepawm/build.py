@@ -21,6 +21,7 @@ from jepawm.experiment import Experiment
 from jepawm.models.encoders import EncoderConfig, GivenTokens
 from jepawm.models.frozen.encoder import AnyFrozenConfig, FrozenEncoderConfig, SmallViTConfig
 from jepawm.models.heads import StepDistanceHead
+from jepawm.models.layout import layout_only
 from jepawm.models.predictor import Predictor, PredictorConfig
 from jepawm.models.proprio import ProprioConfig, ProprioEncoder
 from jepawm.models.weight_files import list_misfits, shorten
@@ -86,7 +87,7 @@ def require_weights(
         )
     if not isinstance(config, EncoderConfig | FrozenEncoderConfig | SmallViTConfig):
         return
-    with foreign(Path(source), "configuration of a model"), torch.device("meta"):
+    with foreign(Path(source), "configuration of a model"), layout_only():
         if isinstance(config, EncoderConfig):
             encoder = _build_encoder(config)
         else:

@@ -3,10 +3,12 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Literal, runtime_checkable
+from typing import Protocol as Contract
 
 import numpy as np
+from jaxtyping import Bool, Float
 
 from jepawm.contracts import Env
 from jepawm.errors import UserError
@@ -45,6 +47,12 @@ class Protocol:
     hold_steps: int = 1
     """Environment steps in a row after which the goal must hold, the last of them after the last step
     (`end`) or after some step (`any`)."""
+    swept: bool = False
+    """Whether the way between two steps counts: from a step that passed through a wall on, the goal
+    does not hold."""
+    object_only: bool = False
+    """Whether the goal is the pose of what is moved alone, wherever ends what moves it. Tasks in which
+    it starts there are not drawn."""
 
     def __post_init__(self) -> None:
         for field in ("horizon", "num_action_steps", "frameskip", "max_env_steps", "hold_steps"):
@@ -67,6 +75,24 @@ class Protocol:
         if self.success not in ("end", "any"):
             raise UserError(f"protocol.success = {self.success!r}; choose end or any")
 
+    def read_strictly(
+        self, *, hold_steps: int | None = None, swept: bool = False, object_only: bool = False
+    ) -> "Protocol":
+        """Return the protocol with another reading of success; its name says what differs."""
+        held = self.hold_steps if hold_steps is None else hold_steps
+        differs = {
+            f"held{held}": held != self.hold_steps,
+            "swept": swept and not self.swept,
+            "object": object_only and not self.object_only,
+        }
+        return replace(
+            self,
+            name="-".join([self.name, *(word for word, one in differs.items() if one)]),
+            hold_steps=held,
+            swept=self.swept or swept,
+            object_only=self.object_only or object_only,
+        )
+
     @property
     def num_steps(self) -> int:
         """Return the action blocks in an episode."""
@@ -76,6 +102,26 @@ class Protocol:
     def num_plans(self) -> int:
         """Return how often an episode is planned."""
         return -(-self.num_steps // self.num_action_steps)
+
+
+@runtime_checkable
+class KnowsWalls(Contract):
+    """A simulator that knows what is solid in it (optional; for `Protocol.swept`)."""
+
+    def tunnels(
+        self, before: Float[np.ndarray, "B S"], after: Float[np.ndarray, "B S"]
+    ) -> Bool[np.ndarray, " B"]:
+        """Return which straight ways, of one environment step each, pass through a wall."""
+        ...
+
+
+@runtime_checkable
+class KnowsObject(Contract):
+    """An environment in which something is moved by something else (optional; `Protocol.object_only`)."""
+
+    def object_success(self) -> Bool[np.ndarray, " B"]:
+        """Return whether what is moved is as in each goal now."""
+        ...
 
 
 MOST_TASKS = 1_000_000

@@ -138,6 +138,11 @@ def test_eval_hands_over_the_protocol_and_the_planner(monkeypatch: pytest.Monkey
         "overwrite": False,
         "encoder_weights": None,
     }
+    strict = ["--hold-steps", "5", "--swept", "--object-only"]
+    _, arguments = call(monkeypatch, "evaluate_run", *argv, *strict)
+    assert arguments["rules"] == TaskRules(
+        protocol="mpc", num_tasks=4, seed=2, hold_steps=5, swept=True, object_only=True
+    )
     argv += ["--planner", "cem", "--planner.num-iterations", "2", "--out", "x", "--overwrite"]
     _, arguments = call(monkeypatch, "evaluate_run", *argv)
     assert arguments["planner"] == CEM(num_iterations=2)

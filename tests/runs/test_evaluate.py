@@ -321,6 +321,24 @@ def test_a_protocol_says_how_far_away_recorded_goals_are(
     assert asked == [50, 25]
 
 
+def test_a_strict_reading_is_in_the_results_and_on_the_same_tasks(
+    run_copy: Path, tmp_path: Path, capsys
+):
+    plain = evaluate_tiny(run_copy, out=tmp_path / "plain")
+    rules = replace(RULES, hold_steps=5, swept=True)
+    strict = evaluate_tiny(run_copy, rules=rules, out=tmp_path / "strict")
+    assert (plain.protocol, strict.protocol) == ("paper", "paper-held5-swept")
+    settings = json.loads((tmp_path / "strict" / "results.json").read_text())["protocol_settings"]
+    assert (settings["hold_steps"], settings["swept"], settings["object_only"]) == (5, True, False)
+    assert strict.tasks_sha256 == plain.tasks_sha256
+    assert all(strict.rows[name].success <= row.success for name, row in plain.rows.items())
+    assert main(["eval", str(run_copy), "--offline", "--swept"]) == 2
+    assert "--swept is for acting in an environment" in capsys.readouterr().err
+    reward = ["eval", "wall", "--objective", "reward", "--swept", "--out", str(tmp_path / "none")]
+    assert main([*reward, "--reward", "corner"]) == 2
+    assert "this objective has none; leave them out" in capsys.readouterr().err
+
+
 def test_a_model_acts_in_the_environment_that_is_asked_for(run_copy: Path, tmp_path: Path, capsys):
     plain = evaluate_tiny(run_copy, out=tmp_path / "plain")
     rules = replace(RULES, env="noisy:wall@1")
@@ -328,4 +346,4 @@ def test_a_model_acts_in_the_environment_that_is_asked_for(run_copy: Path, tmp_p
     assert (plain.env, noisy.env) == ("wall", "noisy:wall@1")
     assert noisy.tasks_sha256 == plain.tasks_sha256
     assert main(["eval", str(run_copy), "--offline", "--env", "wall"]) == 2
-    assert "--env acts in an environment" in capsys.readouterr().err
+    assert "--env is for acting in an environment" in capsys.readouterr().err

@@ -41,6 +41,12 @@ class EvalOptions:
     """Run or checkpoint folder, or the name of a bundled or released checkpoint."""
     protocol: str = "paper"
     """Evaluation protocol: `paper` (one open-loop plan) or `mpc` (replan)."""
+    hold_steps: int | None = None
+    """Steps in a row for which the goal must hold; those of the protocol, mostly 1, if not given."""
+    swept: bool = False
+    """Count no success after a step that passed through a wall."""
+    object_only: bool = False
+    """Count the pose of what is moved alone, and leave out tasks that start with it at its goal."""
     num_tasks: Annotated[int, tyro.conf.arg(name="episodes")] = 96
     """Tasks to solve."""
     seed: int = 0
@@ -48,19 +54,16 @@ class EvalOptions:
     split: str = "test"
     """Which tasks, or episodes of recordings: `test` or `val`."""
     reward: str | None = None
-    """True reward that is measured where the objective needs no goal; the one that its reward learned
-    if not given."""
+    """True reward to measure where no goal is needed; the one that its reward learned if not given."""
     instructions: str | None = None
     """Goals in words in place of pictures: sentences of the training (`seen`), the same places in other
     words (`paraphrases`), or words that were never together (`compositions`)."""
     env: str | None = None
     """Environment to act in, as noisy:wall@0.5; the one that the model was trained for if not given."""
     offline: bool = False
-    """Measure predictions and plans on recordings instead of acting in a simulator; models trained
-    on recordings are measured so anyway."""
+    """Measure on recordings instead of acting in a simulator, as models of recordings are anyway."""
     data: Path | None = None
-    """Recordings to measure on, a store or a data set of any known format; held-out episodes of the
-    training if not given."""
+    """Recordings to measure on, of any known format; held-out episodes of the training if not given."""
     horizon: int = 3
     """Action blocks to the goal in plans on recordings."""
     data_root: Path | None = None
@@ -77,8 +80,7 @@ class EvalOptions:
     tasks_per_batch: int = 16
     """Tasks that run in lockstep in one process; each batch has random numbers of its own."""
     precision: Precision | None = None
-    """Precision of planning; `bfloat16` is rounder and two to three times as fast where the processor
-    multiplies it; the run's own, mostly float32, if not given."""
+    """Precision of planning; `bfloat16` is rounder and faster; the run's own if not given."""
     device: DeviceName = "auto"
     """Device to compute on."""
     trust: bool = False
@@ -108,11 +110,8 @@ def prepare_eval(argv: list[str]) -> Command:
 
         trust_source(options.source, trust=options.trust)
         planner, offline = parsed.get("planner"), options.offline or options.data is not None
-        if offline and options.env is not None:
-            raise UserError(
-                "--env acts in an environment, recordings are measured without; drop one"
-            )
         if offline or not (options.env or has_simulator(options.source)):
+            _refuse_acting(options)
             return _run_offline(options, planner, objective)
         rules = TaskRules(
             protocol=options.protocol,
@@ -122,6 +121,9 @@ def prepare_eval(argv: list[str]) -> Command:
             tasks_per_batch=options.tasks_per_batch,
             data_root=options.data_root,
             env=options.env,
+            hold_steps=options.hold_steps,
+            swept=options.swept,
+            object_only=options.object_only,
         )
         if options.instructions is not None:
             return _run_language(options, rules, planner, objective)
@@ -148,6 +150,15 @@ def prepare_eval(argv: list[str]) -> Command:
         )
 
     return Command(run=run, as_json=options.json, processes=options.processes)
+
+
+def _refuse_acting(options: EvalOptions) -> None:
+    for name in ("env", "hold_steps", "swept", "object_only"):
+        if getattr(options, name):
+            option = name.replace("_", "-")
+            raise UserError(
+                f"--{option} is for acting in an environment, recordings are measured without; drop one"
+            )
 
 
 def _run_language(

@@ -11,6 +11,7 @@ from jepawm.agent import PlanningAgent
 from jepawm.contracts import Agent, Env
 from jepawm.evaluation.instructions import InstructedEnv
 from jepawm.evaluation.motion import Motion, MotionWatch, join_motions
+from jepawm.evaluation.readings import Reading
 from jepawm.evaluation.rollouts import Recorder
 from jepawm.protocol import Protocol
 from jepawm.types import Task
@@ -77,7 +78,8 @@ def run_episodes(
     if recorder is not None:
         recorder.start(tasks, goal, frameskip=protocol.frameskip)
         recorder.record_step(obs, env)
-    held = np.zeros(len(tasks), dtype=np.int64)  # steps in a row at the goal
+    reading = Reading(env, protocol)
+    held = np.zeros(len(tasks), dtype=np.bool_)
     at_any_time = np.zeros(len(tasks), dtype=np.bool_)
     planning_seconds = 0.0
     for _ in range(protocol.num_steps):
@@ -88,14 +90,14 @@ def run_episodes(
             recorder.record_plan(agent)
         for actions in np.split(block, protocol.frameskip, axis=1):  # [B, a]
             obs = env.step(actions)
-            held = np.where(env.success(), held + 1, 0)
-            at_any_time |= held >= protocol.hold_steps
-            watch.step(actions, obs, held=held >= protocol.hold_steps)
+            held = reading.step()
+            at_any_time |= held
+            watch.step(actions, obs, held=held)
             if recorder is not None:
                 recorder.record_step(obs, env)
         on_block()
     outcome = Outcome(
-        at_end=held >= protocol.hold_steps,
+        at_end=held,
         at_any_time=at_any_time,
         planning_seconds=planning_seconds,
         num_dropped=agent.num_dropped if isinstance(agent, PlanningAgent) else 0,

@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 
 import numpy as np
 from rich.console import Console
@@ -18,6 +19,7 @@ from jepawm.evaluation.baselines import DoNothing, Oracle, RandomActions, oracle
 from jepawm.evaluation.episodes import Outcome, join, run_episodes
 from jepawm.evaluation.metrics import paired_difference, wilson_interval
 from jepawm.evaluation.motion import row_motion
+from jepawm.evaluation.readings import unsolved_tasks
 from jepawm.evaluation.results import MODEL, ROWS, Results, Row, describe, versions
 from jepawm.evaluation.rollouts import Recorder
 from jepawm.processes import count_processes, gather, is_first, process_rank, together
@@ -68,7 +70,8 @@ def evaluate(
     agent = _model_agent(given, env)
     rules = _rules(protocol, agent)
     if tasks is None:
-        tasks = draw_tasks(env, num_tasks=num_tasks, seed=seed, split=split)
+        draw = partial(_draw, env, seed=seed, split=split)
+        tasks = unsolved_tasks(env, draw, num_tasks=num_tasks, protocol=rules)
     planner, objective = describe(agent.planner), describe(agent.objective)
     searches = describe(oracle_planner(agent.planner)) if isinstance(env, Simulator) else None
     outcomes = _run_rows(
@@ -149,6 +152,10 @@ def _model_agent(agents: Mapping[str, Agent], env: Env) -> PlanningAgent:
             f"statistics have {agent.normalizer.action_dim}; it is for another environment"
         )
     return agent
+
+
+def _draw(env: Env, count: int, *, seed: int, split: Split) -> list[Task]:
+    return draw_tasks(env, num_tasks=count, seed=seed, split=split)
 
 
 def _rules(protocol: Protocol | None, agent: PlanningAgent) -> Protocol:

@@ -10,6 +10,7 @@ from torch import Tensor
 from jepawm.agent import PlanningAgent
 from jepawm.captions import Captions, CaptionSplit, Instruction, Place
 from jepawm.contracts import Simulator
+from jepawm.protocol import KnowsWalls
 from jepawm.texts import Text
 from jepawm.types import Observation, Task
 
@@ -72,6 +73,8 @@ class InstructedEnv:
         """Which instructions the current tasks have."""
         self.action_dim, self.proprio_dim = env.action_dim, env.proprio_dim
         self.state_dim, self.state_to_pixel = env.state_dim, env.state_to_pixel
+        if isinstance(env, KnowsWalls):
+            self.tunnels = env.tunnels
 
     def goal_text(self) -> Text:
         """Return the sentences of the current tasks."""

@@ -70,6 +70,7 @@ class WatchedPlanner:
         self.planner = planner
         self.sees_dropped = getattr(planner, "sees_dropped", False)
         self.looks: list[Look] = []
+        self.cost: CostFn | None = None
 
     @property
     def num_proposals(self) -> int:
@@ -85,8 +86,9 @@ class WatchedPlanner:
         generator: torch.Generator,
         proposals: Float[Tensor, "B P H A"] | None = None,
     ) -> Plan:
-        """Plan; earlier looks are forgotten."""
+        """Plan; earlier looks are forgotten, the cost of this plan is kept."""
         self.looks.clear()
+        self.cost = cost
         more = {} if proposals is None else {"proposals": proposals}
         watched = WatchedCost(cost, self.looks)
         return self.planner.plan(watched, init, bounds=bounds, generator=generator, **more)

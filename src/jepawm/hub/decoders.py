@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
 from cattrs.errors import BaseValidationError, ForbiddenExtraKeysError
 from torch import Tensor
 
@@ -13,6 +12,7 @@ from jepawm.errors import UserError
 from jepawm.hub.reference import convert_decoder, flat_names, original_decoder_layout
 from jepawm.hub.released import DECODERS, ReleasedDecoder, fetch_released
 from jepawm.models.decoder import ImageDecoder
+from jepawm.models.layout import layout_only
 from jepawm.models.weight_files import (
     list_misfits,
     load_weights,
@@ -70,7 +70,7 @@ def import_decoder(path: Path, released: ReleasedDecoder) -> Checkpoint:
 
 def decoder_layout(released: ReleasedDecoder) -> dict[str, tuple[int, ...]]:
     """Return the tensors of the file of a decoder, by `model.<tensor>`."""
-    with torch.device("meta"):
+    with layout_only():
         return original_decoder_layout(_build(released).state_dict())
 
 

@@ -27,6 +27,7 @@ from jepawm.hub.reference import (
 from jepawm.hub.released import RELEASED, find_released, released_experiment, released_normalizer
 from jepawm.models.encoders import GivenTokens
 from jepawm.models.frozen.encoder import FrozenEncoderConfig
+from jepawm.models.layout import layout_only
 from jepawm.models.predictor import PredictorConfig
 from jepawm.models.weight_files import (
     foreign_objects,
@@ -181,7 +182,7 @@ def world_model_layout(
     assert isinstance(encoder, FrozenEncoderConfig)
     side = encoder.image_size // encoder.shape.patch_size
     proprio = normalizer.proprio_mean
-    with torch.device("meta"):
+    with layout_only():
         model = build_world_model(
             GivenTokens(dim=encoder.shape.width, grid=(side, side)),
             experiment.predictor,

@@ -21,6 +21,7 @@ from jepawm.experiment import AgentConfig, DataConfig, Experiment
 from jepawm.hub.imports import Imported
 from jepawm.hub.reference import Rules, rename, reversed_rules
 from jepawm.models.class_token import ClassTokenConfig
+from jepawm.models.layout import layout_only
 from jepawm.models.predictor import PredictorConfig
 from jepawm.models.proprio import ProprioConfig
 from jepawm.models.weight_files import (
@@ -227,7 +228,7 @@ def _convert(tensors: Mapping[str, Tensor], sizes: _Sizes, *, source: Path) -> d
 def _layout(sizes: _Sizes, *, smooth: int, action_dim: int) -> dict[str, tuple[int, ...]]:
     """Return names and shapes of the tensors in a file of these sizes."""
     encoder, predictor = sizes.encoder, sizes.predictor
-    with torch.device("meta"):
+    with layout_only():
         model = build_world_model(
             encoder.build(),
             predictor,

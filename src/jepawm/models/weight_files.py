@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from jepawm.border import foreign, require_regular
 from jepawm.errors import UserError, plain_text
 from jepawm.models.frozen.encoder import FrozenEncoder
+from jepawm.models.layout import layout_only
 from jepawm.numpy_pickles import arrays_in, stands_in
 from jepawm.torch_files import load_tensors
 
@@ -107,7 +108,7 @@ def require_layout(
     build: Callable[[], nn.Module], tensors: Mapping[str, Tensor], *, source: Path | str, what: str
 ) -> None:
     """Compare stored weights with a module of a configuration, before memory is taken for it."""
-    with foreign(source, what), torch.device("meta"):
+    with foreign(source, what), layout_only():
         layout = {name: tuple(value.shape) for name, value in build().state_dict().items()}
     misfits = list_misfits(layout, tensors)
     if misfits:

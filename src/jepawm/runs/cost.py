@@ -26,6 +26,7 @@ from jepawm.errors import UserError
 from jepawm.experiment import Experiment
 from jepawm.hub.datasets import DATASETS
 from jepawm.models.frozen.encoder import AnyFrozenConfig
+from jepawm.models.layout import layout_only
 from jepawm.models.world_model import JEPAWorldModel
 from jepawm.runs.cost_figures import MeasuredStep, TimedSteps, TrainingCost
 from jepawm.runs.datasets import store_path
@@ -76,7 +77,7 @@ def dry_run(
     size = experiment.optim.batch_size
     num_windows = min(num_windows, size)
     (action_dim, proprio_dim), total_windows, num_frames = _data_size(experiment, data_root)
-    with torch.device("meta"):
+    with layout_only():
         model = build_model(experiment, action_dim=action_dim, proprio_dim=proprio_dim)
         learner = Learner(model, experiment.loss)
     averaged = experiment.optim.ema_decay is not None

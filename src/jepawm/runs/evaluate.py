@@ -15,6 +15,7 @@ from jepawm.engine.process import tune_process
 from jepawm.envs import RECORDINGS, build_env
 from jepawm.errors import UserError
 from jepawm.evaluation.evaluate import DEFAULT_TASKS_PER_BATCH, evaluate
+from jepawm.evaluation.readings import unsolved_tasks
 from jepawm.evaluation.result_files import check_output, write_results
 from jepawm.evaluation.results import Efficiency, Results
 from jepawm.evaluation.rollouts import Recorder
@@ -50,6 +51,18 @@ class TaskRules:
     """Folder of recordings that tasks may come from; None: the default one."""
     env: str | None = None
     """Environment to act in; None: the one that the model was trained for."""
+    hold_steps: int | None = None
+    """Environment steps for which the goal must hold; None: those of the protocol."""
+    swept: bool = False
+    """Whether success counts no longer after a step through a wall."""
+    object_only: bool = False
+    """Whether the pose of what is moved alone counts."""
+
+    def read(self, experiment: Experiment) -> Protocol:
+        """Return the protocol of the experiment, read as strictly as these rules say."""
+        return experiment.protocol(self.protocol).read_strictly(
+            hold_steps=self.hold_steps, swept=self.swept, object_only=self.object_only
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +133,7 @@ def evaluate_run(
             check_output(folder, overwrite=overwrite)
             loaded = load(source, device=device, encoder_weights=encoder_weights)
             agent = loaded.agent(
-                protocol=rules.protocol,
+                protocol=rules.read(loaded.experiment),
                 planner=planner,
                 objective=objective,
                 config=with_precision(loaded.experiment.agent, precision),
@@ -213,15 +226,19 @@ def find_tasks(
     split, source = split_of(rules.split), experiment.data.policy
     if not 1 <= rules.num_tasks <= MOST_TASKS:
         raise UserError(f"--episodes {rules.num_tasks}; give at least 1, at most {MOST_TASKS}")
-    if not isinstance(source, TaskSource):
-        return draw_tasks(env, num_tasks=rules.num_tasks, seed=rules.seed, split=split)
-    return source.draw_tasks(
-        task_seed(rules.seed, split),
-        num_tasks=rules.num_tasks,
-        num_steps=protocol.goal_steps or protocol.max_env_steps,
-        split=split,
-        data_root=default_data_root(rules.data_root),
-    )
+
+    def draw(count: int) -> list[Task]:
+        if not isinstance(source, TaskSource):
+            return draw_tasks(env, num_tasks=count, seed=rules.seed, split=split)
+        return source.draw_tasks(
+            task_seed(rules.seed, split),
+            num_tasks=count,
+            num_steps=protocol.goal_steps or protocol.max_env_steps,
+            split=split,
+            data_root=default_data_root(rules.data_root),
+        )
+
+    return unsolved_tasks(env, draw, num_tasks=rules.num_tasks, protocol=protocol)
 
 
 def split_of(name: str) -> Split:

@@ -116,7 +116,7 @@ def evaluate_language(
             )
         loaded = load(source, device=device, encoder_weights=encoder_weights)
         agent = loaded.agent(
-            protocol=rules.protocol,
+            protocol=rules.read(loaded.experiment),
             planner=planner,
             objective=objective,
             config=with_precision(loaded.experiment.agent, precision),

@@ -75,6 +75,11 @@ def evaluate_reward(
         encoder_weights: where the weights of a frozen encoder are here; None: where its training
             found them.
     """
+    if rules.hold_steps is not None or rules.swept or rules.object_only:
+        raise UserError(
+            "--hold-steps, --swept and --object-only say when a goal is reached, and this objective "
+            "has none; leave them out"
+        )
     tune_process()
     folder = out or default_folder(source, f"{rules.protocol}-reward")
     with first_takes(folder, by=EVALUATION):

@@ -5,8 +5,6 @@ from dataclasses import replace
 from functools import partial
 from typing import cast
 
-import torch
-
 from jepawm.contracts import BuildsEncoder, Planner
 from jepawm.experiment import Experiment
 from jepawm.models.encoders import EncoderConfig
@@ -16,6 +14,7 @@ from jepawm.models.frozen.encoder import (
     TimmEncoderConfig,
     efficientnet_lite0,
 )
+from jepawm.models.layout import layout_only
 from jepawm.planning.ask_tell import Nevergrad
 from jepawm.planning.cem import CEM
 from jepawm.planning.gradient import FAST, Adam
@@ -46,7 +45,7 @@ def count_tokens(encoder: BuildsEncoder) -> int:
         return encoder.grid**2
     if isinstance(encoder, FrozenEncoderConfig):
         return (encoder.image_size // encoder.shape.patch_size) ** 2
-    with torch.device("meta"):
+    with layout_only():
         return encoder.build().num_tokens
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from jepawm.contracts import CollectionPolicy, Env, KnowsPlaces, Script, Simulator
 from jepawm.data.recording import Format, ReadOptions, Recording
+from jepawm.protocol import KnowsWalls
 from jepawm.testing.rules import (
     Require,
     close,
@@ -108,6 +109,20 @@ def check_simulator(
             "beside returns one bool for each state and place, by name",
             found=", ".join(f"{name} {one.dtype} {one.shape}" for name, one in beside.items()),
             fix="return arrays of bool [B]",
+        )
+    if isinstance(env, KnowsWalls):
+        tunnelled = env.tunnels(before, before)
+        require(
+            tunnelled.shape == (num_tasks,) and tunnelled.dtype == np.bool_,
+            "tunnels returns one bool for each way",
+            found=f"{tunnelled.dtype} {tunnelled.shape}",
+            fix="return an array of bool [B]",
+        )
+        require(
+            not tunnelled.any(),
+            "who stands still at a start passes through no wall",
+            found=f"{int(tunnelled.sum())} of {num_tasks} do",
+            fix="let tunnels look at the way between two states",
         )
     _check_simulation(require, env, before=before, actions=actions)
     env.reset(tasks)

@@ -14,6 +14,7 @@ from jepawm.envs.wall.env import WallBatch
 from jepawm.envs.wall.policy import RandomWall
 from jepawm.errors import UserError
 from jepawm.experiment import Experiment, experiment_from_json, experiment_to_json
+from jepawm.protocol import KnowsObject, KnowsWalls
 from jepawm.registry import UntrustedModuleError
 from jepawm.testing import check_env, check_simulator
 from jepawm.types import Observation, Task
@@ -58,6 +59,8 @@ def test_a_noisy_simulator_and_a_noisy_robot_keep_their_contracts():
     noisy = make_noisy(WallBatch(32), 0.7)
     assert isinstance(noisy, NoisySimulator)
     check_simulator(noisy, num_steps=70)  # more than are drawn at a time
+    assert isinstance(noisy, KnowsWalls)
+    assert not isinstance(noisy, KnowsObject)
     robot = make_noisy(Line(), 0.7)
     assert isinstance(robot, NoisyEnv)
     assert not isinstance(robot, Simulator)

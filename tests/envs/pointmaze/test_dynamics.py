@@ -7,7 +7,12 @@ import pytest
 
 pytest.importorskip("mujoco", reason="PointMaze needs the extra 'mujoco'")
 
-from jepawm.envs.pointmaze.dynamics import PointMazePhysics, PointMazeSimulator, maze_xml
+from jepawm.envs.pointmaze.dynamics import (
+    PointMazePhysics,
+    PointMazeSimulator,
+    maze_xml,
+    passes_cells,
+)
 from jepawm.errors import UserError
 
 MASS = 1000 * 4 / 3 * np.pi * 0.1**3
@@ -57,6 +62,32 @@ def test_the_way_around_the_wall_is_open():
     path = rolled([[0.8, 0.8, 0.0, 0.0]], np.concatenate([up, right, -up], axis=1))
     assert path[0, -1, 0] > 2.3
     assert path[0, -1, 1] < 1.5
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "passes"),
+    [
+        ((0.8, 0.8), (2.8, 0.8), True),  # through the wall inside the U
+        ((0.8, 1.2), (0.8, 2.8), False),  # along a corridor
+        ((0.8, 2.8), (2.8, 2.8), False),  # along the next
+        ((0.8, 0.8), (0.8, -1.0), True),  # out of the maze
+        ((1.25, 1.85), (1.35, 1.75), False),  # around the end of the wall, where a ball is a disc
+        ((1.0, 2.0), (1.0, 2.0), False),
+    ],
+)
+def test_ways_through_walls_of_the_maze(before, after, passes: bool):
+    ends = [np.array([[*place, 0.0, 0.0]]) for place in (before, after)]
+    assert passes_cells(*ends).tolist() == [passes]
+
+
+def test_no_roll_of_the_ball_passes_through_a_wall():
+    generator = np.random.default_rng(0)
+    starts = np.array([[0.8, 1.0, 0.0, 0.0], [2.8, 1.5, 0.0, 0.0]] * 20)
+    steps = np.repeat(generator.uniform(-1, 1, (40, 20, 2)), 5, axis=1)
+    path = rolled(starts, steps)
+    places = path[:, :-1].reshape(-1, 4), path[:, 1:].reshape(-1, 4)
+    assert not passes_cells(*places).any()
+    assert np.abs(path[:, -1, :2] - path[:, 0, :2]).max() > 1.0
 
 
 def test_a_state_tells_everything_bit_for_bit():

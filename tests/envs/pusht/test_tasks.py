@@ -6,6 +6,7 @@ import pytest
 from jepawm.envs.pusht.dynamics import PushTPhysics
 from jepawm.envs.pusht.tasks import (
     angle_distance,
+    block_solved,
     pusht_states,
     replay_pusht_tasks,
     sample_pusht_tasks,
@@ -39,6 +40,17 @@ def test_success_needs_places_and_angle_and_no_velocity():
     assert solved(goal + steps, goal).tolist() == [True, False, True, False, True, True]
     strict = PushTPhysics(success_distance=10.0, success_angle=0.1)
     assert solved(goal + steps, goal, physics=strict).tolist() == [False] * 5 + [True]
+
+
+def test_of_the_block_alone_place_and_angle_count():
+    goal = np.array([100.0, 100.0, 200.0, 200.0, 0.1, 0.0, 0.0])
+    steps = np.zeros((5, 7))
+    steps[0, :2] = 300.0  # the agent is far away
+    steps[1, 2:4] = 14.1  # norm 19.9
+    steps[2, 2:4] = 14.2
+    steps[3, 4] = 0.34  # pi/9 is 0.349
+    steps[4, 4] = 0.36
+    assert block_solved(goal + steps, goal).tolist() == [True, True, False, True, False]
 
 
 def test_angles_are_compared_around_the_circle():

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from jepawm.envs.wall.dynamics import WallGeometry, WallLayout, wall_rollout, wall_step
+from jepawm.envs.wall.dynamics import (
+    WallGeometry,
+    WallLayout,
+    passes_wall,
+    wall_rollout,
+    wall_step,
+)
 
 PAPER = WallLayout.fixed()
 
@@ -90,6 +96,35 @@ def test_no_random_walk_leaves_the_world_or_enters_the_wall():
     in_wall = (np.abs(path[..., 0] - 32) < 3) & (np.abs(path[..., 1] - 30) > 4)
     assert not in_wall.any()
     assert (path[:, -1, 0] > 35).any()  # some pass the door
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "passes"),
+    [
+        ((20.0, 50.0), (44.0, 50.0), True),  # straight through
+        ((44.0, 50.0), (20.0, 50.0), True),  # and back
+        ((20.0, 30.0), (44.0, 30.0), False),  # by the door
+        ((20.0, 22.0), (44.0, 38.0), False),  # by the door, slanting
+        ((28.0, 10.0), (36.0, 50.0), True),  # through the wall on both sides of the door
+        ((20.0, 50.0), (28.5, 50.0), False),  # up to the wall
+        ((20.0, 10.0), (20.0, 58.0), False),  # along it
+        ((32.0, 30.0), (32.0, 50.0), True),  # out of the door into the wall
+        ((32.0, 28.0), (32.0, 32.0), False),  # within the door
+        ((32.0, 50.0), (32.0, 50.0), True),  # it is inside already
+        ((20.0, 50.0), (20.0, 50.0), False),  # it stands still
+    ],
+)
+def test_ways_through_the_wall(before, after, passes: bool):
+    ends = np.array([before]), np.array([after])
+    assert passes_wall(*ends, layout=PAPER).tolist() == [passes]
+
+
+def test_no_move_of_the_dot_passes_through_the_wall():
+    generator = np.random.default_rng(1)
+    starts = np.stack([generator.uniform(5, 28, 300), generator.uniform(5, 59, 300)], axis=-1)
+    path = wall_rollout(starts, generator.normal(0, 2, (300, 100, 2)), layout=PAPER)
+    assert not passes_wall(path[:, :-1], path[:, 1:], layout=PAPER).any()
+    assert passes_wall(path[:, 0], path[:, -1], layout=PAPER).any()
 
 
 def test_batched_equals_one_by_one():

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("uvicorn")
 playwright = pytest.importorskip("playwright.sync_api")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-IDLE = "!busy && boards.length > 0 && boards.every((one) => one.answer)"
+IDLE = "idle()"
 pytestmark = pytest.mark.slow
 
 
@@ -89,6 +89,31 @@ def test_every_scene_opens_in_both_languages(page):
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+def test_the_page_stands_still_when_it_is_done(page):
+    page.evaluate(
+        """window.still = async () => {
+          const look = () => JSON.stringify([...document.querySelectorAll("button, select, input, canvas, img")]
+            .map((one) => one.getBoundingClientRect()));
+          const first = look();
+          for (let frame = 0; frame < 8; frame += 1) {
+            await new Promise(requestAnimationFrame);
+            if (look() !== first) return false;
+          }
+          return true;
+        }"""
+    )
+    for index in (4, 3, 0):
+        page.locator("#tour button").nth(index + 1).click()
+        page.wait_for_function(f"scene === {index} && {IDLE}")
+        assert page.evaluate("still()")
+
+
+def test_models_that_are_opened_at_the_same_time_do_not_mix(page):
+    page.evaluate("openScene(2); openScene(4)")  # PointMaze, then Wall
+    page.wait_for_function(f"scene === 4 && {IDLE}")
+    assert page.evaluate("[about.model, start.length, boards.length]") == ["wall", 2, 1]
+
+
 def test_an_exported_play_opens_without_a_server(page, tmp_path: Path):
     page.locator("#execute").click()
     page.wait_for_function(f"{IDLE} && boards[0].answer.real_path")
@@ -102,3 +127,5 @@ def test_an_exported_play_opens_without_a_server(page, tmp_path: Path):
     other.wait_for_function(IDLE)
     assert other.locator("figure.board").count() == 1
     assert other.locator("#tour button").count() >= 1
+    assert not other.locator("#controls").is_visible()
+    assert not other.locator("#model").is_visible()

@@ -6,13 +6,14 @@ import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from threading import Event, current_thread
 
 import pytest
 
 from jepawm.cli import main
 from jepawm.errors import UserError
 from jepawm.hub.load import load
-from jepawm.runs.play.server import HOST, build_app, listen
+from jepawm.runs.play.server import HOST, Worker, build_app, listen
 from jepawm.runs.play.thinking import Player, Players
 
 pytest.importorskip("uvicorn")
@@ -23,8 +24,11 @@ ASK = {"do": "plan", "model": "wall", "start": [16, 48], "goal": [50, 14], "plan
 
 @cache
 def client():
-    app = build_app(Players(Player(load("wall")), {}), port=PORT)
-    return testclient.TestClient(app, base_url=f"http://{HOST}:{PORT}")
+    return client_of(Worker(lambda: Players(Player(load("wall")), {})))
+
+
+def client_of(worker: Worker):
+    return testclient.TestClient(build_app(worker, port=PORT), base_url=f"http://{HOST}:{PORT}")
 
 
 def test_the_page_and_what_it_needs():
@@ -85,7 +89,7 @@ def test_damaged_messages_are_refused_and_the_next_is_answered():
     chance = random.Random(1)
     whole = json.dumps(ASK).encode()
     kind = {"content-type": "application/json"}
-    for _ in range(100):
+    for _ in range(1000):
         cut = chance.randrange(len(whole))
         body = whole[:cut] + bytes([chance.randrange(256)]) + whole[cut + chance.randint(1, 3) :]
         answer = client().post("/ask", content=body, headers=kind)
@@ -105,6 +109,35 @@ def test_two_tabs_are_answered_each_its_own():
     with ThreadPoolExecutor(4) as tabs:
         found = list(tabs.map(ask, [ASK, far] * 4))
     assert found == alone * 4
+
+
+def test_the_page_is_there_before_its_model():
+    begin = Event()
+
+    def open_players() -> Players:
+        begin.wait()
+        raise UserError("this model has no decoder")
+
+    early = client_of(Worker(open_players))
+    assert early.get("/").status_code == 200
+    begin.set()
+    answer = early.get("/about")
+    assert (answer.status_code, answer.json()) == (400, {"error": "this model has no decoder"})
+
+
+def test_one_thread_does_all_the_thinking():
+    threads = set()
+
+    class Watched(Players):
+        def answer(self, ask):
+            threads.add(current_thread().name)
+            return super().answer(ask)
+
+    own = client_of(Worker(lambda: Watched(Player(load("wall")), {})))
+    with ThreadPoolExecutor(4) as tabs:
+        answers = list(tabs.map(lambda _: own.post("/ask", json={**ASK, "do": "look"}), range(8)))
+    assert [one.status_code for one in answers] == [200] * 8
+    assert len(threads) == 1
 
 
 def test_a_play_is_exported_into_one_file():

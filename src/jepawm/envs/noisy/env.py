@@ -140,6 +140,9 @@ class NoisySimulator:
         self.strength = strength
         self._env = env
         self._noisy = NoisyEnv(env, strength)
+        for name in ("tunnels", "object_success"):  # what it knows of walls and of an object
+            if hasattr(env, name):
+                setattr(self, name, getattr(env, name))
 
     def sample_tasks(self, seed: int, *, num_tasks: int) -> list[Task]:
         """Draw tasks: those of the environment without noise."""

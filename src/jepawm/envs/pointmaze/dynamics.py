@@ -17,7 +17,9 @@ from jepawm.envs.mujoco_engine import import_mujoco
 if TYPE_CHECKING:
     import mujoco
 
-_BESIDE = 0.05  # metres
+_BESIDE, _DEEP, _SAMPLES = 0.05, 0.05, 33
+"""Metres at which a ball is beside a wall; metres that a way may cut into the corner of a cell, where
+the ball rolled around it; points of a way that are looked at."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +114,28 @@ def beside_walls(
             outer = row in (0, last[0]) or column in (0, last[1])
             touches["border" if outer else "wall"] |= gap <= _BESIDE
     return touches
+
+
+def passes_cells(
+    before: Float[np.ndarray, "B 4"],
+    after: Float[np.ndarray, "B 4"],
+    *,
+    physics: PointMazePhysics = PAPER_PHYSICS,
+) -> Bool[np.ndarray, " B"]:
+    """Return which straight ways of a ball's middle pass through a wall `[B]`."""
+    free = np.array(
+        [
+            (row + 1, column + 1)
+            for row, cells in enumerate(physics.maze)
+            for column, cell in enumerate(cells)
+            if cell != "#"
+        ]
+    )
+    parts = np.linspace(0.0, 1.0, _SAMPLES)[:, None, None]
+    places = before[:, :2] + parts * (after[:, :2] - before[:, :2])  # [samples, B, 2]
+    away = np.abs(places[..., None, :] + np.array(physics.particle_base[:2]) - free)
+    outside = (away - physics.wall_half_size[:2]).max(-1).min(-1)  # of the nearest free cell
+    return np.asarray((outside > _DEEP).any(0))
 
 
 def compile_maze(physics: PointMazePhysics) -> "mujoco.MjModel":  # pyright: ignore[reportAttributeAccessIssue]

@@ -13,6 +13,7 @@ from jepawm.envs.pointmaze.dynamics import (
     PointMazePhysics,
     PointMazeSimulator,
     beside_walls,
+    passes_cells,
 )
 from jepawm.envs.pointmaze.render import DEFAULT_VIEW, PointMazeView, render_pointmaze
 from jepawm.envs.pointmaze.tasks import pointmaze_states, sample_pointmaze_tasks
@@ -135,6 +136,12 @@ class PointMazeBatch:
     def beside(self, states: Float[np.ndarray, "B 4"]) -> dict[str, Bool[np.ndarray, " B"]]:
         """Return which balls `[B]` are beside the wall inside the U, and which at the outer walls."""
         return beside_walls(states, physics=self.physics)
+
+    def tunnels(
+        self, before: Float[np.ndarray, "B 4"], after: Float[np.ndarray, "B 4"]
+    ) -> Bool[np.ndarray, " B"]:
+        """Return which straight ways between states pass through a wall of the maze `[B]`."""
+        return passes_cells(before, after, physics=self.physics)
 
     def _observe(self, states: Float[np.ndarray, "B 4"]) -> Observation:
         pixels = render_pointmaze(states, self.image_size, view=self.view, physics=self.physics)

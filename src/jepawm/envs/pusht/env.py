@@ -9,7 +9,13 @@ from jaxtyping import Bool, Float
 from jepawm.envs.pusht.dynamics import AGENT_RADIUS, PAPER_PHYSICS, PushTPhysics, PushTWorld
 from jepawm.envs.pusht.render import CANVAS, render_pusht
 from jepawm.envs.pusht.shape import place_block, target_reward
-from jepawm.envs.pusht.tasks import angle_distance, pusht_states, sample_pusht_tasks, solved
+from jepawm.envs.pusht.tasks import (
+    angle_distance,
+    block_solved,
+    pusht_states,
+    sample_pusht_tasks,
+    solved,
+)
 from jepawm.envs.rewards import require_reward
 from jepawm.errors import UserError
 from jepawm.types import Observation, Task
@@ -105,6 +111,10 @@ class PushTBatch:
     def success(self) -> Bool[np.ndarray, " B"]:
         """Return whether agent and block are near the goal's and the angle is nearly right, now."""
         return solved(self.states(), self._goals, physics=self.physics)
+
+    def object_success(self) -> Bool[np.ndarray, " B"]:
+        """Return whether each block is near its goal's place and angle now, wherever the agent is."""
+        return block_solved(self.states(), self._goals, physics=self.physics)
 
     def rewards(self) -> Float[np.ndarray, " B"]:
         """Return how much of the fixed target each block covers now, 1 from 95 % on."""

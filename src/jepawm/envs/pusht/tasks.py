@@ -79,6 +79,18 @@ def solved(
     return np.asarray(near & (turned < physics.success_angle))
 
 
+def block_solved(
+    states: Float[np.ndarray, "*#b 7"],
+    goals: Float[np.ndarray, "*#b 7"],
+    *,
+    physics: PushTPhysics = PAPER_PHYSICS,
+) -> Bool[np.ndarray, "*b"]:
+    """Return whether blocks are at those of goals `[*b]`, by place and angle, with the same limits."""
+    near = np.linalg.norm(states[..., 2:4] - goals[..., 2:4], axis=-1) < physics.success_distance
+    turned = angle_distance(np.asarray(states[..., 4]), np.asarray(goals[..., 4]))
+    return np.asarray(near & (turned < physics.success_angle))
+
+
 def angle_distance(
     angles: Float[np.ndarray, "*#b"], others: Float[np.ndarray, "*#b"]
 ) -> Float[np.ndarray, "*b"]:

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 _TANGENTIAL_PUSH = 0.5  # always towards positive x or y
 _NORMAL_PUSH = 0.5
 _BESIDE = 2.0  # pixels; an action of length 1 asks for as much
+_DEEP = 1.0  # pixels; collisions push a dot by less than that
 _INSIDE = 0.3  # how far inside its room a position on or over a limit is put
 
 
@@ -111,6 +112,26 @@ def wall_rollout(
         positions = wall_step(positions, actions[..., t, :], layout=layout, geometry=geometry)
         result[..., t, :] = positions
     return result
+
+
+def passes_wall(
+    before: Float[np.ndarray, "*b 2"],
+    after: Float[np.ndarray, "*b 2"],
+    *,
+    layout: WallLayout,
+    geometry: WallGeometry = DEFAULT_GEOMETRY,
+) -> Bool[np.ndarray, "*b"]:
+    """Return which straight ways pass through the wall, more than a pixel deep, beside its door."""
+    half = geometry.wall_half_width - _DEEP
+    x, change = before[..., 0] - layout.wall_x, after[..., 0] - before[..., 0]
+    still = change == 0.0
+    ends = (np.stack([-half - x, half - x])) / np.where(still, 1.0, change)
+    entered, left = np.clip(np.sort(ends, axis=0), 0.0, 1.0)  # parts of the way inside
+    inside = np.where(still, np.abs(x) < half, left > entered)
+    entered, left = np.where(still, 0.0, entered), np.where(still, 1.0, left)
+    y, climb = before[..., 1] - layout.door_y, after[..., 1] - before[..., 1]
+    highest = np.maximum(np.abs(y + entered * climb), np.abs(y + left * climb))
+    return np.asarray(inside & (highest > geometry.door_half_height + _DEEP))
 
 
 def beside_places(

@@ -15,6 +15,7 @@ from jepawm.envs.wall.dynamics import (
     DEFAULT_GEOMETRY,
     WallGeometry,
     beside_places,
+    passes_wall,
     wall_rollout,
     wall_step,
 )
@@ -140,6 +141,12 @@ class WallBatch:
     def beside(self, states: Float[np.ndarray, "B 2"]) -> dict[str, Bool[np.ndarray, " B"]]:
         """Return which dots `[B]` are in the door, beside the wall, at the border."""
         return beside_places(states, layout=self._layout, geometry=self.geometry)
+
+    def tunnels(
+        self, before: Float[np.ndarray, "B 2"], after: Float[np.ndarray, "B 2"]
+    ) -> Bool[np.ndarray, " B"]:
+        """Return which straight ways pass through the wall beside its door `[B]`."""
+        return passes_wall(before, after, layout=self._layout, geometry=self.geometry)
 
     def _observe(self, positions: Float[np.ndarray, "B 2"]) -> Observation:
         pixels = render_wall(

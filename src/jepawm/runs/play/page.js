@@ -1,8 +1,8 @@
 "use strict";
 const TEXTS = {
-  en: { model: "Model", export: "Export", planner: "Planner", second: "Beside it", metric: "Distance", samples: "Samples", iterations: "Iterations", horizon: "Horizon", noise: "Noise", seed: "Seed", replan: "Replan at every block", landscape: "Cost landscape", plan: "Plan", execute: "Execute", free: "Free play", none: "none", thinking: "thinking …", reached: "the goal is reached", missed: "the goal is missed", distance: "distance", cost: "cost", candidates: "candidates", iteration: "iteration", frames: "imagined frames", real: "real frames", decoded: "real and decoded: start, goal", curve: "lowest cost of each iteration", map: "cost of plans that repeat one action; line: the planner's best", lost: "the server does not answer", step: "Step",
+  en: { model: "Model", export: "Export", planner: "Planner", second: "Beside it", metric: "Distance", samples: "Samples", iterations: "Iterations", horizon: "Horizon", noise: "Noise", seed: "Seed", replan: "Replan at every block", landscape: "Cost landscape", plan: "Plan", execute: "Execute", free: "Free play", none: "none", thinking: "thinking …", loading: "loading the model …", reached: "the goal is reached", missed: "the goal is missed", distance: "distance", cost: "cost", candidates: "candidates", iteration: "iteration", frames: "imagined frames", real: "real frames", decoded: "real and decoded: start, goal", curve: "lowest cost of each iteration", map: "cost of plans that repeat one action; line: the planner's best", lost: "the server does not answer", step: "Step",
     hint: "Drag start (filled) and goal (ring). By keyboard: focus the picture, S or G chooses start or goal, H the next handle, arrows move it, R turns it." },
-  zh: { model: "模型", export: "导出", planner: "规划器", second: "并排比较", metric: "距离", samples: "样本数", iterations: "迭代次数", horizon: "规划步长", noise: "噪声", seed: "随机种子", replan: "每块动作后重新规划", landscape: "代价地形", plan: "规划", execute: "执行", free: "自由探索", none: "无", thinking: "思考中……", reached: "到达目标", missed: "未到达目标", distance: "距离", cost: "代价", candidates: "个候选", iteration: "迭代", frames: "想象的画面", real: "真实画面", decoded: "真实与解码：起点、目标", curve: "每次迭代的最低代价", map: "重复同一动作的计划的代价；折线：规划器的最优解", lost: "服务器没有响应", step: "步骤",
+  zh: { model: "模型", export: "导出", planner: "规划器", second: "并排比较", metric: "距离", samples: "样本数", iterations: "迭代次数", horizon: "规划步长", noise: "噪声", seed: "随机种子", replan: "每块动作后重新规划", landscape: "代价地形", plan: "规划", execute: "执行", free: "自由探索", none: "无", thinking: "思考中……", loading: "正在加载模型……", reached: "到达目标", missed: "未到达目标", distance: "距离", cost: "代价", candidates: "个候选", iteration: "迭代", frames: "想象的画面", real: "真实画面", decoded: "真实与解码：起点、目标", curve: "每次迭代的最低代价", map: "重复同一动作的计划的代价；折线：规划器的最优解", lost: "服务器没有响应", step: "步骤",
     hint: "拖动起点（实心）和目标（空心）。键盘：聚焦图像，S 或 G 选择起点或目标，H 切换物体，方向键移动，R 旋转。" },
 };
 const PLANNERS = ["direct", "propose", "fast", "gd", "adam", "cem", "icem", "mppi", "random_shooting"];
@@ -12,10 +12,12 @@ const recording = embedded ? JSON.parse(embedded.textContent) : null;
 const controls = document.getElementById("controls");
 const status = document.getElementById("status");
 let language = "en", about = null, scene = -1, chosen = { which: "goal", handle: 0 };
-let start = [], goal = [], boards = [], dirty = null, busy = false, played = [];
+let start = [], goal = [], boards = [], dirty = null, answering = false, opening = 0, visit = 0, played = [];
 
 const t = (key) => TEXTS[language][key];
 const make = (tag, parent, text) => { const one = document.createElement(tag); if (text !== undefined) one.textContent = text; parent.append(one); return one; };
+
+const idle = () => !answering && !opening && boards.length > 0 && boards.every((one) => one.answer);
 
 function say(text, error = false) { status.textContent = text; status.classList.toggle("error", error); }
 
@@ -112,7 +114,7 @@ function turn() {
 
 function listen(board) {
   const canvas = board.canvas;
-  let held = false;
+  let held = null; // from the pointer to the middle of what it holds
   const place = (event) => {
     const box = canvas.getBoundingClientRect();
     return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
@@ -120,17 +122,21 @@ function listen(board) {
   canvas.addEventListener("pointerdown", (event) => {
     if (recording) return;
     const [x, y] = place(event);
-    let nearest = Infinity;
+    let nearest = 0.15;
+    held = null;
     for (const which of ["start", "goal"]) handles().forEach((handle, index) => {
       const [hx, hy] = toPicture(which === "start" ? start : goal, handle.columns);
       const away = Math.hypot(hx - x, hy - y);
-      if (away < nearest) { nearest = away; chosen = { which, handle: index }; }
+      if (away < nearest) { nearest = away; held = [hx - x, hy - y]; chosen = { which, handle: index }; }
     });
-    held = nearest < 0.15;
-    if (held) { canvas.setPointerCapture(event.pointerId); leaveScene(); moveTo(x, y); }
+    if (held) { canvas.setPointerCapture(event.pointerId); leaveScene(); boards.forEach(drawBoard); }
   });
-  canvas.addEventListener("pointermove", (event) => { if (held) moveTo(...place(event)); });
-  for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, () => { held = false; });
+  canvas.addEventListener("pointermove", (event) => {
+    if (!held) return;
+    const [x, y] = place(event);
+    moveTo(x + held[0], y + held[1]);
+  });
+  for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, () => { held = null; });
   canvas.addEventListener("keydown", (event) => {
     if (recording) return;
     const steps = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
@@ -148,7 +154,7 @@ function listen(board) {
   });
 }
 
-function leaveScene() { if (scene >= 0) { scene = -1; drawTour(); drawText(); } }
+function leaveScene() { visit += 1; if (scene >= 0) { scene = -1; drawTour(); drawText(); } }
 
 function whole(name) { const input = controls.elements[name]; const value = Number(input.value); return Math.min(Number(input.max), Math.max(Number(input.min), Number.isFinite(value) ? value : Number(input.min))); }
 
@@ -172,27 +178,37 @@ function changed(what) {
 async function run(asks) {
   dirty = asks;
   boards.forEach(drawBoard);
-  if (busy) return;
-  busy = true;
+  if (answering) return;
+  answering = true;
   while (dirty) {
     const now = dirty;
     dirty = null;
     if (boards.length !== now.length) makeBoards(now.length);
-    const timer = setTimeout(() => { say(t("thinking")); document.body.classList.add("thinking"); }, 120);
-    try {
+    await thinking("thinking", async () => {
       for (let index = 0; index < now.length; index += 1) {
         const answer = await post("/ask", now[index]);
-        if (boards[index]) await show(boards[index], now[index], answer);
+        if (now[index].model === about.model) await show(boards[index], now[index], answer);
       }
       if (now[0].do === "execute" || scene >= 0) played = [...played, ...now].slice(-40);
-      say("");
-    } catch (error) {
-      say(error instanceof TypeError ? t("lost") : error.message, true);
-    }
+    });
+  }
+  answering = false;
+}
+
+// Do something, and say so where it takes long; returns whether it was done.
+async function thinking(word, work) {
+  const timer = setTimeout(() => { say(t(word)); document.body.classList.add("thinking"); }, 120);
+  try {
+    await work();
+    say("");
+    return true;
+  } catch (error) {
+    say(error instanceof TypeError ? t("lost") : error.message, true);
+    return false;
+  } finally {
     clearTimeout(timer);
     document.body.classList.remove("thinking");
   }
-  busy = false;
 }
 
 function load(source) {
@@ -217,7 +233,7 @@ function line(pen, points, color, width, dash = []) {
 
 function drawBoard(board) {
   const { answer, ask, canvas } = board;
-  if (!answer) return;
+  if (!answer || ask.model !== about.model) return;
   const pen = canvas.getContext("2d"), side = canvas.width, image = board.image, half = image.width / 2;
   pen.imageSmoothingEnabled = false;
   pen.clearRect(0, 0, side, side);
@@ -305,7 +321,7 @@ async function openScene(index) {
   drawTour(); drawText();
   if (index < 0) { await choose(about.model); return; }
   const asks = about.scenes[index].asks;
-  if (asks[0].model !== about.model) await fetchAbout(asks[0].model);
+  if (!(await open(asks[0].model))) return;
   start = [...asks[0].start]; goal = [...asks[0].goal];
   run(asks);
 }
@@ -313,6 +329,7 @@ async function openScene(index) {
 async function showStep(index) {
   scene = index;
   const { ask, answer } = recording.steps[index];
+  await open(ask.model);
   if (boards.length !== 1) makeBoards(1);
   await show(boards[0], ask, answer);
   drawTour();
@@ -326,10 +343,22 @@ function fill(select, names, none) {
   if ([...select.options].some((one) => one.value === before)) select.value = before;
 }
 
-async function fetchAbout(name) {
-  const answer = recording ? recording.about : await (await fetch(name ? `/about?model=${encodeURIComponent(name)}` : "/about")).json();
-  if (answer.error) throw new Error(answer.error);
-  about = answer;
+// Show another model; returns whether it is there, and nothing else was opened meanwhile.
+async function open(name) {
+  const mine = (visit += 1);
+  if (about && about.model === name) return true;
+  opening += 1;
+  const fine = await thinking("loading", async () => {
+    const found = recording ? recording.abouts[name] : await (await fetch(name ? `/about?model=${encodeURIComponent(name)}` : "/about")).json();
+    if (found.error) throw new Error(found.error);
+    if (mine === visit) take(found);
+  });
+  opening -= 1;
+  return fine && mine === visit;
+}
+
+function take(found) {
+  about = found;
   chosen = { which: "goal", handle: 0 };
   const usable = PLANNERS.filter((one) => about.proposals || !NEED_PROPOSALS.includes(one));
   fill(controls.elements.planner, usable, false);
@@ -339,12 +368,10 @@ async function fetchAbout(name) {
 }
 
 async function choose(name) {
-  try {
-    await fetchAbout(name);
-    start = [...about.start]; goal = [...about.goal];
-    controls.elements.planner.value = about.proposals ? "propose" : "fast";
-    changed("plan");
-  } catch (error) { say(error.message, true); }
+  if (!(await open(name))) return;
+  start = [...about.start]; goal = [...about.goal];
+  controls.elements.planner.value = about.proposals ? "propose" : "fast";
+  changed("plan");
 }
 
 document.getElementById("language").addEventListener("click", () => { language = language === "en" ? "zh" : "en"; translate(); });
@@ -365,12 +392,10 @@ controls.addEventListener("change", () => { leaveScene(); changed("plan"); });
 controls.addEventListener("submit", (event) => event.preventDefault());
 
 (async () => {
-  try { await fetchAbout(""); } catch (error) { say(t("lost"), true); return; }
-  makeBoards(1);
   if (recording) {
     controls.hidden = true;
-    document.getElementById("export").hidden = true;
+    for (const id of ["export", "model"]) document.getElementById(id).closest("button, label").hidden = true;
     await showStep(0);
-  } else await choose(about.model);
-  translate();
+  } else if (await open("")) await choose(about.model);
+  if (about) translate();
 })();

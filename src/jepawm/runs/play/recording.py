@@ -3,23 +3,29 @@
 import json
 from collections.abc import Sequence
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 from jepawm.runs.play.messages import Ask, ask_to_json
 from jepawm.runs.play.scenes import SCENES, scenes_to_json
-from jepawm.runs.play.thinking import Players
+
+if TYPE_CHECKING:  # the page is served before torch is imported
+    from jepawm.runs.play.thinking import Players
 
 
-def record(players: Players, asks: Sequence[Ask]) -> str:
+def record(players: "Players", asks: Sequence[Ask]) -> str:
     """Answer questions and return a page that shows the answers, HTML that needs no other file."""
     steps = [{"ask": ask_to_json(ask), "answer": players.answer(ask)} for ask in asks]
-    name = asks[0].model
-    about = {
-        **players.find(name).about(),
-        "model": name,
-        "models": list(dict.fromkeys(ask.model for ask in asks)),
-        "scenes": scenes_to_json(SCENES),
+    names = list(dict.fromkeys(ask.model for ask in asks))
+    abouts = {
+        name: {
+            **players.find(name).about(),
+            "model": name,
+            "models": names,
+            "scenes": scenes_to_json(SCENES),
+        }
+        for name in names
     }
-    return page_with({"about": about, "steps": steps})
+    return page_with({"abouts": abouts, "steps": steps})
 
 
 def page_with(recording: object) -> str:

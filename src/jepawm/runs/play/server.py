@@ -1,29 +1,29 @@
 """The local server of the page: it answers this machine alone, and serves nothing but what is listed here."""
 
+import asyncio
 import contextlib
 import json
 import logging
 import socket
 import webbrowser
 from collections.abc import Awaitable, Callable, MutableMapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.resources import files
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from jepawm.engine.process import tune_process
 from jepawm.errors import UserError, missing_extra
-from jepawm.hub.load import bundled_names, load
 from jepawm.runs.play.messages import MOST_BYTES, read_ask, read_asks
-from jepawm.runs.play.pictures import STAGES
 from jepawm.runs.play.recording import record
 from jepawm.runs.play.scenes import SCENES, scenes_to_json
-from jepawm.runs.play.thinking import Player, Players
 
-if TYPE_CHECKING:  # at run time they are an extra
+if TYPE_CHECKING:  # at run time they are an extra, or would hold up the page: torch takes a second
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
+
+    from jepawm.runs.play.thinking import Players
 
 HOST = "127.0.0.1"
 PORTS_TRIED = 20
@@ -40,6 +40,7 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
 }
 _LOG = logging.getLogger(__name__)
+_T = TypeVar("_T")
 Scope = MutableMapping[str, Any]  # pyright: ignore[reportExplicitAny]
 
 
@@ -61,7 +62,7 @@ def play_run(
     port: int = 8765,
     browser: bool = True,
 ) -> Serving:
-    """Serve the page until it is interrupted.
+    """Serve the page until it is interrupted; it is there at once, and its model a little later.
 
     Args:
         source: run folder or bundled model, with a decoder and a probe.
@@ -69,27 +70,52 @@ def play_run(
         browser: whether to open the page.
     """
     uvicorn, _ = require_web()
-    tune_process()
-    player = Player(load(source))
     listening = listen(port)
     serving = Serving(
         url=f"http://{HOST}:{listening.getsockname()[1]}/",
         port=listening.getsockname()[1],
         model=source,
     )
+    worker = Worker(lambda: _open_players(source))
     config = uvicorn.Config(
-        build_app(players_for(player), port=serving.port),
+        build_app(worker, port=serving.port),
         log_level="warning",
         access_log=False,
         limit_concurrency=64,
     )
+    server = uvicorn.Server(config)
+
+    def opened(players: "Future[Players]") -> None:
+        server.should_exit |= players.exception() is not None
+
+    worker.players.add_done_callback(opened)
     moved = "" if port in (0, serving.port) else f" (port {port} is in use)"
     _LOG.info("%s%s; Ctrl-C ends it", serving.url, moved)
     if browser:
         webbrowser.open(serving.url)
     with contextlib.suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[listening])
+        server.run(sockets=[listening])
+    worker.close()
     return serving
+
+
+class Worker:
+    """The one thread that thinks: it opens the models, then answers one question after another."""
+
+    def __init__(self, begin: "Callable[[], Players]") -> None:
+        """Begin to open the models."""
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="play")
+        self.players = self._thread.submit(begin)
+
+    async def do(self, work: "Callable[[Players], _T]") -> _T:
+        """Return what `work` makes of the models, when its turn has come."""
+        return await asyncio.wrap_future(self._thread.submit(lambda: work(self.players.result())))
+
+    def close(self) -> None:
+        """Wait for what is being thought; say why the models could not be opened."""
+        self._thread.shutdown(cancel_futures=True)
+        if not self.players.cancelled() and (error := self.players.exception()) is not None:
+            raise error
 
 
 def require_web() -> tuple[ModuleType, ModuleType]:
@@ -122,13 +148,16 @@ def listen(port: int) -> socket.socket:
     raise UserError(f"ports {port} to {port + PORTS_TRIED - 1} are in use; give another --port")
 
 
-def players_for(player: Player) -> Players:
-    """Return the model of the page, and the bundled ones that the tour needs."""
-    known = bundled_names()
-    return Players(player, {name: name for name in STAGES if name in known})
+def _open_players(source: str) -> "Players":
+    """Load the model of the page; the bundled ones of the tour are loaded when they are asked for."""
+    from jepawm.engine.process import tune_process
+    from jepawm.runs.play.thinking import open_players
+
+    tune_process()
+    return open_players(source)
 
 
-def build_app(players: Players, *, port: int) -> "Starlette":
+def build_app(worker: Worker, *, port: int) -> "Starlette":
     """Return the application; it answers requests to `port` of this machine."""
     require_web()
     from starlette.applications import Starlette
@@ -136,9 +165,9 @@ def build_app(players: Players, *, port: int) -> "Starlette":
 
     routes = [Route(path, _file(name, kind)) for path, (name, kind) in _FILES.items()]
     routes += [
-        Route("/about", _about(players)),
-        Route("/ask", _posted(lambda body: players.answer(read_ask(body))), methods=["POST"]),
-        Route("/export", _exporting(players), methods=["POST"]),
+        Route("/about", _about(worker)),
+        Route("/ask", _asked(worker), methods=["POST"]),
+        Route("/export", _exporting(worker), methods=["POST"]),
     ]
     app = Starlette(routes=routes)
     app.add_middleware(OnlyThisMachine, port=port)
@@ -189,53 +218,49 @@ def _file(name: str, kind: str) -> "Callable[[Request], Awaitable[Response]]":
     return answer
 
 
-def _about(players: Players) -> "Callable[[Request], Awaitable[Response]]":
+def _about(worker: Worker) -> "Callable[[Request], Awaitable[Response]]":
     async def answer(request: "Request") -> "Response":
-        from starlette.concurrency import run_in_threadpool
+        asked = request.query_params.get("model")
 
-        name = request.query_params.get("model", players.names[0])
-        try:
-            player = await run_in_threadpool(players.find, name)
-        except UserError as error:
-            return _json({"error": str(error)}, status=400)
-        told = {
-            **player.about(),
-            "model": name,
-            "models": players.names,
-            "scenes": scenes_to_json(SCENES),
-        }
-        return _json(told)
-
-    return answer
-
-
-def _posted(
-    think: Callable[[bytes], object],
-) -> "Callable[[Request], Awaitable[Response]]":
-    """Answer a message with what `think` makes of it, in a thread: torch must not hold up the others."""
-
-    async def answer(request: "Request") -> "Response":
-        from starlette.concurrency import run_in_threadpool
+        def tell(players: "Players") -> dict[str, object]:
+            name = players.names[0] if asked is None else asked
+            return {
+                **players.find(name).about(),
+                "model": name,
+                "models": players.names,
+                "scenes": scenes_to_json(SCENES),
+            }
 
         try:
-            body = await _body(request)
-            return _json(await run_in_threadpool(think, body))
+            return _json(await worker.do(tell))
         except UserError as error:
             return _json({"error": str(error)}, status=400)
 
     return answer
 
 
-def _exporting(players: Players) -> "Callable[[Request], Awaitable[Response]]":
+def _asked(worker: Worker) -> "Callable[[Request], Awaitable[Response]]":
+    """Answer one question."""
+
+    async def answer(request: "Request") -> "Response":
+        try:
+            ask = read_ask(await _body(request))
+            return _json(await worker.do(lambda players: players.answer(ask)))
+        except UserError as error:
+            return _json({"error": str(error)}, status=400)
+
+    return answer
+
+
+def _exporting(worker: Worker) -> "Callable[[Request], Awaitable[Response]]":
     """Answer with the page and the answers to some messages in one file."""
 
     async def answer(request: "Request") -> "Response":
-        from starlette.concurrency import run_in_threadpool
         from starlette.responses import Response
 
         try:
             asks = read_asks(await _body(request))
-            page = await run_in_threadpool(record, players, asks)
+            page = await worker.do(lambda players: record(players, asks))
         except UserError as error:
             return _json({"error": str(error)}, status=400)
         return Response(page, media_type="text/html", headers=_HEADERS)

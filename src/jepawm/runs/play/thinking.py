@@ -13,10 +13,9 @@ from torch import Tensor
 from jepawm.agent import PlanningAgent
 from jepawm.contracts import Planner, Simulator
 from jepawm.diagnosis.landscape import constant_actions
-from jepawm.diagnosis.problems import CatchProblem, pose_problem
 from jepawm.errors import UserError
 from jepawm.evaluation.watching import Look, WatchedPlanner
-from jepawm.hub.load import LoadedModel
+from jepawm.hub.load import LoadedModel, bundled_names, load
 from jepawm.planning.cem import CEM
 from jepawm.planning.gradient import FAST, Adam, GradientDescent
 from jepawm.planning.icem import ICEM
@@ -116,7 +115,7 @@ class Player:
             "iterations": self._iterations(watched.looks, context),
         }
         if ask.landscape:
-            found["landscape"] = self._landscape(ask, obs, goal, looks=watched.looks)
+            found["landscape"] = self._landscape(ask.landscape, watched, like=plan.actions)
         return found
 
     def _execute(self, ask: Ask) -> Answer:
@@ -203,21 +202,17 @@ class Player:
         return look.actions[0, index], cost[index]
 
     def _landscape(
-        self, ask: Ask, obs: Observation, goal: Observation, *, looks: list[Look]
+        self, side: int, watched: WatchedPlanner, *, like: Float[Tensor, "1 H A"]
     ) -> Answer:
         """Return costs of plans that repeat one action, and where the planner's best ones were."""
-        agent = self.loaded.agent(
-            protocol=self._protocol(ask),
-            planner=CatchProblem(),
-            objective=self._agent(ask)[0].objective,
-        )
-        problem = pose_problem(agent, obs, goal=goal, num_steps=ask.horizon)
+        assert watched.cost is not None
         width = self.env.action_dim
-        values = torch.linspace(-_EXTENT, _EXTENT, ask.landscape)
-        actions = constant_actions(problem.init, values, width=width, directions=(0, 1))
-        cost = problem.cost(actions)[0].view(ask.landscape, ask.landscape)
+        values = torch.linspace(-_EXTENT, _EXTENT, side)
+        actions = constant_actions(like, values, width=width, directions=(0, 1))
+        cost = watched.cost(actions)[0].view(side, side)
         best = [
-            look.actions[0, int(look.cost[0].nan_to_num(nan=torch.inf).argmin())] for look in looks
+            look.actions[0, int(look.cost[0].nan_to_num(nan=torch.inf).argmin())]
+            for look in watched.looks
         ]
         route = [one.unflatten(-1, (-1, width)).mean((0, 1))[:2].tolist() for one in best]
         return {
@@ -273,6 +268,12 @@ def build_planner(ask: Ask, *, frameskip: int) -> Planner:
     return RandomShooting(num_samples=ask.samples, **limits)
 
 
+def open_players(source: str) -> "Players":
+    """Load the model of the page, and name the bundled ones that the tour needs."""
+    known = bundled_names()
+    return Players(Player(load(source)), {name: name for name in STAGES if name in known})
+
+
 class Players:
     """The models that the page can show, each loaded when it is first asked for."""
 
@@ -294,8 +295,6 @@ class Players:
                 return self._players[name]
             if name not in self._others:
                 raise UserError("this model is not on the page")
-            from jepawm.hub.load import load
-
             player = Player(load(self._others[name]))
             self._players[name] = player
             return player
@@ -316,4 +315,4 @@ def _number(value: float) -> float | None:
     return round(value, 6) if np.isfinite(value) else None
 
 
-__all__ = ["Answer", "Player", "Players", "build_planner"]
+__all__ = ["Answer", "Player", "Players", "build_planner", "open_players"]
