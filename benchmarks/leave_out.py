@@ -107,6 +107,7 @@ def reorder(store: EpisodeStore, place: Path, *, last: np.ndarray) -> None:
         fps=manifest.fps,
         source=manifest.source,
         reward_names=manifest.reward_names or (),
+        cameras=store.cameras,
     ) as writer:
         copy_episodes(store, writer, episodes=[*others, *last.tolist()])
 

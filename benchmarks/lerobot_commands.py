@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 
 from jepawm.evaluation.metrics import wilson_interval
-from recipes import ROOT, machine, public
+from recipes import ROOT, machine
 
 ARM = "--robot.type=jepawm_arm --robot.id=simulated --play_sounds=false --dataset.push_to_hub=false"
 POLICY = "--policy.device=cpu --policy.push_to_hub=false --wandb.enable=false --num_workers=0"
@@ -236,6 +236,11 @@ def with_goal(policy: Path, data: Path) -> None:
     file = policy / "config.json"
     config = json.loads(file.read_text(encoding="utf-8"))
     file.write_text(json.dumps({**config, "goal_dataset": f"{data}"}, indent=1), encoding="utf-8")
+
+
+def public(line: str) -> str:
+    """Return a command without the folders of this machine."""
+    return re.sub(r"(?<==)/\S*/|(?<= )/\S*/", "", line)
 
 
 def wait_for(port: int, server: subprocess.Popen) -> None:

@@ -24,6 +24,7 @@ from jepawm.models.heads import StepDistanceHead
 from jepawm.models.layout import layout_only
 from jepawm.models.predictor import Predictor, PredictorConfig
 from jepawm.models.proprio import ProprioConfig, ProprioEncoder
+from jepawm.models.views import ViewsEncoder
 from jepawm.models.weight_files import list_misfits, shorten
 from jepawm.models.world_model import JEPAWorldModel
 from jepawm.normalizer import Normalizer
@@ -48,7 +49,7 @@ def build_model(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(experiment.seed)
-        encoder = _build_encoder(experiment.encoder)
+        encoder = _build_encoder(experiment)
         return _around(encoder, experiment, (action_dim, proprio_dim), image_size=image_size)
 
 
@@ -89,7 +90,7 @@ def require_weights(
         return
     with foreign(Path(source), "configuration of a model"), layout_only():
         if isinstance(config, EncoderConfig):
-            encoder = _build_encoder(config)
+            encoder = _build_encoder(experiment)
         else:
             side = config.image_size // config.shape.patch_size
             encoder = GivenTokens(dim=config.shape.width, grid=(side, side))
@@ -226,8 +227,16 @@ def _around(
     )
 
 
-def _build_encoder(config: BuildsEncoder) -> Encoder:
-    """Build the encoder and check what the predictor needs of it: it may be the user's own."""
+def _build_encoder(experiment: Experiment) -> Encoder:
+    """Build the encoder; of several cameras each has one of its own."""
+    names, config = experiment.data.cameras, experiment.encoder
+    if len(names) < 2:
+        return _checked_encoder(config)
+    return ViewsEncoder({name: _checked_encoder(config) for name in names})
+
+
+def _checked_encoder(config: BuildsEncoder) -> Encoder:
+    """Build an encoder and check what the predictor needs of it: it may be the user's own."""
     encoder = config.build()
     name = f"{type(config).__name__}.build()"
     if not isinstance(encoder, nn.Module):

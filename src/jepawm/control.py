@@ -5,7 +5,7 @@ resized. The agent itself takes observations that are ready, and gives actions i
 its model takes them; here they become commands.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -17,9 +17,12 @@ from jepawm.commands import Commands
 from jepawm.data.resample import Fit, require_frame, square_frame
 from jepawm.errors import UserError
 from jepawm.types import Observation
+from jepawm.views import choose_views, stack_views
 
 Joints = Sequence[float] | Float[np.ndarray, " P"]
 """The robot's own state, in the order and the units of the recordings."""
+Pictures = UInt8[np.ndarray, "height width 3"] | Mapping[str, UInt8[np.ndarray, "_ _ 3"]]
+"""What the camera sees, red first; of several cameras a picture by name."""
 Command = Sequence[float] | Float[np.ndarray, " a"]
 """One command, in the order and the units of the recordings."""
 
@@ -34,12 +37,14 @@ class RobotLoop:
         image_size: int,
         fit: Fit | None,
         rate_hz: float | None = None,
+        cameras: Sequence[str] = (),
     ) -> None:
         """Take the agent, the side of its pictures in pixels, and how they become square.
 
         Without a `fit` only pictures of the model's own size are taken. `rate_hz` is that of the
-        recordings; None: nobody knows.
+        recordings; None: nobody knows. `cameras` are the names of those that it sees.
         """
+        self.cameras = tuple(cameras)
         self.rate_hz = rate_hz
         self._agent = agent
         self._size = image_size
@@ -69,7 +74,7 @@ class RobotLoop:
 
     def reset(
         self,
-        goal: UInt8[np.ndarray, "height width 3"],
+        goal: Pictures,
         joints: Joints | None = None,
         *,
         command: Command | None = None,
@@ -78,7 +83,7 @@ class RobotLoop:
         """Start an episode.
 
         Args:
-            goal: picture of the goal, by the same camera.
+            goal: picture of the goal, by the same camera; of several cameras a picture by name.
             joints: the robot's state at the goal, where the model knows proprioception.
             command: the command that the robot follows now; needed where the model takes differences
                 of what its state does not show.
@@ -90,7 +95,7 @@ class RobotLoop:
 
     def act(
         self,
-        picture: UInt8[np.ndarray, "height width 3"],
+        picture: Pictures,
         joints: Joints | None = None,
         *,
         command: Command | None = None,
@@ -100,7 +105,8 @@ class RobotLoop:
         Execute them one after the other at the rate of the recordings, then look and call again.
 
         Args:
-            picture: what the camera sees now, uint8 `[height, width, 3]`, red first.
+            picture: what the camera sees now, uint8 `[height, width, 3]`, red first; of several
+                cameras a picture by name.
             joints: the robot's state now, where the model knows proprioception.
             command: the last command that was executed, where it was another than the last one given.
         """
@@ -111,7 +117,7 @@ class RobotLoop:
 
     def plan(
         self,
-        picture: UInt8[np.ndarray, "height width 3"],
+        picture: Pictures,
         joints: Joints | None = None,
         *,
         command: Command | None = None,
@@ -155,7 +161,40 @@ class RobotLoop:
             )
         return torch.from_numpy(values.copy())[None]
 
-    def _observation(self, picture: object, joints: Joints | None, *, what: str) -> Observation:
+    def _observation(self, seen: object, joints: Joints | None, *, what: str) -> Observation:
+        views = [self._square(one, what=name) for name, one in self._by_camera(seen, what=what)]
+        proprio = None
+        if joints is not None:
+            proprio = torch.tensor(np.asarray(joints, dtype=np.float64).reshape(1, -1))
+        return Observation(
+            pixels=torch.from_numpy(stack_views(np.stack(views)))[None], proprio=proprio
+        )
+
+    def _by_camera(self, seen: object, *, what: str) -> list[tuple[str, object]]:
+        """Return what each camera sees, in the order in which the model knows them, with its name."""
+        known = ", ".join(self.cameras)
+        if not isinstance(seen, Mapping):
+            if len(self.cameras) > 1:
+                raise UserError(
+                    f"the {what} is one picture, and the model sees {known}; give a picture by the name "
+                    "of each"
+                )
+            return [(what, seen)]
+        if not self.cameras:
+            raise UserError(f"nobody knows the model's camera; give the {what} without a name")
+        places = {
+            choose_views([str(name)], self.cameras, where="the model")[0]: name for name in seen
+        }
+        absent = [name for at, name in enumerate(self.cameras) if at not in places]
+        if absent or len(places) < len(seen):
+            raise UserError(
+                f"the {what} has pictures of {', '.join(map(str, seen))}, and the model sees {known}; "
+                "give one of each, or choose cameras=... when you make the loop"
+            )
+        names = [places[at] for at in range(len(self.cameras))]
+        return [(f"{what} of {name}", seen[name]) for name in names]
+
+    def _square(self, picture: object, *, what: str) -> UInt8[np.ndarray, "3 size size"]:
         if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or picture.ndim != 3:
             given = (
                 f"{picture.dtype} {picture.shape}"
@@ -179,8 +218,4 @@ class RobotLoop:
                 "fit='stretch', as the import did"
             )
         fit: Fit = self._fit or "crop"
-        pixels = square_frame(picture, self._size, fit=fit)
-        proprio = None
-        if joints is not None:
-            proprio = torch.tensor(np.asarray(joints, dtype=np.float64).reshape(1, -1))
-        return Observation(pixels=torch.from_numpy(pixels.copy())[None], proprio=proprio)
+        return square_frame(picture, self._size, fit=fit)

@@ -110,9 +110,10 @@ def _pixels(given: object, what: str) -> Tensor:
 def _require_size(pixels: Tensor, what: str, *, model: WorldModel) -> None:
     """Refuse pictures of another size than those that the model learned from, where that is known."""
     side = model.image_size if isinstance(model, JEPAWorldModel) else None
-    if side is not None and tuple(pixels.shape[2:]) != (side, side):
+    high = model.num_views * side if isinstance(model, JEPAWorldModel) and side else None
+    if high is not None and tuple(pixels.shape[2:]) != (high, side):
         raise UserError(
-            f"{what}.pixels are {_size(pixels)} pixels, and the model learned from {side} x {side}; "
+            f"{what}.pixels are {_size(pixels)} pixels, and the model learned from {high} x {side}; "
             "render or crop and resize them to that size, as its data were"
         )
 

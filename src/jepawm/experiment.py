@@ -61,6 +61,8 @@ class DataConfig:
 
     store: str | None = None
     """Store of imported data, a path or a name below the data root; None: collected."""
+    cameras: tuple[str, ...] = ()
+    """Cameras to learn from, of a store that holds several; all of them if not given."""
     num_episodes: int = 1920
     """Episodes to collect."""
     episode_steps: int = 50
@@ -98,6 +100,8 @@ class DataConfig:
         require_range(self, ("seed", "split_seed"), where="data", least=0, most=2**32 - 1)
         require_range(self, ("held_out",), where="data", least=0)
         require_range(self, ("train_fraction",), where="data", least=0, most=1)
+        if len(set(self.cameras)) < len(self.cameras) or "" in self.cameras:
+            raise UserError(f"data.cameras = {', '.join(self.cameras)}; name each camera once")
         if not self.actions:
             raise UserError("data.actions is empty; give auto, absolute, relative or difference")
         require_numbers(self, "data")
@@ -180,6 +184,7 @@ class Experiment:
             )
         self._require_weights()
         self._require_forms()
+        self._require_learned_views()
         self._require_best()
         step_weight = max(getattr(part, "step_weight", 0.0) for part in parts_of(self.objective))
         if step_weight > 0 and not loss.step_distance_weight > 0:
@@ -219,6 +224,14 @@ class Experiment:
             raise UserError(
                 f"data.actions = {', '.join(self.data.actions)}; the environment {self.env} takes "
                 "actions as they are recorded: set it to absolute"
+            )
+
+    def _require_learned_views(self) -> None:
+        """Refuse several cameras of a frozen encoder."""
+        if isinstance(self.encoder, AnyFrozenConfig) and len(self.data.cameras) > 1:
+            raise UserError(
+                f"data.cameras = {', '.join(self.data.cameras)}: several cameras have learned encoders, "
+                f"and {self.encoder.name} is frozen; choose one camera, or --encoder conv or vit"
             )
 
     def _require_best(self) -> None:

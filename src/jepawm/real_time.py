@@ -6,14 +6,14 @@ from dataclasses import dataclass, fields
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from jepawm.commands import Commands
-from jepawm.control import Command, Joints
+from jepawm.control import Command, Joints, Pictures
 from jepawm.errors import UserError, require_range
 
-Picture = UInt8[np.ndarray, "height width 3"]
-"""What a camera sees, red first."""
+Picture = Pictures
+"""What a camera sees, red first; of several cameras a picture by name."""
 _ON_TIME = 0.25
 """Part of a period after its tick within which a command counts as in time."""
 

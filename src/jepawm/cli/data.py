@@ -30,7 +30,7 @@ class SourceOptions:
     format: str | None = None
     """Format of the source; recognised if not given."""
     camera: str | None = None
-    """Camera to read, where there are several."""
+    """Camera to read, where there are several; more than one joined by commas, or `all`."""
     action_key: str | None = None
     """Names of the actions in the source, joined by commas, where it is not the usual one."""
     proprio_key: str | None = None

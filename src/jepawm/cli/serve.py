@@ -27,6 +27,8 @@ class ServeOptions:
     """Action blocks of a plan."""
     fit: Literal["crop", "stretch"] | None = None
     """How pictures become square; as those of the training data did if not given."""
+    camera: str | None = None
+    """Which of several cameras it plans with, joined by commas; all of the model's if not given."""
     seed: int = 0
     """Seed of the planner."""
     device: DeviceName = "auto"
@@ -51,6 +53,7 @@ def prepare_serve(argv: list[str]) -> Command:
     )
 
     def run() -> Outcome:
+        from jepawm.data.cameras import named_cameras
         from jepawm.runs.serve.server import ServeRules, serve_run
 
         trust_source(options.source, trust=options.trust)
@@ -61,6 +64,7 @@ def prepare_serve(argv: list[str]) -> Command:
                 horizon=options.horizon,
                 planner=cast("Planner | None", parsed.get("planner")),
                 fit=options.fit,
+                cameras=tuple(named_cameras(options.camera)),
                 seed=options.seed,
             ),
             device=choose_device(options.device),

@@ -53,7 +53,7 @@ class TrainOptions:
     """Recordings to train on: a store, or a data set of any known format (LeRobot, ...), imported
     below the data root at first use."""
     camera: str | None = None
-    """Camera of the data set to import, where there are several."""
+    """Camera of the data set, where there are several; more than one joined by commas, or `all`."""
     action_key: str | None = None
     """Name of its actions, where it is not the usual one."""
     proprio_key: str | None = None

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from jepawm.errors import UserError
 from jepawm.types import Observation, Trajectory
+from jepawm.views import split_views
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +88,11 @@ def _frames(
     config: AugmentationConfig,
     rng: np.random.Generator,
 ) -> UInt8[Tensor, "T 3 height width"]:
+    count = max(1, pixels.shape[-2] // pixels.shape[-1])  # several cameras lie one below the other
+    if count > 1:
+        return torch.cat(
+            [_frames(view, config, rng) for view in split_views(pixels, count)], dim=-2
+        )
     down, right = rng.integers(2 * config.shift + 1, size=2)
     height, width = pixels.shape[-2:]
     images = F.pad(pixels.float(), (config.shift,) * 4, mode="replicate")

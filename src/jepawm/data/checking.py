@@ -18,6 +18,8 @@ _LARGEST = 1e37
 """Numbers of actions and proprioception are smaller, so that float32 holds their statistics too."""
 _MOST_CHOICES = 1000
 """Whole numbers beyond are amounts."""
+_NUMBERS = ("actions", "proprio", "state")
+"""Columns of numbers; all else that has a shape is a camera."""
 _MOST_NAMES = 100
 """Names of episodes in one message."""
 
@@ -246,6 +248,18 @@ def _rate_problems(fps: float | None, expected: float | None) -> Iterator[str]:
 
 def _shapes(recording: Recording, episode: Episode) -> tuple[dict[str, object], list[str]]:
     shapes: dict[str, object] = {name: rows.shape[1] for name, rows in _columns(recording).items()}
+    problems: list[str] = []
+    for name, one in (("frames", recording), *recording.others.items()):
+        shape, found = _frame_shape(one, episode)
+        shapes |= {} if shape is None else {name: shape}
+        problems += found
+    return shapes, problems
+
+
+def _frame_shape(
+    recording: Recording, episode: Episode
+) -> tuple[tuple[int, ...] | None, list[str]]:
+    """Return height and width of the frames of a camera, None if not known, and what is wrong."""
     video = f"the video {recording.video}" if recording.video else "the episode"
     try:
         with foreign(recording.video or episode.file, "recording of frames"):
@@ -254,23 +268,21 @@ def _shapes(recording: Recording, episode: Episode) -> tuple[dict[str, object], 
             if frame is not None:
                 require_frame(frame)
     except UserError as error:
-        return shapes, [str(error)]
+        return None, [str(error)]
     if count != recording.num_frames:
         word = "fewer" if count < recording.num_frames else "more"
-        return shapes, [
+        return None, [
             f"{video} has {count} frames, {word} than the {recording.num_frames} of its table; "
             "it is truncated or not the right one: copy it again, or leave the episode out"
         ]
-    if frame is not None:
-        shapes["frames"] = frame.shape[:2]
-    return shapes, []
+    return None if frame is None else frame.shape[:2], []
 
 
 def _shape_problems(
     shapes: dict[str, object], expected: dict[str, object], *, name: str
 ) -> Iterator[str]:
     for key in sorted(shapes.keys() | expected.keys()):
-        if key == "frames" and key not in shapes:
+        if key not in shapes and key not in _NUMBERS:
             continue  # they cannot be decoded, which is a problem of its own
         if shapes.get(key) != expected.get(key):
             yield (

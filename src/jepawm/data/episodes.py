@@ -2,7 +2,8 @@
 
     manifest.json    counts, statistics, provenance, size and SHA-256 of the other files
     index.parquet    episode, start, num_frames, num_actions (and task): one row for each episode
-    pixels.npy       uint8   [F, 3, H, W]  the frames of all episodes, one after the other; or
+    pixels.npy       uint8   [F, 3, H, W]  the frames of all episodes, one after the other, with
+                     several cameras [F, V, 3, H, W]; or
                      uint8   [bytes]       the same as JPEG pictures, with their sizes in
     pixel_sizes.npy  int64   [F]
     actions.npy      float32 [F, a]        row t leads frame t to frame t + 1 of the same episode
@@ -15,8 +16,8 @@ second case its last action row is zero padding. `EpisodeWriter` writes stores, 
 them; how the pixels are stored is known to `EpisodeStore.frames` alone.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -25,6 +26,7 @@ import pyarrow as pa
 from jaxtyping import Float, Int64, UInt8
 
 from jepawm.border import foreign, require_regular
+from jepawm.data.cameras import read_views
 from jepawm.data.jpeg_frames import JpegFrames
 from jepawm.data.manifest import (
     Manifest,
@@ -39,6 +41,7 @@ from jepawm.data.recording import read_parquet
 from jepawm.errors import UserError
 from jepawm.files import content_hash, partial_folders
 from jepawm.normalizer import Normalizer
+from jepawm.views import choose_views, stack_views
 
 INDEX_NAME = "index.parquet"
 TASK_COLUMN = "task"
@@ -59,7 +62,7 @@ class EpisodeStore:
     """Number of actions of each episode `[E]`: its frames, or one less."""
     starts: Int64[np.ndarray, " E"]
     """Row of the first frame of each episode `[E]`."""
-    pixels: UInt8[np.ndarray, "F 3 H W"] | JpegFrames
+    pixels: UInt8[np.ndarray, "F *views 3 H W"] | JpegFrames
     """Frames of all episodes, memory-mapped and read-only: `[F, 3, H, W]`, or JPEG pictures."""
     actions: Float[np.ndarray, "F a"]
     """Actions `[F, a]`, float32, environment units."""
@@ -71,16 +74,52 @@ class EpisodeStore:
     """Logged rewards `[F, R]`, float32, of the actions of the same rows; None if there are none."""
     tasks: tuple[str, ...]
     """What each episode is about, in words `[E]`; empty texts if nothing is said."""
+    views: tuple[int, ...] = ()
+    """Places of the cameras that are read, where there are several; see `with_cameras`."""
 
     def __len__(self) -> int:
         """Count the episodes."""
         return len(self.lengths)
 
     def frames(self, rows: Int64[np.ndarray, "*b"]) -> UInt8[np.ndarray, "*b 3 H W"]:
-        """Read frames `[*b, 3, H, W]` at rows `[*b]` of the whole store."""
+        """Read frames `[*b, 3, H, W]` at rows `[*b]` of the whole store.
+
+        Pictures of several cameras lie one below the other, `[*b, 3, V H, W]`.
+        """
+        if self.manifest.cameras:
+            return stack_views(self.pictures(rows))
         if isinstance(self.pixels, JpegFrames):
             return self.pixels.read(rows)
         return np.take(self.pixels, rows, axis=0)  # twice as fast as `pixels[rows]`
+
+    def pictures(self, rows: Int64[np.ndarray, "*b"]) -> UInt8[np.ndarray, "*b V 3 H W"]:
+        """Read the pictures `[*b, V, 3, H, W]` of the cameras that are read, of a store of several."""
+        count = len(self.manifest.cameras or ())
+        return read_views(self.pixels, rows, views=self.views, of=count)
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Return the names of the cameras that are read, of a store of several."""
+        return tuple((self.manifest.cameras or [])[at] for at in self.views)
+
+    def with_cameras(self, names: Sequence[str]) -> "EpisodeStore":
+        """Return the store of some of its cameras; none named: of all."""
+        known = self.manifest.cameras or []
+        if names and not known:
+            raise UserError(
+                f"{self.path} holds one camera; leave {', '.join(names)} out, or import it again with "
+                "--camera"
+            )
+        return replace(self, views=choose_views(names, known, where=self.path))
+
+    def require_one_camera(self, use: str) -> None:
+        """Refuse a store of several cameras for what takes the pictures of one."""
+        if self.manifest.cameras:
+            known = ", ".join(self.manifest.cameras)
+            raise UserError(
+                f"{self.path} holds several cameras ({known}), and {use} takes one: import that one "
+                "alone by --camera"
+            )
 
     def statistics(self, *, num_episodes: int | None = None) -> Statistics:
         """Return the statistics of the first `num_episodes` episodes, computed if not all count."""
@@ -154,6 +193,7 @@ def open_store(path: Path) -> EpisodeStore:
         state=_read_optional(path, "state", (manifest.num_frames, manifest.state_dim), "<f8"),
         rewards=_read_optional(path, "rewards", (manifest.num_frames, num_rewards), "<f4"),
         tasks=tasks,
+        views=tuple(range(len(manifest.cameras or ()))),
     )
 
 
@@ -207,14 +247,15 @@ def _read_index(
 
 def _read_pixels(path: Path, manifest: Manifest) -> np.ndarray | JpegFrames:
     size, num_frames = manifest.image_size, manifest.num_frames
+    views = (len(manifest.cameras),) if manifest.cameras else ()
     if manifest.pixel_encoding == "raw":
-        return _read_array(path, "pixels", (num_frames, 3, size, size), "|u1")
+        return _read_array(path, "pixels", (num_frames, *views, 3, size, size), "|u1")
     if manifest.pixel_encoding != "jpeg":
         raise UserError(
             f"{path} holds pixels as {manifest.pixel_encoding!r}, this jepawm reads raw and jpeg; "
             "use a newer jepawm"
         )
-    sizes = _read_array(path, "pixel_sizes", (num_frames,), "<i8")
+    sizes = _read_array(path, "pixel_sizes", (num_frames * sum(views or (1,)),), "<i8")
     if int(sizes.min(initial=1)) < 1:
         raise UserError(f"{path / 'pixel_sizes.npy'} holds a picture of no bytes; copy it again")
     pictures = _read_array(path, "pixels", (int(sizes.sum()),), "|u1")

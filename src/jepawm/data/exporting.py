@@ -44,6 +44,7 @@ def export_store(
     store: EpisodeStore, out: Path, *, format_name: str, options: ExportOptions
 ) -> None:
     """Write all episodes of a store in another format into the new folder `out`."""
+    store.require_one_camera("an export")
     cast(Callable[..., None], EXPORTERS.get(format_name))(store, out, options=options)
 
 

@@ -21,7 +21,7 @@ from jepawm.data.checking import (
 )
 from jepawm.data.episodes import EpisodeStore, open_store
 from jepawm.data.manifest import ImportedFrom, column_statistics
-from jepawm.data.recording import Problem, ReadOptions, Source
+from jepawm.data.recording import Problem, ReadOptions, Recording, Source
 from jepawm.data.resample import Fit, frame_step, square_frames
 from jepawm.data.writer import EpisodeWriter, PixelEncoding
 from jepawm.errors import UserError, plain_text
@@ -95,6 +95,7 @@ def import_source(
         fps=None if source.fps is None else source.fps / step,
         source=origin,
         reward_names=source.reward_names,
+        cameras=[plain_text(name) for name in source.views],
     )
     with writer:
         for examined in track(
@@ -163,12 +164,7 @@ def _append(examined: Examined, writer: EpisodeWriter, options: ImportOptions) -
     file = recording.video or examined.episode.file
     try:
         with foreign(file, "recording of frames"):
-            pixels = square_frames(
-                recording.frames(),
-                recording.num_frames,
-                size=options.image_size,
-                fit=options.fit,
-            )
+            pixels = _square_views(recording, options)
         if len(pixels) != recording.num_frames:
             raise UserError(
                 f"only {len(pixels)} of {recording.num_frames} frames can be decoded; copy the "
@@ -188,6 +184,16 @@ def _append(examined: Examined, writer: EpisodeWriter, options: ImportOptions) -
             task=recording.task,
         )
     return []
+
+
+def _square_views(recording: Recording, options: ImportOptions) -> np.ndarray:
+    """Return the frames `[L, 3, S, S]`, of several cameras `[L, V, 3, S, S]`; fewer if damaged."""
+    views = [
+        square_frames(one.frames(), one.num_frames, size=options.image_size, fit=options.fit)
+        for one in (recording, *recording.others.values())
+    ]
+    shortest = min(len(one) for one in views)
+    return views[0] if len(views) == 1 else np.stack([one[:shortest] for one in views], axis=1)
 
 
 def imported_from(source: Source) -> ImportedFrom:

@@ -38,6 +38,7 @@ def join_stores(paths: Sequence[Path], out: Path) -> EpisodeStore:
         pixels="raw",
         fps=first.fps,
         reward_names=first.reward_names or (),
+        cameras=stores[0].cameras,
     ) as writer:
         for store in stores:
             copy_episodes(store, writer)
@@ -48,11 +49,12 @@ def copy_episodes(
     store: EpisodeStore, writer: EpisodeWriter, *, episodes: Iterable[int] | None = None
 ) -> None:
     """Append episodes of a store, decoded, to another, in the order given; None: all."""
+    read = store.pictures if store.cameras else store.frames
     for index in range(len(store)) if episodes is None else episodes:
         start, length = int(store.starts[index]), int(store.lengths[index])
         rows = slice(start, start + length)
         writer.append(
-            store.frames(np.arange(start, start + length)),
+            read(np.arange(start, start + length)),
             store.actions[rows][: store.num_actions[index]],
             proprio=None if store.proprio is None else store.proprio[rows],
             state=None if store.state is None else store.state[rows],
@@ -63,7 +65,7 @@ def copy_episodes(
 
 def _require_alike(store: EpisodeStore, first: EpisodeStore) -> None:
     widths = ("action_dim", "proprio_dim", "state_dim", "reward_names")
-    for name in ("environment", "image_size", "fps", *widths):
+    for name in ("environment", "image_size", "cameras", "fps", *widths):
         values = [getattr(one.manifest, name) for one in (store, first)]
         if values[0] != values[1]:
             raise UserError(

@@ -97,10 +97,15 @@ class Manifest:
     """What it was imported from; None for a collection."""
     reward_names: list[str] | None = None
     """Names of the logged rewards, the columns of `rewards.npy`; None if there are none."""
+    cameras: list[str] | None = None
+    """Names of the cameras, where a frame has a picture of each of several."""
 
     def to_text(self) -> str:
         """Return the JSON text, closed by the hash of its own content."""
-        return sealed_text(asdict(self), kind=_kind())
+        content = asdict(self)
+        if self.cameras is None:  # so that earlier versions read the store
+            del content["cameras"]
+        return sealed_text(content, kind=_kind())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +169,7 @@ def _kind() -> SealedKind:
         version=1,
         folder="an episode store",
         names=frozenset(field.name for field in fields(Manifest)),
-        later=frozenset({"fps", "source", "reward_names"}),
+        later=frozenset({"fps", "source", "reward_names", "cameras"}),
         remedy=_REMEDY,
     )
 
@@ -197,7 +202,8 @@ def read_manifest(folder: Path) -> Manifest:
         files=_digests(entry(content, "files", dict, **at), folder),
         fps=_rate(content, path),
         source=_source(optional_entry(content, "source", dict, **at), path),
-        reward_names=_names(optional_entry(content, "reward_names", list, **at), path),
+        reward_names=_names(content, "reward_names", path),
+        cameras=_names(content, "cameras", path),
     )
 
 
@@ -212,12 +218,13 @@ def _optional_count(content: Mapping[str, object], name: str, path: Path) -> int
     return None if content.get(name) is None else _count(content, name, path)
 
 
-def _names(content: list[object] | None, path: Path) -> list[str] | None:
-    if content is None:
+def _names(content: Mapping[str, object], field: str, path: Path) -> list[str] | None:
+    found = optional_entry(content, field, list, where=path, remedy=_REMEDY)
+    if found is None:
         return None
-    names = [expect(one, str, where=path, field="reward_names", remedy=_REMEDY) for one in content]
+    names = [expect(one, str, where=path, field=field, remedy=_REMEDY) for one in found]
     if not names or len(set(names)) < len(names):
-        raise UserError(f"{path}: reward_names are not different names; {_REMEDY}")
+        raise UserError(f"{path}: {field} are not different names; {_REMEDY}")
     return names
 
 

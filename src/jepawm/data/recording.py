@@ -3,7 +3,6 @@
 A format is a module in `data/formats/` that turns a path into a `Source`; what follows is the same for all.
 """
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,7 +39,7 @@ class ReadOptions:
     """What to read from a source."""
 
     camera: str | None = None
-    """Camera to read; needed only where there are several."""
+    """Camera to read, several joined by commas, or `all`; needed only where there are several."""
     action_key: str | None = None
     """Names of the actions in the source, joined by commas, where it is not the usual one."""
     proprio_key: str | None = None
@@ -77,6 +76,8 @@ class Recording:
     """Frames per second, where each episode says its own; None for those of the source."""
     notes: tuple[str, ...] = ()
     """What is worth knowing of how it was read, though nothing is wrong."""
+    others: Mapping[str, "Recording"] = field(default_factory=dict)
+    """The same episode by further cameras, in order, of which the frames count; see `join_cameras`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +107,9 @@ class Source:
     cameras: Sequence[str]
     """All cameras there are."""
     camera: str
-    """The one that is read."""
+    """The one that is read; several are joined by commas."""
+    views: Sequence[str] = ()
+    """Those that are read together, where there are several."""
     episodes: Sequence[Episode]
     """All episodes, in order."""
     files: Sequence[Path]
@@ -179,17 +182,6 @@ def choose_camera(
     if wanted not in cameras and len(ends) != 1:
         raise UserError(f"{where} has no camera {wanted!r}; by --camera choose among: {known}")
     return wanted if wanted in cameras else ends[0]
-
-
-def picture_like(columns: Mapping[str, str]) -> dict[str, str]:
-    """Return the columns whose shape is that of pictures, one to four channels, of whatever type."""
-    shape = re.compile(r"\[\d+, (\d+), \d+, (\d+)\]$")
-    found = {name: shape.search(kind) for name, kind in columns.items()}
-    return {
-        name: columns[name]
-        for name, sides in found.items()
-        if sides and min(int(side) for side in sides.groups()) in range(1, 5)
-    }
 
 
 def read_any(

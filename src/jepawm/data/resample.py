@@ -70,6 +70,7 @@ def subsample(recording: Recording, step: int, *, combine: Combine | None) -> Re
         state=None if recording.state is None else recording.state[::step],
         frames=lambda: islice(recording.frames(), 0, None, step),
         count_frames=lambda: -(-recording.count_frames() // step),
+        others={name: subsample(o, step, combine=combine) for name, o in recording.others.items()},
     )
 
 

@@ -74,6 +74,7 @@ class EpisodeWriter:
         fps: float | None = None,
         source: ImportedFrom | None = None,
         reward_names: Sequence[str] = (),
+        cameras: Sequence[str] = (),
     ) -> None:
         """Take the folder to create and the provenance for the manifest.
 
@@ -89,6 +90,7 @@ class EpisodeWriter:
             fps: frames per second, if known.
             source: what the episodes are imported from; None if they are collected.
             reward_names: names of the logged rewards; none if there are none.
+            cameras: names of the cameras, where a frame has pictures of several.
         """
         self.path = path
         self._environment = environment
@@ -101,6 +103,7 @@ class EpisodeWriter:
         self._fps = fps
         self._source = source
         self._reward_names = list(reward_names)
+        self._cameras = list(cameras)
         self._tasks: list[str] = []
         self._files: dict[str, ArrayFile] = {}
         self._index: list[tuple[int, int, int, int]] = []
@@ -113,7 +116,7 @@ class EpisodeWriter:
 
     def append(
         self,
-        pixels: UInt8[np.ndarray, "L 3 H W"],
+        pixels: UInt8[np.ndarray, "L *views 3 H W"],
         actions: Float[np.ndarray, "n a"],
         *,
         proprio: Float[np.ndarray, "_ P"] | None = None,
@@ -122,6 +125,8 @@ class EpisodeWriter:
         task: str = "",
     ) -> None:
         """Add one episode of `L` frames and `L - 1` or `L` actions, in environment units.
+
+        Where the store has several cameras, frames are `[L, V, 3, H, W]`.
 
         `task` says in words what it is about. Row t of `rewards` is earned by action t, and may be
         NaN where nothing was logged.
@@ -204,6 +209,7 @@ class EpisodeWriter:
             fps=self._fps,
             source=self._source,
             reward_names=self._reward_names or None,
+            cameras=self._cameras or None,
             settings=self._settings,
             files={path.name: digest_file(path) for path in sorted(self._folder.iterdir())},
         )
@@ -228,10 +234,11 @@ class EpisodeWriter:
     def _check(self, pixels: np.ndarray, columns: Mapping[str, np.ndarray]) -> None:
         where = f"episode {len(self._index)} for {self.path}"
         size, num_frames = self._image_size, len(pixels)
-        if pixels.shape[1:] != (3, size, size) or pixels.dtype != np.uint8 or num_frames < 2:
+        shape = (*([len(self._cameras)] if self._cameras else []), 3, size, size)
+        if pixels.shape[1:] != shape or pixels.dtype != np.uint8 or num_frames < 2:
             raise UserError(
                 f"{where}: pixels are {pixels.dtype} {pixels.shape}; expected at least two frames "
-                f"of uint8 (3, {size}, {size})"
+                f"of uint8 {shape}"
             )
         for name, rows in columns.items():
             allowed = (num_frames - 1, num_frames) if name == "actions" else (num_frames,)
@@ -277,13 +284,13 @@ class EpisodeWriter:
         return self._files[name].row_shape[0] if name in self._files else None
 
     def _frame_bytes(self) -> int:
-        raw = 3 * self._image_size**2
+        raw = 3 * self._image_size**2 * max(1, len(self._cameras))
         return raw if self._encoding == "raw" else raw // 4  # JPEG is smaller, mostly by far
 
     def _encoded(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
         if self._encoding == "raw":
             return {"pixels": pixels}
-        pictures, sizes = encode_frames(pixels)
+        pictures, sizes = encode_frames(pixels.reshape(-1, *pixels.shape[-3:]))
         return {"pixels": pictures, "pixel_sizes": sizes}
 
 

@@ -1,12 +1,11 @@
 """Load a trained model from a run or a checkpoint folder, or by bundled or released name."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import cast
 
 import torch
 
@@ -25,6 +24,7 @@ from jepawm.hub.imports import import_jepa_wms
 from jepawm.hub.proposers import PROPOSER, load_proposer, own_verify
 from jepawm.hub.released import RELEASED, fetch_released, released_experiment
 from jepawm.hub.rewards import REWARD, load_reward
+from jepawm.hub.robots import cameras_of, robot_loop, robot_rules, seen_by
 from jepawm.hub.texts import TEXT, load_text
 from jepawm.models.frozen.encoder import FrozenEncoder
 from jepawm.models.frozen.weights import require_same_encoder
@@ -48,8 +48,6 @@ MODEL, PROBE = "model.", "probe."
 BEST = "best"
 """Folder of a run for the best checkpoint in validation (`loop.keep_best`)."""
 _LOG = logging.getLogger(__name__)
-_MOST_BLOCKS = 1000
-"""Action blocks of an episode of a robot, where nobody says how many."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +126,7 @@ class LoadedModel:
         horizon: int = 3,
         num_action_steps: int = 1,
         planner: Planner | None = None,
+        cameras: Sequence[str] = (),
         seed: int = 0,
     ) -> RobotLoop:
         """Return an agent for one robot, which takes pictures of its camera as they are.
@@ -137,21 +136,23 @@ class LoadedModel:
             horizon: action blocks that a plan looks ahead, `data.frameskip` actions each.
             num_action_steps: action blocks that are executed before the next plan.
             planner: search; None: the experiment's.
+            cameras: which of several cameras it plans with; none named: all that it learned from.
             seed: seed of the planner's random numbers.
         """
-        known = None if self.data is None else self.data.fit
-        chosen = fit or cast(Fit | None, known)
-        frameskip = self.experiment.data.frameskip
-        rules = Protocol(
-            name="robot",
-            horizon=horizon,
-            num_action_steps=num_action_steps,
-            frameskip=frameskip,
-            max_env_steps=_MOST_BLOCKS * frameskip,
-        )
-        agent = self.agent(protocol=rules, planner=planner, seed=seed)
-        rate = None if self.data is None else self.data.fps
-        return RobotLoop(agent, image_size=self.image_size, fit=chosen, rate_hz=rate)
+        loaded = self.seeing(cameras) if cameras else self
+        counts = {"horizon": horizon, "num_action_steps": num_action_steps}
+        rules = robot_rules(frameskip=self.experiment.data.frameskip, **counts)
+        agent = loaded.agent(protocol=rules, planner=planner, seed=seed)
+        return robot_loop(agent, loaded, fit=fit)
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Return the names of the cameras that it sees; empty where nobody knows."""
+        return cameras_of(self)
+
+    def seeing(self, cameras: Sequence[str]) -> "LoadedModel":
+        """Return the model as it sees some of several cameras."""
+        return replace(self, model=seen_by(self, cameras))
 
     @cached_property
     def proposer(self) -> Proposer | None:

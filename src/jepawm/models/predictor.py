@@ -117,6 +117,9 @@ class Predictor(nn.Module):
         super().__init__()
         self.config = config
         self.grid = grid
+        self.kept: tuple[int, ...] | None = (
+            None  # tokens that are seen; None: all (models/seeing.py)
+        )
         self.layout = _layout(config, proprio, latent_dim)
         width = self.layout.width
         self.head_dim = _head_dim(config, width)
@@ -211,6 +214,23 @@ class Predictor(nn.Module):
 
         Positions count from the first frame of a window. Tables are made once and kept.
         """
+        added, rotation = self._whole_positions(frames, device)
+        if self.kept is None:
+            return added, rotation
+        condition = self.layout.num_condition
+        rows = [*range(condition), *(condition + token for token in self.kept)]
+        index = torch.tensor(rows, device=device)
+        return (
+            None if added is None else added.index_select(1, index),
+            None
+            if rotation is None
+            else Rotation(*(one.index_select(1, index) for one in rotation)),
+        )
+
+    def _whole_positions(
+        self, frames: int, device: torch.device
+    ) -> tuple[Float[Tensor, "T n width"] | None, Rotation | None]:
+        """Return the positions where all tokens are seen."""
         condition, kind = self.layout.num_condition, self.config.positions
         if self.position_table is not None:
             per_frame = self.grid[0] * self.grid[1] + condition

@@ -11,6 +11,7 @@ from jepawm.errors import UserError
 from jepawm.models.heads import StepDistanceHead
 from jepawm.models.predictor import Predictor
 from jepawm.models.proprio import ProprioEncoder
+from jepawm.models.views import ViewsEncoder
 from jepawm.types import Context, EncodedObservation, Latent, Observation, concatenate
 
 
@@ -41,6 +42,7 @@ class JEPAWorldModel(nn.Module):
         self.proprio_encoder = proprio_encoder
         self.step_distance = step_distance
         self.image_size = image_size
+        self.num_views = len(encoder.cameras) if isinstance(encoder, ViewsEncoder) else 1
         self.window = predictor.config.window
         self.action_dim = predictor.action_encoder.in_features
 

@@ -17,6 +17,7 @@ ROBOT = replace(
     env=RECORDINGS,
     predictor=replace(WALL.predictor, output_scale=0.0, action_limit=3.0),
     proprio=ProprioConfig(mode="feature", dim=32, limit=3.0),
+    loss=replace(WALL.loss, hide_cameras=0.25),
     optim=replace(
         WALL.optim, num_steps=120, batch_size=64, weight_decay=0.05, final_weight_decay=0.05
     ),

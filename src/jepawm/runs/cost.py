@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from jepawm.build import build_model, build_windows, with_encoder_weights
 from jepawm.compute import free_memory
 from jepawm.contracts import Encoder
-from jepawm.data.episodes import open_store
 from jepawm.data.windows import Windows
 from jepawm.engine.process import tune_process
 from jepawm.envs import RECORDINGS, build_env
@@ -29,7 +28,7 @@ from jepawm.models.frozen.encoder import AnyFrozenConfig
 from jepawm.models.layout import layout_only
 from jepawm.models.world_model import JEPAWorldModel
 from jepawm.runs.cost_figures import MeasuredStep, TimedSteps, TrainingCost
-from jepawm.runs.datasets import store_path
+from jepawm.runs.datasets import open_seen, store_path
 from jepawm.training.cost import (
     StepCost,
     measure_step,
@@ -146,7 +145,7 @@ def _data_size(experiment: Experiment, data_root: Path) -> tuple[tuple[int, int]
     data = experiment.data
     path = store_path(experiment.env, data, data_root=data_root)
     if path.exists():
-        store = open_store(path)
+        store = open_seen(path, data)
         proprio_dim = 0 if store.proprio is None else store.proprio.shape[1]
         num_windows = len(build_windows(experiment, store)[0])
         return (store.actions.shape[1], proprio_dim), num_windows, store.manifest.num_frames

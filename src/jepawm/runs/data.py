@@ -197,7 +197,8 @@ def _describe_store(store: EpisodeStore) -> StoreSummary:
         frames=manifest.num_frames,
         frames_of_an_episode=_spread(store.lengths),
         frames_per_second=manifest.fps,
-        pixels=f"{manifest.image_size} x {manifest.image_size}, {manifest.pixel_encoding}",
+        pixels=f"{manifest.image_size} x {manifest.image_size}, {manifest.pixel_encoding}"
+        + (f", of {', '.join(manifest.cameras)}" if manifest.cameras else ""),
         action_width=manifest.action_dim,
         proprio_width=manifest.proprio_dim,
         state_width=manifest.state_dim,

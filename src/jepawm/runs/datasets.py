@@ -15,6 +15,7 @@ import torch
 from jepawm.border import foreign
 from jepawm.collection import collect, new_policy
 from jepawm.contracts import BuildsEncoder
+from jepawm.data.cameras import ALL, named_cameras
 from jepawm.data.checking import Requirements
 from jepawm.data.episodes import EpisodeStore, open_store
 from jepawm.data.features import FeatureStore, compute_features, open_features
@@ -103,7 +104,7 @@ def find_or_collect(
         raise UserError(_NO_RECORDINGS)
     path = store_path(name, data, data_root=data_root)
     if path.exists():
-        return open_store(path)
+        return open_seen(path, data)
     if data.store is not None:
         raise UserError(
             f"data.store: {path} does not exist and is not collected; import the data set "
@@ -113,6 +114,19 @@ def find_or_collect(
         if path.exists():  # while this process waited
             return open_store(path)
         return _collect(name, data, path=path, data_root=data_root, processes=processes)
+
+
+def open_seen(path: Path, data: DataConfig) -> EpisodeStore:
+    """Open a store of several cameras, or of one, as a configuration sees it."""
+    store = open_store(path)
+    known = store.manifest.cameras
+    if not known and len(data.cameras) == 1:  # the camera of an import of that one alone
+        return store
+    if known and not data.cameras:
+        raise UserError(
+            f"{path} holds several cameras; choose by --data.cameras among: {', '.join(known)}"
+        )
+    return store.with_cameras(data.cameras)
 
 
 def store_path(name: str, data: DataConfig, *, data_root: Path) -> Path:
@@ -165,23 +179,32 @@ def use_recordings(
         fit: how its frames become square.
         takes: options of `jepawm data import` that the caller has too, for messages.
     """
-    data = experiment.data
+    data, asked = experiment.data, named_cameras(read_options.camera)
+    if data.cameras and asked:
+        raise UserError("--camera and --data.cameras both choose cameras; give one of them")
     if (path / MANIFEST_NAME).is_file():
-        if (read_options, fit) != (_ALL_THERE_IS, "crop"):
+        found = open_store(path)
+        if (replace(read_options, camera=None), fit) != (_ALL_THERE_IS, "crop") or (
+            asked and not found.manifest.cameras
+        ):
             raise UserError(
                 f"{path} is a store, in which camera, columns and size are chosen already; leave out "
                 "--camera, --action-key, --proprio-key and --fit, or import its source anew"
             )
         store = str(path.resolve())
+        chosen = data.cameras or tuple(name for name in asked if name != ALL)
+        cameras = found.with_cameras(chosen).cameras
     else:
+        if data.cameras:
+            read_options = replace(read_options, camera=",".join(data.cameras))
         with _naming_own_options(takes):
             found = _find_or_import(
                 path, data, data_root=data_root, read_options=read_options, fit=fit
             )
-        store = found.path.name
+        store, cameras = found.path.name, found.cameras
     if data.store not in (None, store):
         raise UserError(f"--data {path} and --data.store {data.store} differ; give one of them")
-    return replace(experiment, data=replace(data, store=store))
+    return replace(experiment, data=replace(data, store=store, cameras=cameras))
 
 
 @contextmanager
@@ -332,6 +355,7 @@ def make_features(
         out: folder of the cache; None: next to the store, by what decides its content.
         device: where to encode.
     """
+    store.require_one_camera("a feature cache")
     encoder = load_frozen_encoder(config)
     path = out or features_path(store, encoder.identity)
 

@@ -10,7 +10,7 @@ import torch
 
 from jepawm.agent import PlanningAgent
 from jepawm.contracts import Objective, Planner
-from jepawm.data.episodes import EpisodeStore, open_store
+from jepawm.data.episodes import EpisodeStore
 from jepawm.data.poses import pose_differences
 from jepawm.data.windows import Windows, hold_out, split_episodes
 from jepawm.engine.config import Precision
@@ -29,7 +29,7 @@ from jepawm.evaluation.results import describe, versions
 from jepawm.hub.load import LoadedModel, load
 from jepawm.normalizer import Normalizer
 from jepawm.protocol import MOST_TASKS, Protocol
-from jepawm.runs.datasets import store_path, use_recordings
+from jepawm.runs.datasets import open_seen, store_path, use_recordings
 from jepawm.runs.evaluate import default_folder, with_precision
 from jepawm.runs.run_folder import EVALUATION, first_takes, training_files
 
@@ -189,7 +189,7 @@ def find_recordings(
     path = store_path(experiment.env, trained, data_root=data_root)
     if not path.exists():
         raise UserError(f"{path}, the data of the training, is not here; give --data RECORDINGS")
-    store = open_store(path)
+    store = open_seen(path, trained)
     width = loaded.normalizer.action_dim
     if store.actions.shape[1] != width:
         raise UserError(

@@ -86,6 +86,7 @@ def pretrain_run(
     """
     tune_process()
     store = open_store(path)
+    store.require_one_camera("pretraining")
     with taken(out, by=TRAINING), ExitStack() as stack:
         saved = _find_saved(out, resume=resume, overwrite=overwrite)
         step = 0 if saved is None else cast(EncoderRecord, saved.record).step

@@ -29,6 +29,7 @@ from jepawm.models.frozen.encoder import FrozenEncoder
 from jepawm.models.frozen.small_vit import start_encoder_from
 from jepawm.models.frozen.weights import require_same_encoder
 from jepawm.models.heads import LinearProbe
+from jepawm.models.views import ViewsEncoder
 from jepawm.models.weight_files import load_weights, stored_weights
 from jepawm.models.world_model import JEPAWorldModel
 from jepawm.processes import gather_shards, is_first, together
@@ -211,7 +212,7 @@ def _trained_on(store: EpisodeStore) -> TrainedOn:
     return TrainedOn(
         sha256=store.sha256,
         image_size=manifest.image_size,
-        camera=None if manifest.source is None else manifest.source.camera,
+        camera=",".join(store.cameras) or (manifest.source and manifest.source.camera),
         fit=fit if isinstance(fit, str) else None,
         fps=None if manifest.fps is None else float(manifest.fps),
     )
@@ -256,12 +257,10 @@ def _forms(commands: Commands | None) -> tuple[Form, ...] | None:
 def _build_learner(experiment: Experiment, store: EpisodeStore, *, at_start: bool) -> Learner:
     proprio_dim = 0 if store.proprio is None else store.proprio.shape[1]
     model = build_model(experiment, action_dim=store.actions.shape[1], proprio_dim=proprio_dim)
-    if (
-        at_start
-        and isinstance(model.encoder, ImageEncoder)
-        and model.encoder.config.init is not None
-    ):
-        start_encoder_from(model.encoder, model.encoder.config.init)
+    encoder = model.encoder
+    for one in encoder.encoders if isinstance(encoder, ViewsEncoder) else [encoder]:
+        if at_start and isinstance(one, ImageEncoder) and one.config.init is not None:
+            start_encoder_from(one, one.config.init)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(experiment.seed + 1)
         return Learner(model, experiment.loss)

@@ -88,6 +88,21 @@ def draw_arm(
     joints: Float[np.ndarray, " 2"], *, size: int = 64
 ) -> UInt8[np.ndarray, "height width 3"]:
     """Return a picture `[size, size, 3]` of the two links at the angles `joints`, in rad."""
+    picture, _ = _drawn(joints, size)
+    return np.asarray(picture, dtype=np.uint8).copy()
+
+
+def draw_wrist(
+    joints: Float[np.ndarray, " 2"], *, size: int = 64
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Return a picture `[size, size, 3]` of half the width, around the end of the second link."""
+    picture, (x, y) = _drawn(joints, 2 * size)
+    left, top = round(x) - size // 2, round(y) - size // 2
+    return np.asarray(picture.crop((left, top, left + size, top + size)), dtype=np.uint8).copy()
+
+
+def _drawn(joints: np.ndarray, size: int) -> tuple[Image.Image, tuple[float, float]]:
+    """Return the picture of the links, and where the second ends in it."""
     picture = Image.new("RGB", (size, size), (24, 24, 28))
     pen, place, angle = ImageDraw.Draw(picture), (size / 2, size / 2), 0.0
     for length, turn, color in zip(_LINKS, joints, ((220, 80, 60), (90, 160, 230)), strict=True):
@@ -95,4 +110,4 @@ def draw_arm(
         end = (place[0] + size * length * cos(angle), place[1] - size * length * sin(angle))
         pen.line([place, end], fill=color, width=max(2, size // 16))
         place = end
-    return np.asarray(picture, dtype=np.uint8).copy()
+    return picture, place

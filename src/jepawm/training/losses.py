@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from jepawm.errors import UserError, require_range
 from jepawm.models.heads import InverseDynamics
+from jepawm.models.seeing import see_some
 from jepawm.models.world_model import JEPAWorldModel
 from jepawm.training.regularizers import sigreg, step_distance_loss, vicreg
 from jepawm.types import Context, EncodedObservation, Latent, Observation, Trajectory, concatenate
@@ -61,6 +62,9 @@ class LossConfig:
     step_distance_weight: float = 0.0
     """Weight of a head that learns how many action blocks separate two latents, for the
     objective's `step_weight`; it reads the latents without changing them."""
+    hide_cameras: float = 0.0
+    """Part of the steps that predict from some of several cameras alone, drawn anew each time, so that
+    a model can plan with any of them."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -75,6 +79,7 @@ class LossConfig:
         weights += ("inverse_dynamics_weight", "step_distance_weight")
         require_range(self, weights, where="loss", least=0)
         require_range(self, ("rollout_window",), where="loss", least=1)
+        require_range(self, ("hide_cameras",), where="loss", least=0, most=1)
         require_range(self, ("num_directions",), where="loss", least=1, most=2**16)
 
 
@@ -106,18 +111,29 @@ class Learner(nn.Module):
         """
         latents = self.model.encode(batch.obs)  # [B, T+1]
         prefixes = draw_prefixes(self.loss, batch.actions.shape[1], generator=generator)
-        terms = self.predictions(latents, batch.actions, prefixes=prefixes)
+        model, seen = self.model, latents
+        if self.loss.hide_cameras > 0:
+            model, seen = see_some(model, seen, part=self.loss.hide_cameras, generator=generator)
+        terms = self.predictions(seen, batch.actions, prefixes=prefixes, model=model)
         for name, weight, term in self.regularizers(latents, batch.actions, generator=generator):
             terms[name] = term
             terms["loss"] = terms["loss"] + weight * term
         return terms
 
     def predictions(
-        self, latents: Latent, actions: Float[Tensor, "B T A"], *, prefixes: Sequence[int]
+        self,
+        latents: Latent,
+        actions: Float[Tensor, "B T A"],
+        *,
+        prefixes: Sequence[int],
+        model: JEPAWorldModel | None = None,
     ) -> dict[str, Float[Tensor, ""]]:
-        """Return the terms of predicting latents `[B, T+1]`, means over windows; `loss` is their sum."""
+        """Return the terms of predicting latents `[B, T+1]`, means over windows; `loss` is their sum.
+
+        `model` is one that sees some of the cameras, those of the latents; None: the whole one.
+        """
         prediction = prediction_loss(
-            self.model, latents, actions=actions, config=self.loss, prefixes=prefixes
+            model or self.model, latents, actions=actions, config=self.loss, prefixes=prefixes
         )
         terms = {"loss": prediction.total, "prediction": prediction.teacher_forcing}
         if len(prediction.steps):

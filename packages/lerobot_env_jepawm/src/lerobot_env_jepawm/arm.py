@@ -10,10 +10,11 @@ from lerobot.robots import Robot, RobotConfig
 from lerobot.teleoperators import Teleoperator, TeleoperatorConfig
 
 from jepawm.errors import UserError
-from jepawm.testing.arms import SimulatedArm, draw_arm
+from jepawm.testing.arms import SimulatedArm, draw_arm, draw_wrist
 
 JOINTS = ("joint_1.pos", "joint_2.pos")
 """Angles in rad, of the state and of the commands."""
+_WRIST = "wrist"
 _WIDEST = 1.2
 """Largest angle of a random motion, rad."""
 
@@ -29,6 +30,8 @@ class JepawmArmConfig(RobotConfig):
     """Lag of the joints, seconds."""
     camera: str = "front"
     """Name of the camera."""
+    wrist: bool = False
+    """Another camera, wrist, that sees the end of the arm."""
 
 
 class JepawmArm(Robot):
@@ -41,14 +44,15 @@ class JepawmArm(Robot):
         """Take the configuration; the arm is there once it is connected."""
         super().__init__(config)
         self.config = config
-        self.cameras = {config.camera: None}  # LeRobot counts them
+        names = [config.camera, *([_WRIST] if config.wrist else [])]
+        self.cameras = dict.fromkeys(names)  # LeRobot counts them
         self._arm: SimulatedArm | None = None
 
     @property
     def observation_features(self) -> dict[str, Any]:
         """Return the joints and the shape of a picture."""
         size = self.config.image_size
-        return {**dict.fromkeys(JOINTS, float), self.config.camera: (size, size, 3)}
+        return {**dict.fromkeys(JOINTS, float), **dict.fromkeys(self.cameras, (size, size, 3))}
 
     @property
     def action_features(self) -> dict[str, Any]:
@@ -77,9 +81,11 @@ class JepawmArm(Robot):
 
     def get_observation(self) -> dict[str, Any]:
         """Return the joints and a picture of now."""
-        joints = self._there().joints
-        picture = draw_arm(joints, size=self.config.image_size)
-        return {**_named(joints), self.config.camera: picture}
+        joints, size = self._there().joints, self.config.image_size
+        seen = {self.config.camera: draw_arm(joints, size=size)}
+        if self.config.wrist:
+            seen[_WRIST] = draw_wrist(joints, size=size)
+        return {**_named(joints), **seen}
 
     def send_action(self, action: dict[str, Any]) -> dict[str, Any]:
         """Go to the angles of a command."""

@@ -1,11 +1,13 @@
 """Foreign formats: one module each, behind one registry."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 from jepawm.border import foreign
-from jepawm.data.recording import Format, ReadOptions, Source
+from jepawm.data.cameras import ALL, join_cameras, named_cameras
+from jepawm.data.recording import FIRST_CAMERA, Format, ReadOptions, Source
 from jepawm.data.resample import is_rate
 from jepawm.errors import UserError
 from jepawm.registry import Registry, others_code, value
@@ -48,10 +50,21 @@ def open_source(path: Path, *, name: str | None, options: ReadOptions) -> Source
             f"--pair-frames {options.pair_frames} is for videos of LeRobot; leave it out"
         )
     with foreign(path, f"{name} data set"):
-        source = get_format(name).open(path, options)
+        source = _open(get_format(name), path, options)
     if source.fps is not None and not is_rate(source.fps):
         raise UserError(f"{path}: {source.fps:g} frames per second is no rate; repair its metadata")
     return source
+
+
+def _open(one: Format, path: Path, options: ReadOptions) -> Source:
+    """Open a data set, with several cameras if several are named."""
+    if options.camera == ALL:
+        known = one.open(path, replace(options, camera=FIRST_CAMERA)).cameras
+        options = replace(options, camera=",".join(known))
+    if options.camera is None or "," not in options.camera:
+        return one.open(path, options)
+    names = named_cameras(options.camera)
+    return join_cameras([one.open(path, replace(options, camera=name)) for name in names])
 
 
 def get_format(name: str) -> Format:

@@ -9,6 +9,7 @@ Actions are differences of poses (`poses.py`); 30 frames per second are assumed,
 from functools import partial
 from pathlib import Path
 
+from jepawm.data.cameras import picture_like
 from jepawm.data.formats.droid import read_poses
 from jepawm.data.formats.hdf5 import folder_of, opened, read_frames
 from jepawm.data.poses import pose_differences
@@ -21,7 +22,6 @@ from jepawm.data.recording import (
     choose_camera,
     files_named,
     own_files,
-    picture_like,
     read_any,
     refuse_keys,
 )

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Shaped
 
+from jepawm.data.cameras import picture_like
 from jepawm.data.formats.hdf5 import Group, joined, opened, read_frames
 from jepawm.data.recording import (
     Episode,
@@ -25,7 +26,6 @@ from jepawm.data.recording import (
     Source,
     all_files,
     choose_camera,
-    picture_like,
     read_any,
     require_own,
 )

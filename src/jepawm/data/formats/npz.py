@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from jepawm.border import foreign, load_npz
+from jepawm.data.cameras import picture_like
 from jepawm.data.episodes import EpisodeStore
 from jepawm.data.exporting import ExportOptions, stored_episodes
 from jepawm.data.formats.flat import BORDERS, Pieces, find_pieces
@@ -31,7 +32,6 @@ from jepawm.data.recording import (
     Source,
     choose_camera,
     own_files,
-    picture_like,
     read_any,
     require_own,
 )

@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Shaped
 
+from jepawm.data.cameras import picture_like
 from jepawm.data.formats.hdf5 import (
     Group,
     columns_of,
@@ -45,7 +46,6 @@ from jepawm.data.recording import (
     Source,
     choose_camera,
     own_files,
-    picture_like,
     read_any,
 )
 from jepawm.data.resample import is_rate

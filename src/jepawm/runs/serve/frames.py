@@ -68,6 +68,8 @@ def to_numbers(value: object, what: str) -> np.ndarray | None:
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {str(name): _plain(one) for name, one in value.items()}
     if not isinstance(value, np.ndarray):
         return value
     array = np.ascontiguousarray(value, dtype=value.dtype.newbyteorder("<"))

@@ -19,6 +19,7 @@ from jepawm.data.resample import Fit
 from jepawm.engine.process import tune_process
 from jepawm.errors import UserError, missing_extra
 from jepawm.hub.load import LoadedModel, load
+from jepawm.real_time import Picture
 from jepawm.runs.play.server import HOST, listen
 from jepawm.runs.serve.frames import MOST_BYTES, pack, require_msgpack, to_array, to_numbers, unpack
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:  # at run time they are an extra
 
 _LOG = logging.getLogger(__name__)
 _BUSY = "another client is served; close it, or start a second server by --port"
+_MOST_CAMERAS = 64
 _PATIENCE_S = 10.0
 """Seconds that a client waits in vain for its first frame, while another is served."""
 _ENTRIES: Mapping[str, frozenset[str]] = {
@@ -47,6 +49,8 @@ class ServeRules:
     """Search; None: the experiment's."""
     fit: Fit | None = None
     """How pictures become square; None: as those of the training data did."""
+    cameras: tuple[str, ...] = ()
+    """Which of several cameras it plans with; none: all that the model learned from."""
     seed: int = 0
     """Seed of the planner's random numbers."""
 
@@ -115,7 +119,11 @@ class PlanServer:
     def _new_loop(self) -> RobotLoop:
         rules = self._rules
         return self._loaded.robot(
-            fit=rules.fit, horizon=rules.horizon, planner=rules.planner, seed=rules.seed
+            fit=rules.fit,
+            horizon=rules.horizon,
+            planner=rules.planner,
+            cameras=rules.cameras,
+            seed=rules.seed,
         )
 
     def _serve(self, connection: "ServerConnection") -> None:
@@ -146,7 +154,7 @@ class _Session:
 
     def __init__(self, loaded: LoadedModel, loop: RobotLoop) -> None:
         self._loaded, self._loop = loaded, loop
-        self._size: tuple[int, ...] | None = None
+        self._sizes: dict[str, tuple[int, ...]] | None = None
 
     def answer(self, frame: object) -> dict[str, object]:
         """Return the answer to a frame; what is wrong with it is an `error`."""
@@ -169,7 +177,8 @@ class _Session:
         return {
             "model": loaded.name,
             "image_size": loaded.image_size,
-            "camera": None if loaded.data is None else loaded.data.camera,
+            "camera": ",".join(loop.cameras) or None,
+            "cameras": list(loop.cameras),
             "rate_hz": loop.rate_hz,
             "frameskip": loop.frameskip,
             "horizon": loop.horizon,
@@ -180,20 +189,22 @@ class _Session:
 
     def _reset(self, asked: Mapping[str, object]) -> dict[str, object]:
         self._require_camera(asked)
-        goal = _picture(asked.get("goal"), "goal")
+        goal = _pictures(asked.get("goal"), "goal")
         self._loop.reset(goal, to_numbers(asked.get("joints"), "joints"))
-        self._size = goal.shape[:2]
+        self._sizes = _sizes(goal)
         return {"done": "reset"}
 
     def _plan(self, asked: Mapping[str, object]) -> dict[str, object]:
         self._require_camera(asked)
-        picture = _picture(asked.get("picture"), "picture")
-        if self._size is not None and picture.shape[:2] != self._size:
-            sizes = [" x ".join(map(str, reversed(one))) for one in (picture.shape[:2], self._size)]
-            raise UserError(
-                f"the picture is {sizes[0]} and the goal was {sizes[1]}; send both as the same camera "
-                "gives them"
-            )
+        picture = _pictures(asked.get("picture"), "picture")
+        before = self._sizes or {}
+        for name, size in _sizes(picture).items():
+            if name in before and size != before[name]:
+                sizes = [" x ".join(map(str, reversed(one))) for one in (size, before[name])]
+                raise UserError(
+                    f"the picture{name and f' of {name}'} is {sizes[0]} and the goal was {sizes[1]}; "
+                    "send both as the same camera gives them"
+                )
         began = perf_counter()
         commands = self._loop.plan(
             picture,
@@ -204,12 +215,27 @@ class _Session:
 
     def _require_camera(self, asked: Mapping[str, object]) -> None:
         """Refuse pictures of another camera, where both sides name theirs."""
-        given, data = asked.get("camera"), self._loaded.data
-        known = None if data is None else data.camera
-        if given is not None and known is not None and given != known:
-            raise UserError(
-                f"camera {str(given)[:80]!r}; this model learned from camera {known!r} alone"
+        given, known = asked.get("camera"), self._loop.cameras
+        if given is not None and known and given not in (*known, ",".join(known)):
+            sees = (
+                f"camera {known[0]!r} alone" if len(known) == 1 else f"cameras {', '.join(known)}"
             )
+            raise UserError(f"camera {str(given)[:80]!r}; this model learned from {sees}")
+
+
+def _pictures(value: object, what: str) -> Picture:
+    """Return a picture, or those of several cameras by name."""
+    if not isinstance(value, dict) or "data" in value:
+        return _picture(value, what)
+    if not 1 <= len(value) <= _MOST_CAMERAS:
+        raise UserError(f"the {what} is a map of {len(value)} pictures; give one for each camera")
+    return {str(name)[:80]: _picture(one, f"{what} of {name}"[:80]) for name, one in value.items()}
+
+
+def _sizes(pictures: Picture) -> dict[str, tuple[int, ...]]:
+    """Return height and width of each picture by the camera's name; of a single one by an empty name."""
+    named = pictures if isinstance(pictures, Mapping) else {"": pictures}
+    return {name: one.shape[:2] for name, one in named.items()}
 
 
 def _picture(value: object, what: str) -> UInt8[np.ndarray, "height width 3"]:
