@@ -1,6 +1,7 @@
 """Act towards a goal: close a planner over a world model and an objective, and replan."""
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -22,6 +23,7 @@ from jepawm.engine.rollout_engine import RolloutEngine
 from jepawm.errors import UserError
 from jepawm.normalizer import Normalizer
 from jepawm.planning.binding import OtherGoals, bind_to
+from jepawm.planning.draws import ProblemGenerators
 from jepawm.planning.proposing import Propose, ask, takes_proposals
 from jepawm.planning.terms.heads import NO_HEADS, Heads
 from jepawm.protocol import Protocol
@@ -136,6 +138,10 @@ class PlanningAgent:
         """Start the random numbers of the planner anew."""
         self._replanning.reseed(seed)
 
+    def reseed_tasks(self, seeds: Sequence[int]) -> None:
+        """Start the random numbers of each task anew."""
+        self._replanning.reseed_tasks(seeds)
+
     @torch.no_grad()
     def reset(self, goal: Observation | Text | None, num_steps: int | None = None) -> None:
         """Forget the past and take goals `[B]`, pictures or texts; None where none is needed.
@@ -217,13 +223,16 @@ class RecedingHorizon:
             frameskip=protocol.frameskip,
             device=normalizer.action_mean.device,
         )
-        self._generator = torch.Generator()
         self.reseed(seed)
         self.reset(None)
 
     def reseed(self, seed: int) -> None:
         """Start the random numbers anew."""
-        self._generator.manual_seed(seed)
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def reseed_tasks(self, seeds: Sequence[int]) -> None:
+        """Start the random numbers of each problem anew."""
+        self._generator = ProblemGenerators.seeded(seeds)
 
     def reset(self, num_steps: int | None) -> None:
         """Start an episode of `num_steps` blocks; None means that it has no end."""

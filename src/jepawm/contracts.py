@@ -226,7 +226,7 @@ class Reseedable(Protocol):
     def reseed(self, seed: int) -> None:
         """Start the random numbers anew, so that what follows depends on `seed` alone.
 
-        An evaluation does so before each batch of tasks: nothing depends on the batches before.
+        An evaluation does so before each batch of tasks, or calls `reseed_tasks` with a seed for each.
         """
         ...
 

@@ -10,11 +10,13 @@ import pytest
 from jepawm.agent import AgentConfig
 from jepawm.cli.output import render_evaluation
 from jepawm.errors import UserError
-from jepawm.evaluation.evaluate import evaluate, row_seed
+from jepawm.evaluation.evaluate import evaluate
 from jepawm.evaluation.result_files import read_results, write_results
-from jepawm.evaluation.results import NO_ORACLE
+from jepawm.evaluation.results import MEASURED, NO_ORACLE
 from jepawm.evaluation.rollouts import Recorder
 from jepawm.normalizer import Normalizer
+from jepawm.planning.cem import CEM
+from jepawm.planning.icem import ICEM
 from jepawm.planning.random_shooting import RandomShooting
 from jepawm.protocol import PROTOCOLS, Protocol
 from jepawm.report import write_report
@@ -97,15 +99,20 @@ def test_same_seed_same_result_and_tasks(env, make_agent):
         np.testing.assert_array_equal(array, kept[1][name])
 
 
-def test_streams_of_random_numbers_are_those_of_earlier_versions():
-    """The numbers of every published result follow from these seeds."""
-    streams = [("random", 0), ("oracle", 0), ("model", 0), ("model", 3)]
-    found = [row_seed(name, seed=5, batch=batch) for name, batch in streams]
-    words = np.random.SeedSequence(5).generate_state(3, np.uint64).tolist()
-    third = np.random.SeedSequence(5, spawn_key=(3,)).generate_state(3, np.uint64).tolist()
-    assert found == [word >> 1 for word in [*words, third[2]]]
-    own = {row_seed(name, seed=5, batch=batch) for name in ("mine", "yours") for batch in (0, 1)}
-    assert len(own | set(found)) == 8
+@pytest.mark.parametrize(
+    "planner",
+    [
+        CEM(num_samples=24, num_elites=4, num_iterations=3),
+        ICEM(num_samples=24, num_elites=4, num_iterations=3),
+    ],
+    ids=["cem", "icem"],
+)
+def test_a_task_goes_the_same_beside_others_and_alone(env, make_agent, planner):
+    agent = make_agent(planner=planner)
+    found = [_run(env, agent, num_tasks=6, tasks_per_batch=size).to_json() for size in (6, 4, 1)]
+    own = {"tasks_per_batch", *MEASURED}
+    first, *others = [{key: r[key] for key in r if key not in own} for r in found]
+    assert others == [first, first]
 
 
 def test_given_tasks_are_counted(env, make_agent):

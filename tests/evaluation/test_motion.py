@@ -72,6 +72,8 @@ def test_ways_are_compared_on_tasks_that_both_solve(seen):
     rows = summarize({"oracle": straight, "model": detour}, RULES)
     assert rows["model"].motion is not None
     assert rows["oracle"].motion is not None
-    assert rows["model"].motion.path_over_oracle == pytest.approx((2 + 2 * np.sqrt(2)) / 4)
+    assert rows["model"].motion.path_over_oracle == pytest.approx(
+        (2 + 2 * np.sqrt(2)) / 4, abs=1e-4
+    )
     assert rows["oracle"].motion.path_over_oracle == 1.0
-    assert rows["model"].motion.path_length == pytest.approx(2 + 2 * np.sqrt(2))
+    assert rows["model"].motion.path_length == pytest.approx(2 + 2 * np.sqrt(2), abs=1e-4)

@@ -1,6 +1,6 @@
 """Agents that a world model is measured against; all act on the same tasks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +14,7 @@ from jepawm.errors import UserError
 from jepawm.normalizer import Normalizer
 from jepawm.planning.best_of import BestOf
 from jepawm.planning.cem import CEM
+from jepawm.planning.draws import ProblemGenerators, draw_normal
 from jepawm.planning.proposing import takes_proposals
 from jepawm.protocol import Protocol
 from jepawm.types import Observation
@@ -44,18 +45,22 @@ class RandomActions:
         """Take the statistics of the data."""
         self._normalizer = normalizer
         self._action_dim = frameskip * normalizer.action_dim
-        self._generator = torch.Generator().manual_seed(seed)
+        self.reseed(seed)
 
     def reseed(self, seed: int) -> None:
         """Start the random numbers anew."""
-        self._generator.manual_seed(seed)
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def reseed_tasks(self, seeds: Sequence[int]) -> None:
+        """Start the random numbers of each task anew."""
+        self._generator = ProblemGenerators.seeded(seeds)
 
     def reset(self, goal: Observation | None, num_steps: int | None = None) -> None:
         """Take goals `[B]`, which do not matter."""
 
     def act(self, obs: Observation) -> Float[Tensor, "B A"]:
         """Return actions `[B, A]`, in environment units."""
-        noise = torch.randn(*obs.batch_shape, self._action_dim, generator=self._generator)
+        noise = draw_normal((*obs.batch_shape, self._action_dim), generator=self._generator)
         return self._normalizer.unnormalize_action(noise.to(self._normalizer.action_mean.device))
 
 
@@ -94,6 +99,10 @@ class Oracle:
     def reseed(self, seed: int) -> None:
         """Start the random numbers of the planner anew."""
         self._replanning.reseed(seed)
+
+    def reseed_tasks(self, seeds: Sequence[int]) -> None:
+        """Start the random numbers of the planner anew, for each task."""
+        self._replanning.reseed_tasks(seeds)
 
     def reset(self, goal: Observation | None, num_steps: int | None = None) -> None:
         """Start an episode; the goals are those that the environment holds."""

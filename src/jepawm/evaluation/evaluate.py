@@ -1,19 +1,17 @@
 """Measure a world model by planning with it, beside agents that have none."""
 
 import math
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 
-import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import Tensor
 
 from jepawm.agent import PlanningAgent
-from jepawm.contracts import Agent, Env, Reseedable, Simulator
+from jepawm.contracts import Agent, Env, Simulator
 from jepawm.errors import UserError
 from jepawm.evaluation.baselines import DoNothing, Oracle, RandomActions, oracle_planner
 from jepawm.evaluation.episodes import Outcome, join, run_episodes
@@ -22,6 +20,7 @@ from jepawm.evaluation.motion import row_motion
 from jepawm.evaluation.readings import unsolved_tasks
 from jepawm.evaluation.results import MODEL, ROWS, Results, Row, describe, versions
 from jepawm.evaluation.rollouts import Recorder
+from jepawm.evaluation.seeds import reseed
 from jepawm.processes import count_processes, gather, is_first, process_rank, together
 from jepawm.protocol import Protocol, Split, draw_tasks, hash_tasks
 from jepawm.records import JsonValue
@@ -193,18 +192,6 @@ def row_agents(
     return {**rows, **own, MODEL: agent}
 
 
-def row_seed(name: str, *, seed: int, batch: int) -> int:
-    """Return the seed of a row's random numbers in a batch of tasks."""
-    if name not in _STREAMS:  # a row of one's own: its name decides
-        key = (batch, zlib.crc32(name.encode()))
-        return int(np.random.SeedSequence(seed, spawn_key=key).generate_state(1, np.uint64)[0]) >> 1
-    sequence = np.random.SeedSequence(seed, spawn_key=(batch,) if batch else ())
-    return int(sequence.generate_state(len(_STREAMS), np.uint64)[_STREAMS.index(name)]) >> 1
-
-
-_STREAMS = ("random", "oracle", MODEL)
-
-
 def _run_rows(
     env: Env,
     agents: Mapping[str, Agent],
@@ -222,8 +209,9 @@ def _run_rows(
         for name, agent in agents.items() if mine else ():
             bar = progress.add_task(name, total=protocol.num_steps * len(mine))
             for number in mine:
-                if isinstance(agent, Reseedable):
-                    agent.reseed(row_seed(name, seed=seed, batch=number))
+                first = sum(len(batch) for batch in batches[:number])
+                numbers = range(first, first + len(batches[number]))
+                reseed(agent, name, seed=seed, tasks=numbers)
                 found[name, number] = run_episodes(
                     env,
                     batches[number],

@@ -139,6 +139,10 @@ class Misled:
         """Start the random numbers of the planner anew."""
         self._agent.reseed(seed)
 
+    def reseed_tasks(self, seeds: Sequence[int]) -> None:
+        """Start the random numbers of the planner anew, for each task."""
+        self._agent.reseed_tasks(seeds)
+
     def reset(
         self,
         goal: Observation | None,  # noqa: ARG002 (the protocol's first argument)

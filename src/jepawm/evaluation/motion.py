@@ -116,5 +116,6 @@ def row_motion(
 
 
 def _mean(values: Float[np.ndarray, " n"]) -> float | None:
+    """Return the mean to 4 places: the rest is rounding, which depends on the size of the batch."""
     found = float(values.mean()) if len(values) else float("nan")
-    return None if np.isnan(found) else found
+    return None if np.isnan(found) else round(found, 4)

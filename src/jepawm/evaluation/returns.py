@@ -12,11 +12,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from jepawm.agent import PlanningAgent
-from jepawm.contracts import Agent, CollectionPolicy, KnowsRewards, Reseedable, Script, Simulator
+from jepawm.contracts import Agent, CollectionPolicy, KnowsRewards, Script, Simulator
 from jepawm.evaluation.baselines import DoNothing, Oracle, RandomActions, oracle_planner
-from jepawm.evaluation.evaluate import row_seed
 from jepawm.evaluation.metrics import Difference, mean_interval
 from jepawm.evaluation.results import MODEL, Part, describe, difference_json, versions
+from jepawm.evaluation.seeds import reseed
 from jepawm.normalizer import Normalizer
 from jepawm.planning.terms.composition import needs_goal
 from jepawm.protocol import Protocol, Split, hash_tasks
@@ -169,12 +169,11 @@ def evaluate_returns(
     earned, seconds = {}, 0.0
     for name, one in agents.items():
         parts = []
-        for number, first in enumerate(range(0, len(tasks), tasks_per_batch)):
-            if isinstance(one, Reseedable):
-                one.reseed(row_seed(name, seed=seed, batch=number))
+        for first in range(0, len(tasks), tasks_per_batch):
+            batch = tasks[first : first + tasks_per_batch]
+            reseed(one, name, seed=seed, tasks=range(first, first + len(batch)))
             if isinstance(one, Behaviour):
                 one.start(first)
-            batch = tasks[first : first + tasks_per_batch]
             found, took = run_rewarded(env, batch, agent=one, protocol=rules, reward=reward)
             parts.append(found)
             seconds += took if name == MODEL else 0.0

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from jepawm.contracts import Bounds, CostFn
 from jepawm.errors import missing_extra
+from jepawm.planning.draws import draw_seeds
 from jepawm.planning.limits import Limits, check_count, check_positive
 from jepawm.planning.sampling import clamp
 from jepawm.planning.search import Search
@@ -246,10 +247,10 @@ def _ask_and_tell(
     search = Search(cost, init, bounds=bounds, limits=settings.limits)
     low, high = _flat_bounds(bounds, horizon=init.shape[1], width=init.shape[2])
     starts = clamp(init[:, None], bounds)[:, 0].flatten(1).cpu().double().numpy()  # [B, H A]
-    seeds = torch.randint(2**31, (len(init),), generator=generator, device=generator.device)
+    seeds = draw_seeds(len(init), generator=generator)
     populations = [
         build(_Problem(start=start, low=low, high=high, seed=seed))
-        for start, seed in zip(starts, seeds.tolist(), strict=True)
+        for start, seed in zip(starts, seeds, strict=True)
     ]
     for _ in search.iterations():
         asked = np.stack([np.stack(population.ask()) for population in populations])

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from jepawm.contracts import Bounds, CostFn, CostOfProblems
 from jepawm.errors import UserError
+from jepawm.planning.draws import of_problems
 from jepawm.planning.gradient import FAST, GradientDescent
 from jepawm.planning.limits import Limits, check_count, check_not_negative, check_positive
 from jepawm.planning.sampling import check_problem, clamp, take
@@ -132,6 +133,7 @@ def _again(
     if isinstance(cost, CostOfProblems):
         cost, init = cost.of(index), init[index]
         proposals = None if proposals is None else proposals[index]
+        generator = of_problems(generator, index)
     new = planner.plan(cost, init, bounds=bounds, generator=generator, proposals=proposals)
     if len(new.cost) > len(index):
         new = replace(

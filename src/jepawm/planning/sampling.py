@@ -8,6 +8,7 @@ from torch import Tensor
 
 from jepawm.contracts import Bounds
 from jepawm.errors import UserError
+from jepawm.planning.draws import ProblemGenerators
 from jepawm.types import TensorStruct
 
 
@@ -45,7 +46,10 @@ def draw_noise(
     # Noise that is made by frequencies is periodic; the half that is cut off breaks the period.
     length = horizon if color == 0.0 else 2 * horizon
     shape = (num_problems, num_samples, length, width)
-    noise = torch.randn(shape, generator=generator, device=generator.device, dtype=init.dtype)
+    if isinstance(generator, ProblemGenerators):
+        noise = generator.normal(shape, dtype=init.dtype)
+    else:
+        noise = torch.randn(shape, generator=generator, device=generator.device, dtype=init.dtype)
     noise = noise.to(init.device)
     if color == 0.0:
         return noise

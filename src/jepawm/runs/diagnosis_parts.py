@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-import torch
 from rich.console import Console
 from rich.progress import track
 
@@ -22,10 +21,12 @@ from jepawm.diagnosis.predictions import PredictionRules, Predictions, measure_p
 from jepawm.diagnosis.problems import CatchProblem, pose_problem
 from jepawm.diagnosis.results import PARTS, Part
 from jepawm.errors import UserError
-from jepawm.evaluation.evaluate import DEFAULT_TASKS_PER_BATCH, row_seed
+from jepawm.evaluation.evaluate import DEFAULT_TASKS_PER_BATCH
 from jepawm.evaluation.results import MODEL
+from jepawm.evaluation.seeds import reseed, row_seed
 from jepawm.hub.load import LoadedModel, load
 from jepawm.planning.cem import CEM
+from jepawm.planning.draws import ProblemGenerators
 from jepawm.protocol import MOST_TASKS, Protocol, Split
 from jepawm.runs.evaluate import TaskRules, find_tasks
 from jepawm.runs.experience import Acting, Experience, Recorded
@@ -166,12 +167,14 @@ class Subject:
             planner = replace(planner, num_iterations=self.protocol.num_iterations)
         return planner
 
-    def batches(self, title: str) -> Iterator[tuple[int, list[Task]]]:
-        """Yield the tasks in numbered batches, as an evaluation runs them; shows progress."""
+    def batches(self, title: str) -> Iterator[tuple[range, list[Task]]]:
+        """Yield numbers and tasks of batches, as an evaluation runs them; shows progress."""
         tasks = self.tasks(self.rules.num_tasks)
         size = DEFAULT_TASKS_PER_BATCH
-        batches = [tasks[first : first + size] for first in range(0, len(tasks), size)]
-        yield from enumerate(_shown(batches, title, total=len(batches)))
+        numbers = [range(first, first + size) for first in range(0, len(tasks), size)]
+        for batch in _shown(numbers, title, total=len(numbers)):
+            chosen = batch[: len(tasks) - batch.start]
+            yield chosen, tasks[chosen.start : chosen.stop]
 
     def tasks(self, count: int) -> list[Task]:
         """Draw tasks of the environment."""
@@ -219,12 +222,12 @@ def measure_candidates(subject: Subject) -> Candidates:
     assert env is not None
     planner, agent = subject.search(), subject.catching_agent()
     found = []
-    for number, tasks in subject.batches("ranking candidates"):
+    for numbers, tasks in subject.batches("ranking candidates"):
         obs = env.reset(tasks)
         problem = pose_problem(
             agent, obs, goal=env.goal_observation(), num_steps=subject.protocol.num_steps
         )
-        seed = row_seed(MODEL, seed=rules.seed, batch=number)
+        seeds = [row_seed(MODEL, seed=rules.seed, task=number) for number in numbers]
         found.append(
             rank_candidates(
                 problem,
@@ -232,7 +235,7 @@ def measure_candidates(subject: Subject) -> Candidates:
                 planner=planner,
                 normalizer=normalizer,
                 num_candidates=rules.num_candidates,
-                generator=torch.Generator().manual_seed(seed),
+                generator=ProblemGenerators.seeded(seeds),
             )
         )
     return summarize_candidates(found, planner=planner)
@@ -320,8 +323,8 @@ def _episodes(subject: Subject, agent: PlanningAgent, title: str) -> list[Episod
     env = subject.simulator
     assert env is not None
     episodes = []
-    for number, tasks in subject.batches(title):
-        agent.reseed(row_seed(MODEL, seed=subject.rules.seed, batch=number))
+    for numbers, tasks in subject.batches(title):
+        reseed(agent, MODEL, seed=subject.rules.seed, tasks=numbers)
         episodes.append(watch_episodes(env, tasks, agent=agent))
     return episodes
 

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from jepawm.contracts import Agent, Env, Reseedable, Simulator
+from jepawm.contracts import Agent, Env, Simulator
 from jepawm.data.windows import Windows
 from jepawm.evaluation.episodes import Outcome, run_episodes
-from jepawm.evaluation.evaluate import row_seed
+from jepawm.evaluation.seeds import reseed
 from jepawm.models.world_model import JEPAWorldModel
 from jepawm.protocol import Protocol
 from jepawm.study.setup import Rules
@@ -67,10 +67,10 @@ def run_tasks(
         on_batch: called after each batch.
     """
     parts: list[TaskOutcomes] = []
-    for number, start in enumerate(range(0, len(tasks), rules.tasks_per_batch)):
+    for start in range(0, len(tasks), rules.tasks_per_batch):
         batch = tasks[start : start + rules.tasks_per_batch]
-        if isinstance(agent, Reseedable):
-            agent.reseed(row_seed(name, seed=rules.task_seed, batch=number))
+        numbers = range(start, start + len(batch))
+        reseed(agent, name, seed=rules.task_seed, tasks=numbers)
         watch = _Watch(env, count=len(batch), protocol=protocol)
         outcome = run_episodes(env, batch, agent=agent, protocol=protocol, on_block=watch)
         parts.append(watch.outcomes(outcome))
