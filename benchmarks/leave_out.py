@@ -19,6 +19,7 @@ import numpy as np
 
 from jepawm.data.episodes import EpisodeStore, open_store
 from jepawm.data.joining import copy_episodes
+from jepawm.data.mixture import SETTING
 from jepawm.data.writer import EpisodeWriter
 from jepawm.evaluation.metrics import mean_interval
 from recipes import ROOT, jepawm, machine, public
@@ -102,7 +103,8 @@ def reorder(store: EpisodeStore, place: Path, *, last: np.ndarray) -> None:
         place,
         environment=manifest.environment,
         image_size=manifest.image_size,
-        settings={**manifest.settings, "reordered": store.sha256},
+        settings={k: v for k, v in manifest.settings.items() if k != SETTING}
+        | {"reordered": store.sha256},
         pixels="raw",
         fps=manifest.fps,
         source=manifest.source,

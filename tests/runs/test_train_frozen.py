@@ -16,6 +16,7 @@ from jepawm.hub.load import load
 from jepawm.models.frozen.encoder import FrozenEncoder, FrozenEncoderConfig
 from jepawm.runs.evaluate import default_planner
 from jepawm.runs.train import train_run
+from jepawm.runs.train_state import start_model_from
 from jepawm.training.losses import LossConfig
 from jepawm.types import Observation
 
@@ -74,6 +75,23 @@ def test_training_moves_the_predictor_alone(frozen_run: Path, frozen_experiment:
         assert torch.equal(value, after[name]) == name.startswith("encoder."), name
     assert trained.experiment == frozen_experiment
     assert trained.probe is not None
+
+
+def test_its_predictor_is_fine_tuned_for_another_robot(
+    frozen_run: Path, frozen_experiment: Experiment, caplog: pytest.LogCaptureFixture
+):
+    model = build_model(frozen_experiment, action_dim=3, proprio_dim=2)
+    start_model_from(model, str(frozen_run))
+    mine, theirs = dict(model.named_parameters()), dict(load(frozen_run).model.named_parameters())
+    new = {name for name in mine if mine[name].shape != theirs[name].shape}
+    assert new == {"predictor.action_encoder.weight"}
+    assert all(torch.equal(mine[name], theirs[name]) for name in mine.keys() - new)
+    assert "these layers start anew: predictor.action_encoder.weight" in caplog.text
+    other = replace(
+        frozen_experiment, encoder=replace(frozen_experiment.encoder, weights="random:4")
+    )
+    with pytest.raises(UserError, match="belongs to another frozen encoder"):
+        start_model_from(build_model(other, action_dim=2, proprio_dim=2), str(frozen_run))
 
 
 def test_a_loaded_model_plans(frozen_run: Path):

@@ -99,6 +99,8 @@ class JoinOptions:
     """Stores that agree in environment, frame size, and widths of actions and proprioception."""
     out: Path
     """Folder of the store to create."""
+    weights: tuple[float, ...] = ()
+    """How often training draws from each store, in proportion; each window once if not given."""
     json: bool = False
     """Print the result as one JSON object."""
 
@@ -211,7 +213,7 @@ def _prepare_join(argv: list[str]) -> Command:
     def run() -> Outcome:
         from jepawm.runs import join_data
 
-        return _outcome(to_json(join_data(options.paths, options.out)))
+        return _outcome(to_json(join_data(options.paths, options.out, weights=options.weights)))
 
     return Command(run=run, as_json=options.json)
 

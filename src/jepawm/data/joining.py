@@ -7,13 +7,17 @@ import numpy as np
 
 from jepawm.data.episodes import EpisodeStore, open_store
 from jepawm.data.jpeg_frames import JpegFrames
+from jepawm.data.mixture import SETTING, mixture_setting, require_weights
 from jepawm.data.writer import EpisodeWriter
 from jepawm.errors import UserError
 from jepawm.files import require_free
 
 
-def join_stores(paths: Sequence[Path], out: Path) -> EpisodeStore:
+def join_stores(paths: Sequence[Path], out: Path, *, weights: Sequence[float] = ()) -> EpisodeStore:
     """Write the episodes of stores, one store after the other, into a new one.
+
+    With `weights`, one for each store, training draws windows from each in this proportion; without,
+    each window counts once.
 
     They must agree in environment, frame size and rate, and in the widths of actions,
     proprioception and state. The manifest names the hash of each.
@@ -21,11 +25,15 @@ def join_stores(paths: Sequence[Path], out: Path) -> EpisodeStore:
     require_free(out)
     if len(paths) < 2:
         raise UserError("name at least two stores to join")
+    if weights:
+        require_weights(weights, count=len(paths))
     stores = [open_store(path) for path in paths]
     first = stores[0].manifest
     for store in stores:
         _require_alike(store, stores[0])
     settings: dict[str, object] = {"joined": [store.sha256 for store in stores]}
+    if weights:
+        settings[SETTING] = mixture_setting([len(store) for store in stores], weights)
     names = first.settings.get("action_names")
     if all(store.manifest.settings.get("action_names") == names for store in stores) and names:
         settings["action_names"] = names

@@ -178,9 +178,9 @@ def export_data(path: Path, out: Path, *, format_name: str, options: ExportOptio
     return ExportedData(exported=out, format=format_name, episodes=len(store))
 
 
-def join_data(paths: Sequence[Path], out: Path) -> StoreSummary:
-    """Join stores into a new one; returns what was written."""
-    return _describe_store(join_stores(paths, out))
+def join_data(paths: Sequence[Path], out: Path, *, weights: Sequence[float] = ()) -> StoreSummary:
+    """Join stores into a new one, mixed by weights if given; returns what was written."""
+    return _describe_store(join_stores(paths, out, weights=weights))
 
 
 def _is_store(path: Path) -> bool:

@@ -15,6 +15,7 @@ from torch.nn.utils import clip_grad_norm_
 from jepawm.data.augmentation import AugmentationConfig
 from jepawm.data.episodes import EpisodeStore
 from jepawm.data.features import KeptTokens
+from jepawm.data.mixture import mixture_of
 from jepawm.data.windows import Windows
 from jepawm.errors import UserError, require_range, show
 from jepawm.models.world_model import JEPAWorldModel
@@ -153,7 +154,7 @@ def train(
             val_windows = None if val_windows is None else val_windows.with_tokens(tokens)
         steps = range(state.step, optim.end_of_phase(state.step))
         learned = (step for step in steps if step not in state.left_out)
-        parts = _parts(len(train_windows), learned, optim, devices, seed=seed)
+        parts = _parts(train_windows, learned, optim, devices, seed=seed)
         with _open_batches(train_windows, parts, loop, devices, augmentation) as batches:
             for _ in steps:
                 terms: dict[str, Tensor] = {}
@@ -327,12 +328,14 @@ def _open_batches(
 
 
 def _parts(
-    num_windows: int, steps: Iterable[int], optim: OptimConfig, devices: Devices, *, seed: int
+    windows: Windows, steps: Iterable[int], optim: OptimConfig, devices: Devices, *, seed: int
 ) -> Iterator[Part]:
+    mixture, size = mixture_of(windows), optim.batch_size
     for step in steps:
-        index = batch_indices(
-            num_windows=num_windows, batch_size=optim.batch_size, seed=seed, step=step
-        )
         step_seed = step_generator(seed, step).initial_seed()
+        if mixture is None:
+            index = batch_indices(num_windows=len(windows), batch_size=size, seed=seed, step=step)
+        else:
+            index = mixture.draw(size, generator=step_generator(seed, step))
         for part in devices.parts(index):
             yield Part(seed=step_seed, indices=part)
