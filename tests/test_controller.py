@@ -95,6 +95,24 @@ def test_the_next_plan_goes_on_from_what_is_executed_until_then():
     assert controller.counts.plans >= 9
 
 
+def test_pictures_of_several_cameras_reach_the_planner_as_they_were():
+    plans, seen = Ramp(), []
+    controller, _ = controller_of(plans)
+    plan = plans.plan
+    plans.plan = lambda picture, *rest, **more: (
+        seen.append(picture),
+        plan(picture, *rest, **more),
+    )[1]
+    plans.gate.clear()
+    front = PICTURE.copy()
+    controller.step({"front": front, "wrist": PICTURE})
+    front[:] = 255  # the caller's own again
+    plans.gate.set()
+    controller.close()
+    assert sorted(seen[0]) == ["front", "wrist"]
+    np.testing.assert_array_equal(seen[0]["front"], PICTURE)
+
+
 def test_a_late_plan_is_dropped():
     plans = Ramp()
     controller, clock = controller_of(plans)

@@ -7,7 +7,7 @@ there by that tick is dropped. Where no command is planned, the robot is held st
 
 import threading
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from math import ceil
@@ -240,7 +240,7 @@ class Controller:
         for later in range(tick, first):
             planned = self._planned_at(later)
             before = self._still(before) if planned is None else planned.clip(self._low, self._high)
-        picture, jumps, clock = np.array(picture), self._jumps, self._clock
+        picture, jumps, clock = _copied(picture), self._jumps, self._clock
 
         def make() -> _Planned:
             began = clock()
@@ -318,6 +318,13 @@ class _Planned:
     commands: np.ndarray
     seconds: float
     jumps: int
+
+
+def _copied(picture: Picture) -> Picture:
+    """Return a picture, or those of several cameras, that the caller does not change any more."""
+    if isinstance(picture, Mapping):
+        return {name: np.array(one) for name, one in picture.items()}
+    return np.array(picture)
 
 
 class _Camera:
