@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from jepawm.agent import AgentConfig
 from jepawm.cli.output import render_evaluation
@@ -14,12 +15,14 @@ from jepawm.evaluation.evaluate import evaluate
 from jepawm.evaluation.result_files import read_results, write_results
 from jepawm.evaluation.results import MEASURED, NO_ORACLE
 from jepawm.evaluation.rollouts import Recorder
+from jepawm.evaluation.stops import AWAY, LEFT, OSCILLATES, SHORT
 from jepawm.normalizer import Normalizer
 from jepawm.planning.cem import CEM
 from jepawm.planning.icem import ICEM
 from jepawm.planning.random_shooting import RandomShooting
 from jepawm.protocol import PROTOCOLS, Protocol
 from jepawm.report import write_report
+from jepawm.types import Latent
 
 PAPER = PROTOCOLS["paper"]
 
@@ -132,12 +135,37 @@ def test_rollouts_hold_the_first_tasks(env, make_agent):
         "success": (3,),
         "cost_history": (12, 3),
         "frameskip": (),
+        "stops": (3,),
     }
     # What a perfect model imagines is what happens, block by block.
     np.testing.assert_allclose(rollouts.imagined_states, rollouts.states[:, ::5], atol=1e-4)
     distance = np.linalg.norm(rollouts.states[:, -1] - rollouts.goal_states, axis=-1)
     np.testing.assert_array_equal(rollouts.success, distance < 0.5)
     assert (rollouts.cost_history[-1] < rollouts.cost_history[0]).all()
+
+
+def test_a_recorder_sees_what_was_imagined_and_where_the_missed_stopped(
+    env, make_agent, make_model
+):
+    def paint(latents: Latent) -> torch.Tensor:
+        places = latents.tokens[..., 0, :1].clamp(0, 25) * 10
+        return places[..., None, None].expand(*places.shape[:-1], 3, 4, 4).to(torch.uint8)
+
+    recorder = Recorder(num_tasks=3, decoder=paint)
+    _run(env, make_agent(make_model(error=-0.9)), num_tasks=5, recorder=recorder)
+    rollouts = recorder.rollouts()
+    assert rollouts.imagined_frames is not None
+    assert rollouts.imagined_frames.shape == (3, 7, 3, 4, 4)
+    assert (rollouts.imagined_frames[:, -1] > rollouts.imagined_frames[:, 0]).all()
+    assert not rollouts.success.any()
+    assert set(rollouts.stops) <= {AWAY, LEFT, OSCILLATES, SHORT}
+    perfect = Recorder(num_tasks=3)
+    _run(env, make_agent(), num_tasks=5, recorder=perfect)
+    assert all(
+        bool(stop) != ok
+        for stop, ok in zip(perfect.rollouts().stops, perfect.rollouts().success, strict=True)
+    )
+    assert perfect.rollouts().imagined_frames is None
 
 
 def test_no_probe_leaves_imagined_states_unknown(env, make_agent):

@@ -69,6 +69,21 @@ ROLLOUTS = Rollouts(
 )
 
 
+def test_rollouts_that_are_written_are_read_with_and_without_pictures(tmp_path):
+    seen = replace(ROLLOUTS, imagined_frames=np.ones((1, 2, 3, 5, 5), np.uint8), stops=("",))
+    for number, rollouts in enumerate((ROLLOUTS, seen)):
+        write_results(RESULTS, tmp_path / str(number), rollouts=rollouts)
+        found = read_rollouts(tmp_path / str(number) / "rollouts.npz")
+        assert found.stops == rollouts.stops
+        assert found.arrays().keys() == rollouts.arrays().keys()
+        np.testing.assert_equal(found.arrays(), rollouts.arrays())
+    for wrong in (np.ones((2, 2, 3, 5, 5), np.uint8), np.ones((1, 2, 3, 5, 5), np.uint16)):
+        path = tmp_path / "broken.npz"
+        np.savez(path, **{**ROLLOUTS.arrays(), "imagined_frames": wrong})  # pyright: ignore[reportArgumentType]
+        with pytest.raises(UserError, match="imagined_frames"):
+            read_rollouts(path)
+
+
 def test_what_is_written_is_read(tmp_path):
     assert read_results(write_results(RESULTS, tmp_path / "whole")) == RESULTS
     rows = {name: row for name, row in RESULTS.rows.items() if name != "oracle"}

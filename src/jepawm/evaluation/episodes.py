@@ -105,5 +105,5 @@ def run_episodes(
         num_searched=agent.num_searched if isinstance(agent, PlanningAgent) else 0,
     )
     if recorder is not None:
-        recorder.finish(outcome.success(protocol))
+        recorder.finish(outcome.success(protocol), solved=outcome.at_any_time)
     return outcome

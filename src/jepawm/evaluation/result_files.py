@@ -113,6 +113,8 @@ def read_rollouts(path: Path) -> Rollouts:
         success=found["success"].astype(np.bool_),
         cost_history=found["cost_history"].astype(np.float64),
         frameskip=int(found["frameskip"]),
+        imagined_frames=found.get("imagined_frames"),
+        stops=tuple(map(str, found["stops"])) if "stops" in found else (),
     )
 
 
@@ -257,8 +259,11 @@ def _check_rollouts(found: dict[str, np.ndarray], path: Path) -> None:
         "cost_history": (2, "f"),
         "frameskip": (0, "iu"),
     }
-    for name, (num_axes, kinds) in wanted.items():
+    later = {"imagined_frames": (5, "u"), "stops": (1, "U")}  # files of 0.2.0 have none
+    for name, (num_axes, kinds) in {**wanted, **later}.items():
         if name not in found:
+            if name in later:
+                continue
             raise UserError(f"{path}: no array {name!r}; {_AGAIN}")
         array = found[name]
         if array.ndim != num_axes or array.dtype.kind not in kinds:
@@ -274,13 +279,19 @@ def _check_rollouts(found: dict[str, np.ndarray], path: Path) -> None:
         "imagined_states": (tasks, *found["imagined_states"].shape[1:]),
         "cost_history": (found["cost_history"].shape[0], tasks),
     }
+    if "stops" in found:
+        expected["stops"] = (tasks,)
+    if "imagined_frames" in found:
+        shape = found["imagined_frames"].shape
+        expected["imagined_frames"] = (tasks, max(1, shape[1]), 3, *(max(1, s) for s in shape[3:]))
     for name, shape in expected.items():
         if found[name].shape != shape or (0 in shape and name == "frames"):
             raise UserError(
                 f"{path}: {name!r} has shape {found[name].shape}, expected {shape}; {_AGAIN}"
             )
-    if found["frames"].dtype != np.uint8 or found["goal_frames"].dtype != np.uint8:
-        raise UserError(f"{path}: frames are {found['frames'].dtype}, not uint8; {_AGAIN}")
+    for name in ("frames", "goal_frames", "imagined_frames"):
+        if name in found and found[name].dtype != np.uint8:
+            raise UserError(f"{path}: {name} are {found[name].dtype}, not uint8; {_AGAIN}")
     if int(found["frameskip"]) < 1:
         raise UserError(f"{path}: 'frameskip' is {int(found['frameskip'])}, below 1; {_AGAIN}")
 

@@ -58,9 +58,23 @@ def task_payloads(rollouts: Rollouts, state_to_pixel: float | None) -> list[dict
             "goal": path(rollouts.goal_states[task][None]),
             "frameskip": rollouts.frameskip,
             "success": bool(rollouts.success[task]),
+            **_seen(rollouts, task),
         }
         for task in range(num_tasks)
     ]
+
+
+def _seen(rollouts: Rollouts, task: int) -> dict[str, object]:
+    """Return the imagined frames of a task, side by side; nothing where there is no decoder."""
+    if rollouts.imagined_frames is None:
+        return {}
+    frames = rollouts.imagined_frames[task]
+    count, _, height, width = frames.shape
+    fair = math.sqrt(MAX_PIXELS / rollouts.imagined_frames[:, :, 0].size)
+    scale = min(1.0, MAX_SIDE / max(height, width), fair, MAX_SHEET / count / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    sheet = _data_uri(_sheet(frames, columns=count, size=size))
+    return {"seen": sheet, "seenFrame": list(size), "numSeen": count}
 
 
 def path_fractions(

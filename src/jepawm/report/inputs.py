@@ -70,6 +70,10 @@ def _first_tasks(rollouts: Rollouts) -> Rollouts:
         imagined_states=rollouts.imagined_states[:MAX_TASKS],
         success=rollouts.success[:MAX_TASKS],
         cost_history=rollouts.cost_history[:, :MAX_TASKS],
+        imagined_frames=None
+        if rollouts.imagined_frames is None
+        else rollouts.imagined_frames[:MAX_TASKS],
+        stops=rollouts.stops[:MAX_TASKS],
     )
 
 

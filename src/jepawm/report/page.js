@@ -86,7 +86,7 @@ function drawMark(pen, [x, y], size, radius, color, filled) {
 }
 
 function makePlayer(card, task) {
-  const canvas = card.querySelector("canvas");
+  const canvas = card.querySelector("canvas.played");
   const pen = canvas.getContext("2d");
   const button = card.querySelector(".play");
   const slider = card.querySelector("input");
@@ -96,7 +96,8 @@ function makePlayer(card, task) {
   const size = [canvas.width, canvas.height];
   card.querySelector(".start").src = task.startImage;
   card.querySelector(".goal").src = task.goalImage;
-  const sheet = new Image();
+  const sheet = new Image(), seen = new Image();
+  const seenCanvas = card.querySelector("canvas.seen");
   const last = task.numFrames - 1;
   slider.max = last;
   const player = { step: last, playing: false, hold: 0 };
@@ -111,6 +112,11 @@ function makePlayer(card, task) {
     drawPath(pen, task.executed.slice(0, player.step + 1), size, { color: "#1668b8", width: 4 });
     if (task.executed.length) drawMark(pen, task.executed[0], size, 6, "#1668b8", true);
     if (task.goal.length) drawMark(pen, task.goal[0], size, 15, "#107a4d", false);
+    if (seenCanvas && seen.complete && task.seen) {
+      const [sw, sh] = task.seenFrame;
+      const block = Math.min(Math.floor(player.step / task.frameskip), task.numSeen - 1);
+      seenCanvas.getContext("2d").drawImage(seen, block * sw, 0, sw, sh, 0, 0, seenCanvas.width, seenCanvas.height);
+    }
     slider.value = player.step;
     output.textContent = player.step + " / " + last;
   };
@@ -135,6 +141,11 @@ function makePlayer(card, task) {
   });
   sheet.onload = player.draw;
   sheet.src = task.sheet;
+  if (seenCanvas && task.seen) {
+    seenCanvas.height = Math.round((seenCanvas.width * task.seenFrame[1]) / task.seenFrame[0]);
+    seen.onload = player.draw;
+    seen.src = task.seen;
+  }
   return player;
 }
 

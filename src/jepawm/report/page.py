@@ -14,11 +14,11 @@ from jepawm.report.animation import task_payloads
 from jepawm.report.charts import chart_payload, shown_text
 from jepawm.report.diagnosis import diagnosis_section
 from jepawm.report.inputs import RunFiles, read_run
+from jepawm.report.plans import rollouts_section
 from jepawm.report.sections import (
     cost_section,
     curves_section,
     header,
-    rollouts_section,
     success_section,
 )
 

@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from math import isfinite
 
-import numpy as np
-
 from jepawm.evaluation.results import MODEL, NO_ORACLE, Results, Row, row_text
 from jepawm.evaluation.rollouts import Rollouts
 from jepawm.metrics_log import METRICS, Metric, find_gaps, find_metric
@@ -192,42 +190,6 @@ def _caption(metric: Metric) -> str:
     return " ".join(f"{one[0].upper()}{one[1:]}." for one in sentences).replace("`", "")
 
 
-def rollouts_section(rollouts: Rollouts | None, results: Results | None) -> str:
-    """Return the cards that the page's script turns into animations."""
-    title = "Executed plans"
-    if rollouts is None:
-        body = absent("rollouts.npz", "jepawm eval RUN --out RUN")
-        return section("plans", title, body=body)
-    cards = "".join(_task_card(i, bool(rollouts.success[i])) for i in _failures_first(rollouts))
-    paths = results is not None and results.state_to_pixel is not None
-    words = (
-        "<ul class='legend'><li><span class='swatch executed'></span>executed path</li>"
-        "<li><span class='swatch imagined'></span>imagined path: what the model predicted when it "
-        "planned, read from its latents by a linear probe</li>"
-        "<li><span class='swatch goal'></span>goal</li></ul>"
-        if paths
-        else "<p class='note'>No paths are drawn: the states of this environment are not places "
-        "in the picture.</p>"
-    )
-    body = (
-        f"<p>The first {len(rollouts.success)} tasks of the world model's row: first those that it "
-        f"missed, the farthest from the goal before the others.</p>{words}"
-        "<p><button type='button' id='play-all' aria-pressed='false'>Play all</button></p>"
-        "<noscript><p class='note'>The animations need JavaScript (nothing is loaded from the "
-        f"network).</p></noscript><div class='tasks'>{cards}</div>"
-    )
-    return section("plans", title, body=body)
-
-
-def _failures_first(rollouts: Rollouts) -> list[int]:
-    """Return the tasks in the order of the cards: missed ones by their distance at the end, then the others."""
-    gap = rollouts.states[:, -1] - rollouts.goal_states
-    with np.errstate(over="ignore"):  # damaged files hold anything
-        far = np.linalg.norm(np.nan_to_num(gap, nan=np.inf), axis=-1)
-    missed = sorted(np.flatnonzero(~rollouts.success).tolist(), key=lambda task: -far[task])
-    return [*missed, *np.flatnonzero(rollouts.success).tolist()]
-
-
 def cost_section(rollouts: Rollouts | None) -> tuple[str, list[Chart]]:
     """Return the chart of the planner's cost per iteration."""
     title = "Cost per planner iteration"
@@ -373,19 +335,3 @@ def _series(
 def _natural(key: str) -> tuple[str, int]:
     name, mark, number = key.rpartition("_k")
     return (name, int(number)) if mark and number.isdecimal() and len(number) < 10 else (key, 0)
-
-
-def _task_card(index: int, success: bool) -> str:
-    outcome, sign = ("reached", "✓") if success else ("missed", "✗")
-    name = f"Task {index + 1}"
-    return (
-        f"<article class='task {outcome}' data-task='{index}'><h3>{name}"
-        f"<span class='outcome'>{sign} {outcome} the goal</span></h3>"
-        f"<canvas width='384' height='384' role='img' aria-label='{name}: executed plan, "
-        f"{outcome} the goal'></canvas><div class='controls'>"
-        f"<button type='button' class='play' aria-pressed='false' aria-label='Play {name}'>▶</button>"
-        f"<input type='range' min='0' value='0' aria-label='Step of {name}'>"
-        "<output>0</output></div><div class='ends'><figure><img alt='start' class='start'>"
-        "<figcaption>start</figcaption></figure><figure><img alt='goal' class='goal'>"
-        "<figcaption>goal</figcaption></figure></div></article>"
-    )

@@ -1,5 +1,6 @@
 """`jepawm eval` and `jepawm plan`: success of a trained model and of the baselines, and one plan."""
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,6 +32,8 @@ from jepawm.report.animation import write_animation
 from jepawm.runs.run_folder import EVALUATION, first_takes, training_files
 from jepawm.training.devices import join_processes
 from jepawm.types import Observation, Task
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +141,7 @@ def evaluate_run(
                 objective=objective,
                 config=with_precision(loaded.experiment.agent, precision),
             )
-        recorder = Recorder(probe=loaded.probe)
+        recorder = new_recorder(loaded)
         results = _evaluate(loaded, agent, rules, recorder=recorder, show_progress=True)
 
         def write() -> WrittenResults:
@@ -173,7 +176,7 @@ def plan_run(
     if folder.exists() and any(folder.iterdir()):
         raise UserError(f"{folder} already holds files; choose another --out")
     loaded = load(source, device=device, encoder_weights=encoder_weights)
-    recorder = Recorder(probe=loaded.probe)
+    recorder = new_recorder(loaded)
     rules = TaskRules(protocol=protocol, num_tasks=1, seed=seed, data_root=data_root)
     agent = loaded.agent(protocol=protocol, objective=objective)
     results = _evaluate(loaded, agent, rules, recorder=recorder, show_progress=False)
@@ -217,6 +220,16 @@ def _evaluate(
         tasks_per_batch=rules.tasks_per_batch,
         show_progress=show_progress,
     )
+
+
+def new_recorder(loaded: LoadedModel) -> Recorder:
+    """Return a recorder that sees with the probe and, where it has one that fits, the decoder of a model."""
+    try:
+        decoder = loaded.decoder
+    except UserError as error:
+        _LOG.warning("%s; the report will show no imagined pictures", error)
+        decoder = None
+    return Recorder(probe=loaded.probe, decoder=None if decoder is None else decoder.pixels)
 
 
 def find_tasks(

@@ -29,6 +29,7 @@ from jepawm.runs.evaluate import (
     TaskRules,
     default_folder,
     find_tasks,
+    new_recorder,
     split_of,
     unused_folder,
     with_precision,
@@ -160,7 +161,7 @@ def plan_text_run(
     (task,) = find_tasks(loaded.experiment, env, protocol=agent.protocol, rules=rules)
     known = env.captions.find(text) if isinstance(env, KnowsCaptions) else None
     shown = task.start if known is None else known.place.middle_from(task.start)
-    recorder = Recorder(probe=loaded.probe)
+    recorder = new_recorder(loaded)
     success = _carry_out(
         env, agent, replace(task, goal=shown), goal=goal, recorder=recorder, known=known
     )
