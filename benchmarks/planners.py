@@ -22,12 +22,13 @@ from drawing import write_chart
 from tasks import command, find_tasks
 from torch import Tensor
 
-from jepawm.contracts import Agent, Planner, Reseedable
+from jepawm.contracts import Agent, Planner
 from jepawm.engine.process import tune_process
 from jepawm.evaluation.episodes import join, run_episodes
-from jepawm.evaluation.evaluate import row_agents, row_seed
+from jepawm.evaluation.evaluate import row_agents
 from jepawm.evaluation.metrics import paired_difference, wilson_interval
 from jepawm.evaluation.results import MODEL, describe
+from jepawm.evaluation.seeds import reseed
 from jepawm.hub.load import LoadedModel, load, preset_planner
 from jepawm.planning.ask_tell import CMAES, Nevergrad
 from jepawm.planning.cem import CEM
@@ -149,13 +150,13 @@ def run(
     agent = planning
     if not plans:
         agent = row_agents(env, {MODEL: planning}, agent=planning, protocol=protocol)[name]
-    if not plans and isinstance(agent, Reseedable):
-        agent.reseed(row_seed(name, seed=options.seed, batch=0))
     timed = Timed(agent)
     size = options.tasks_per_batch or len(tasks)
-    batches = [tasks[start : start + size] for start in range(0, len(tasks), size)]
     outcomes, num_searched = [], 0
-    for batch in batches:
+    for start in range(0, len(tasks), size):
+        batch = tasks[start : start + size]
+        numbers = range(start, start + len(batch))
+        reseed(agent, MODEL if plans else name, seed=options.seed, tasks=numbers)
         outcomes.append(run_episodes(env, batch, agent=timed, protocol=protocol))
         num_searched += planning.num_searched
     outcome = join(outcomes)

@@ -1,8 +1,10 @@
 """Batches read ahead are those that a step would read itself; errors come as they are."""
 
+import gc
 import multiprocessing
 import os
 import signal
+import threading
 from dataclasses import replace
 
 import pytest
@@ -58,6 +60,16 @@ def test_what_cannot_be_read_is_told_as_it_is(windows, num_workers):
         pytest.raises(UserError, match=r"^frame 3 is damaged$"),
     ):
         next(batches)
+
+
+def test_leaving_early_ends_what_reads_ahead(windows):
+    before = threading.active_count()
+    with Batches(windows[0], parts(50), augmentation=CHANGES, device=CPU, num_workers=2) as batches:
+        next(batches)
+        assert threading.active_count() > before
+    gc.collect()
+    assert threading.active_count() == before
+    assert not multiprocessing.active_children()
 
 
 def test_a_killed_worker_is_one_message(windows):

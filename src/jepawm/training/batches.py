@@ -4,9 +4,10 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from threading import current_thread, main_thread
+from queue import Empty, Queue
+from threading import Event, Thread, current_thread, main_thread
 from time import perf_counter
 from types import TracebackType
 from typing import cast
@@ -74,7 +75,10 @@ class Batches:
             generator=torch.Generator(),  # the global one is the model's
         )
         with _own_handler_of_children():
-            self._read: Iterator[_Read] | None = iter(loader)
+            read: Iterator[_Read] = iter(loader)
+        # On a GPU the loader itself takes batches from the workers in a thread, which pins them.
+        takes_over = num_workers > 0 and not on_gpu
+        self._read: Iterator[_Read] | None = _TakenOver(read) if takes_over else read
         self._seconds_waited = 0.0
 
     def __iter__(self) -> "Batches":
@@ -106,6 +110,8 @@ class Batches:
         traceback: TracebackType | None,
     ) -> None:
         """End the workers."""
+        if isinstance(self._read, _TakenOver):
+            self._read.close()
         self._read = None
 
     def _next(self) -> Trajectory:
@@ -160,6 +166,46 @@ class _Read:
         """Return the batch in memory that a GPU copies from by itself."""
         batch = None if self.batch is None else self.batch.map(Tensor.pin_memory)
         return _Read(batch=batch, error=self.error)
+
+
+class _TakenOver:
+    """Batches that a thread takes over from the workers, one ahead: the step does not wait for that."""
+
+    def __init__(self, read: Iterator[_Read]) -> None:
+        self._ready: Queue[_Read | Exception | None] = Queue(maxsize=1)
+        self._over = Event()
+        self._thread = Thread(target=self._take, args=(read,), daemon=True)
+        self._thread.start()
+
+    def __iter__(self) -> "_TakenOver":
+        return self
+
+    def __next__(self) -> _Read:
+        found = self._ready.get()
+        if isinstance(found, _Read):
+            return found
+        self._ready.put(found)  # it stays over
+        if found is None:
+            raise StopIteration
+        raise found
+
+    def close(self) -> None:
+        """End the thread, which lets go of the workers."""
+        self._over.set()
+        while self._thread.is_alive():
+            with suppress(Empty):  # what it is about to hand over
+                self._ready.get(timeout=0.1)
+
+    def _take(self, read: Iterator[_Read]) -> None:
+        last: Exception | None = None
+        try:
+            for one in read:
+                self._ready.put(one)
+                if self._over.is_set():
+                    return
+        except Exception as error:  # noqa: BLE001 (whatever it is, the step raises it)
+            last = error
+        self._ready.put(last)
 
 
 class _Reader(Dataset[_Read]):
