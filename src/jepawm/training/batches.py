@@ -4,10 +4,10 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from queue import Empty, Queue
-from threading import Event, Thread, current_thread, main_thread
+from threading import current_thread, main_thread
 from time import perf_counter
 from types import TracebackType
 from typing import cast
@@ -172,40 +172,23 @@ class _TakenOver:
     """Batches that a thread takes over from the workers, one ahead: the step does not wait for that."""
 
     def __init__(self, read: Iterator[_Read]) -> None:
-        self._ready: Queue[_Read | Exception | None] = Queue(maxsize=1)
-        self._over = Event()
-        self._thread = Thread(target=self._take, args=(read,), daemon=True)
-        self._thread.start()
+        self._read = read
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._coming = self._thread.submit(next, read, None)
 
     def __iter__(self) -> "_TakenOver":
         return self
 
     def __next__(self) -> _Read:
-        found = self._ready.get()
-        if isinstance(found, _Read):
-            return found
-        self._ready.put(found)  # it stays over
+        found = self._coming.result()
         if found is None:
             raise StopIteration
-        raise found
+        self._coming = self._thread.submit(next, self._read, None)
+        return found
 
     def close(self) -> None:
-        """End the thread, which lets go of the workers."""
-        self._over.set()
-        while self._thread.is_alive():
-            with suppress(Empty):  # what it is about to hand over
-                self._ready.get(timeout=0.1)
-
-    def _take(self, read: Iterator[_Read]) -> None:
-        last: Exception | None = None
-        try:
-            for one in read:
-                self._ready.put(one)
-                if self._over.is_set():
-                    return
-        except Exception as error:  # noqa: BLE001 (whatever it is, the step raises it)
-            last = error
-        self._ready.put(last)
+        """End the thread, when it has taken over the batch that it waits for."""
+        self._thread.shutdown(cancel_futures=True)
 
 
 class _Reader(Dataset[_Read]):
