@@ -12,7 +12,7 @@ import torch
 
 from jepawm.data.augmentation import AugmentationConfig
 from jepawm.errors import UserError
-from jepawm.training.batches import MOST_WORKERS, Batches, Part, worker_count
+from jepawm.training.batches import MOST_WORKERS, THREAD, Batches, Part, worker_count
 from jepawm.training.devices import ComputeConfig, Devices
 from jepawm.training.train import LoopConfig, LoopHooks, train
 
@@ -63,13 +63,16 @@ def test_what_cannot_be_read_is_told_as_it_is(windows, num_workers):
 
 
 def test_leaving_early_ends_what_reads_ahead(windows):
-    before = threading.active_count()
+    def taking() -> list[str]:
+        return [one.name for one in threading.enumerate() if one.name.startswith(THREAD)]
+
+    before = set(multiprocessing.active_children())
     with Batches(windows[0], parts(50), augmentation=CHANGES, device=CPU, num_workers=2) as batches:
         next(batches)
-        assert threading.active_count() > before
+        assert len(taking()) == 1
     gc.collect()
-    assert threading.active_count() == before
-    assert not multiprocessing.active_children()
+    assert not taking()
+    assert set(multiprocessing.active_children()) <= before
 
 
 def test_a_killed_worker_is_one_message(windows):

@@ -25,6 +25,8 @@ from jepawm.types import Trajectory
 
 MOST_WORKERS = 8
 """Processes that read for one training process where their number is not given."""
+THREAD = "jepawm-batches"
+"""First part of the name of the thread that takes batches over."""
 _WITHOUT_STREAMS = ("cpu", "mps", "meta")
 """Devices that take a batch in the step itself."""
 
@@ -173,7 +175,7 @@ class _TakenOver:
 
     def __init__(self, read: Iterator[_Read]) -> None:
         self._read = read
-        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=THREAD)
         self._coming = self._thread.submit(next, read, None)
 
     def __iter__(self) -> "_TakenOver":
