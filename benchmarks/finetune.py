@@ -10,18 +10,17 @@ lines compare the two, paired by seed. Arguments that this script does not know 
 
 import argparse
 import json
-import shlex
-import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from leave_out import imported
+from leave_out import imported, train_and_evaluate
 
 from jepawm.data.episodes import EpisodeStore
 from jepawm.data.joining import copy_episodes
 from jepawm.data.writer import EpisodeWriter
 from jepawm.evaluation.metrics import mean_interval
-from recipes import ROOT, jepawm, machine, public
+from recipes import ROOT
 
 BASE, TUNED, FRESH = "first half", "fine-tuned", "from nothing"
 
@@ -46,10 +45,11 @@ def main() -> None:
         for name, ends in {"first": (0, middle), "second": (middle, len(store))}.items()
     }
     done = read(options.results, passed_on)
+    train = partial(train_and_evaluate, clips=options.clips)
     for seed in options.seeds:
         base = options.runs / f"base-{seed}"
         if not (base / "offline.json").exists():
-            run(halves["first"], base, seed=seed, options=options, extra=passed_on)
+            train(halves["first"], base, seed=seed, extra=passed_on)
         for steps in options.steps:
             for kind in (TUNED, FRESH):
                 if (kind, steps, seed) in done:
@@ -57,7 +57,7 @@ def main() -> None:
                 start = ["--init-from", f"{base}"] if kind == TUNED else []
                 more = [*passed_on, "--optim.num-steps", f"{steps}", *start]
                 folder = options.runs / f"{kind.replace(' ', '-')}-{steps}-{seed}"
-                row = run(halves["second"], folder, seed=seed, options=options, extra=more)
+                row = train(halves["second"], folder, seed=seed, extra=more)
                 row |= {"kind": kind, "steps": steps, "options": passed_on}
                 options.results.parent.mkdir(parents=True, exist_ok=True)
                 with options.results.open("a", encoding="utf-8") as file:
@@ -84,25 +84,6 @@ def half(store: EpisodeStore, place: Path, *, episodes: range) -> Path:
     ) as writer:
         copy_episodes(store, writer, episodes=episodes)
     return place
-
-
-def run(
-    data: Path, folder: Path, *, seed: int, options: argparse.Namespace, extra: list[str]
-) -> dict:
-    """Train on a store without its last two episodes and evaluate on them; returns the row."""
-    shutil.rmtree(folder, ignore_errors=True)  # of a run that was interrupted
-    place = ["--data", f"{data}", "--seed", f"{seed}", "--out", f"{folder}"]
-    train = shlex.join(["train", "robot", *place, *extra])
-    evaluate = shlex.join(["eval", f"{folder}", "--episodes", f"{options.clips}"])
-    trained, results = jepawm(train), jepawm(evaluate)
-    results.pop("written")
-    return {
-        "commands": [f"jepawm {public(train)}", f"jepawm {public(evaluate)}"],
-        "machine": machine(),
-        "training_seed": seed,
-        "training_seconds": trained["training_seconds"],
-        **results,
-    }
 
 
 def read(results: Path, extra: list[str]) -> dict[tuple[str, int, int], dict]:

@@ -77,20 +77,26 @@ def run(
     ordered, folder = options.runs / f"fold-{number}", options.runs / f"fold-{number}-seed-{seed}"
     if not ordered.exists():
         reorder(store, ordered, last=fold)
+    held = ["--data.held-out", f"{len(fold)}", *extra]
+    row = train_and_evaluate(ordered, folder, seed=seed, clips=options.clips, extra=held)
+    return row | {"fold": number, "left_out": fold.tolist(), "options": extra}
+
+
+def train_and_evaluate(
+    data: Path, folder: Path, *, seed: int, clips: int, extra: list[str]
+) -> dict:
+    """Train on a store and evaluate on its last episodes, which are held out; returns the row."""
     shutil.rmtree(folder, ignore_errors=True)  # of a run that was interrupted
-    held = ["--data.held-out", f"{len(fold)}", "--seed", f"{seed}", "--out", f"{folder}"]
-    train = shlex.join(["train", "robot", "--data", f"{ordered}", *held, *extra])
-    evaluate = shlex.join(["eval", f"{folder}", "--episodes", f"{options.clips}"])
-    figures, results = jepawm(train), jepawm(evaluate)
+    place = ["--data", f"{data}", "--seed", f"{seed}", "--out", f"{folder}"]
+    train = shlex.join(["train", "robot", *place, *extra])
+    evaluate = shlex.join(["eval", f"{folder}", "--episodes", f"{clips}"])
+    trained, results = jepawm(train), jepawm(evaluate)
     results.pop("written")
     return {
         "commands": [f"jepawm {public(train)}", f"jepawm {public(evaluate)}"],
         "machine": machine(),
-        "fold": number,
-        "left_out": fold.tolist(),
         "training_seed": seed,
-        "options": extra,
-        "training_seconds": figures["training_seconds"],
+        "training_seconds": trained["training_seconds"],
         **results,
     }
 

@@ -22,7 +22,7 @@ def evaluate_in(
     return subprocess.run(
         [
             *(sys.executable, *arguments, "eval", str(run), "--out", str(out), "--device", "cpu"),
-            *("--episodes", "3", "--tasks-per-batch", "2", "--seed", "5", "--json", *options),
+            *("--episodes", "5", "--tasks-per-batch", "2", "--seed", "5", "--json", *options),
         ],
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": source},
         capture_output=True,
@@ -34,11 +34,11 @@ def evaluate_in(
 
 @pytest.fixture(scope="module")
 def alone(one_thread: None, tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the results of one process: three tasks in two batches."""
+    """Return the results of one process: five tasks in three batches."""
     out = tmp_path_factory.mktemp("alone")
     evaluate_run(
         str(tiny_run),
-        TaskRules(protocol="mpc", num_tasks=3, seed=5, tasks_per_batch=2),
+        TaskRules(protocol="mpc", num_tasks=5, seed=5, tasks_per_batch=2),
         out=out,
     )
     return out
